@@ -1,0 +1,151 @@
+package probes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	defaultProbes  = 3
+	defaultDelay   = 500 * time.Millisecond
+	defaultTimeout = time.Second
+)
+
+// Check is a probe run several times, and the policy that makes one verdict of the
+// answers. It is a plain value: copy it, share it between databases.
+//
+// Safe for concurrent use.
+type Check struct {
+	// Probe is what is asked. Required.
+	Probe Probe
+
+	// Probes is how often it is asked at most; it stops as soon as the verdict
+	// cannot change. 0 = 3. Negative is a mistake, and runs as 0 does.
+	Probes int
+
+	// Delay is the time between the end of one probe and the start of the next.
+	// 0 = 500 ms, negative = none.
+	Delay time.Duration
+
+	// Timeout is how long each probe may take; an answer that comes later does not
+	// count. 0 = 1 s. It cannot be switched off (negative is a mistake, and runs as 0
+	// does): a probe without a bound could hold up its database's checks for ever.
+	Timeout time.Duration
+
+	// Policy is how many probes must pass. 0 = All.
+	Policy Policy
+}
+
+// Validate reports everything that is wrong with the check, each problem with the
+// name of its field, joined; nil if it can be run as it is.
+func (c Check) Validate() error { return errors.Join(c.problems()...) }
+
+func (c Check) problems() []error {
+	var problems []error
+	if c.Probe == nil {
+		problems = append(problems, errors.New("Probe = nil; must be set"))
+	}
+	if c.Probes < 0 {
+		problems = append(problems, fmt.Errorf("Probes = %d; must be > 0, or 0 for %d", c.Probes, defaultProbes))
+	}
+	if c.Timeout < 0 {
+		problems = append(problems, fmt.Errorf("Timeout = %v; must be > 0, or 0 for %v", c.Timeout, defaultTimeout))
+	}
+	if c.Policy < All || c.Policy > Any {
+		problems = append(problems, fmt.Errorf("Policy = %d; must be All, Majority or Any", int(c.Policy)))
+	}
+	return problems
+}
+
+// withDefaults returns the check as it is run.
+func (c Check) withDefaults() Check {
+	if c.Probes <= 0 {
+		c.Probes = defaultProbes
+	}
+	if c.Delay == 0 {
+		c.Delay = defaultDelay
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = defaultTimeout
+	}
+	return c
+}
+
+// Run runs the check against db and returns nil if it passed, and a [*CheckError]
+// otherwise; [OutcomeOf] tells failed from not permitted and from no verdict.
+//
+// When ctx ends there is no verdict, whether it was cancelled or its deadline is
+// over: how long a database may take is said by Timeout, and a caller's own
+// deadline is never held against it. A ctx that is shorter than Timeout therefore
+// hides a database that hangs.
+//
+// A probe that refuses for want of permission ends the check at once, since asking
+// again gets the same answer.
+//
+// Run returns in time even if the probe does not: the probe is left to itself and
+// its answer is void. While it has not returned, Run with the same probe and
+// database fails at once with [ErrStillRunning], so that a probe that hangs costs
+// one goroutine and not one per round. (Runs that overlap may leave one each.)
+//
+// Run starts no goroutine that outlives it otherwise. Safe for concurrent use.
+func (c Check) Run(ctx context.Context, db Target) error {
+	c = c.withDefaults()
+	result := &CheckError{Database: db.Name, Policy: c.Policy, Probes: c.Probes}
+	fail := func(err error) error {
+		result.Err = err
+		return result
+	}
+	if c.Probe == nil {
+		result.Probe = "<nil>"
+		return fail(errors.New("Probe is nil"))
+	}
+	result.Probe = Name(c.Probe)
+
+	for {
+		err := attempt(ctx, c.Probe, db, c.Timeout)
+		if ctx.Err() != nil {
+			return fail(noVerdict(ctx))
+		}
+		if err == nil {
+			result.Passed++
+		} else {
+			result.Failed++
+		}
+		first := result.Passed+result.Failed == 1
+		if errors.Is(err, ErrNotPermitted) || first && errors.Is(err, ErrStillRunning) {
+			return fail(err)
+		}
+		if decided, ok := c.Policy.decided(result.Passed, result.Failed, c.Probes); ok {
+			return nil
+		} else if decided {
+			return fail(err)
+		}
+		if !pause(ctx, c.Delay) {
+			return fail(noVerdict(ctx))
+		}
+	}
+}
+
+// noVerdict tells why ctx ended, with its cause when that says more.
+func noVerdict(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause != err && cause != nil {
+		return fmt.Errorf("%w: %w: %w", ErrNoVerdict, err, cause)
+	}
+	return fmt.Errorf("%w: %w", ErrNoVerdict, err)
+}
+
+// pause waits for d, if that is positive, and tells whether ctx lasted as long.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err() == nil
+}
