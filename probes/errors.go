@@ -14,7 +14,7 @@ var (
 	// (NOPERM), a missing or wrong password (NOAUTH, WRONGPASS), protected mode
 	// (DENIED), a command that the server or a proxy does not offer, and 401 and 403
 	// of the REST API. It is no sign of ill health, and asking again will not help.
-	// [redis.IsAuthError] tells whether all commands are refused or only the probe's.
+	// Where [redis.IsAuthError] holds as well, this user's other commands are refused too.
 	ErrNotPermitted = errors.New("probes: not permitted")
 
 	// ErrNoVerdict says that the context given to Run ended before there was a
