@@ -1,9 +1,19 @@
 package probes_test
 
 import (
+	"context"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	redis.SetLogger(quiet{})
+	goleak.VerifyTestMain(m)
+}
+
+// quiet drops what go-redis says about servers that are down on purpose.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}

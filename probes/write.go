@@ -18,7 +18,8 @@ const (
 
 // WriteOptions are the options of [Write]. The zero value is ready to use.
 type WriteOptions struct {
-	// Prefix is what the keys begin with; the user needs SET, GET and DEL on it.
+	// Prefix is what the keys begin with; the user needs SET and GET on it, and
+	// DEL unless it is to leave the keys to their expiry.
 	// Default: "multidb:probe:".
 	Prefix string
 
@@ -71,11 +72,15 @@ func (p *writeProbe) Check(ctx context.Context, db Target) error {
 	pipe := db.Client.Pipeline()
 	set := pipe.Set(ctx, key, value, p.ttl)
 	get := pipe.Get(ctx, key)
-	// Not counted: the key expires by itself, for which the user may rely on the TTL
-	// and give this user no right to delete.
-	pipe.Del(ctx, key)
-	_, _ = pipe.Exec(ctx)
+	del := pipe.Del(ctx, key)
+	_, err := pipe.Exec(ctx)
 
+	// A login that is refused is an error of the pipeline and of none of its commands.
+	if err != nil && set.Err() == nil && get.Err() == nil && del.Err() == nil {
+		return fmt.Errorf("write: %w", permission(err))
+	}
+	// A DEL that fails is not counted: the expiry does its work, and a user may well
+	// have no right to delete.
 	if err := set.Err(); err != nil {
 		return fmt.Errorf("write: %w", permission(err))
 	}
