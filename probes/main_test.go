@@ -2,6 +2,8 @@ package probes_test
 
 import (
 	"context"
+	"io"
+	"log"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -17,3 +19,6 @@ func TestMain(m *testing.M) {
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
+
+// quietLog drops what net/http says about connections that are broken on purpose.
+var quietLog = log.New(io.Discard, "", 0)
