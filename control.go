@@ -1,0 +1,286 @@
+package multidb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// Active returns the name of the active database; while none is usable, of the one that was active last. One atomic
+// load. Safe for concurrent use.
+func (h *Hook) Active() string { return h.active.Load().db.name }
+
+// SetActive moves to a database if it passes its whole set of checks now, as a planned switch: nothing is lost. The
+// choice stands until [Hook.Release], another manual choice, or until the database fails; failback does not undo it. The
+// errors are ErrUnknownDatabase, ErrClosed, the context's, and that of the check. Safe for concurrent use.
+func (h *Hook) SetActive(ctx context.Context, name string) error {
+	db, err := h.known(name)
+	if err != nil {
+		return err
+	}
+	if err := h.probeFor(ctx, db); err != nil {
+		return fmt.Errorf("multidb: database %q is not healthy, so it was not made active: %w", name, err)
+	}
+	return h.selector.hold(db, 0)
+}
+
+// ForceActive moves to a database without asking it, and holds it there for d, or until [Hook.Release] if d is 0: an
+// operator may know better than the health checks. The breaker of the database is closed for it, so the switch is
+// undone only by evidence that comes after. Safe for concurrent use.
+func (h *Hook) ForceActive(name string, d time.Duration) error {
+	db, err := h.known(name)
+	if err != nil {
+		return err
+	}
+	if d < 0 {
+		return fmt.Errorf("multidb: ForceActive: d = %v: must not be negative (0 holds until Release)", d)
+	}
+	if db.closeBreaker() {
+		h.readmittedEvent(db)
+	}
+	return h.selector.hold(db, d)
+}
+
+// Release ends a manual choice: from here on the databases are chosen automatically again. It switches nothing by
+// itself. Safe for concurrent use.
+func (h *Hook) Release() {
+	h.selector.mu.Lock()
+	h.selector.drop()
+	h.selector.version++
+	dbs := append([]*database(nil), h.selector.dbs...)
+	h.selector.mu.Unlock()
+	for _, db := range dbs {
+		db.nudge()
+	}
+}
+
+// SetWeight changes the weight of a database. If another database is preferred then, and may be returned to (see
+// Failback), it is moved to as planned once it has passed its checks, which happens in the background. Safe for
+// concurrent use.
+func (h *Hook) SetWeight(name string, weight float64) error {
+	db, err := h.known(name)
+	if err != nil {
+		return err
+	}
+	if err := validWeight(weight); err != nil {
+		return fmt.Errorf("multidb: SetWeight: weight = %v: %w", weight, err)
+	}
+	h.selector.mu.Lock()
+	db.setWeight(weight)
+	h.selector.reweighed = true
+	h.selector.version++
+	dbs := append([]*database(nil), h.selector.dbs...)
+	h.selector.mu.Unlock()
+	for _, db := range dbs {
+		db.nudge()
+	}
+	return nil
+}
+
+// Add adds a database and waits for its first health check, or until ctx ends; it has been added then all the same.
+// The error is that of the options, each problem with the name of its field. Safe for concurrent use.
+func (h *Hook) Add(ctx context.Context, spec Database) error {
+	spec = spec.withDefaults()
+	if err := spec.validate("Database"); err != nil {
+		return err
+	}
+	db, err := newDatabase(spec, 0, &h.opt)
+	if err != nil {
+		return fmt.Errorf("multidb: Database.%w", err)
+	}
+	if err := h.selector.add(db); err != nil {
+		_ = db.close()
+		return err
+	}
+	h.spawn(func() { h.watch(db) })
+	for db.status() == BreakerUnknown && !h.isClosed() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// Remove removes a database. If it is active, the best of the others that passes its checks is moved to first, as
+// planned; if there is none, nothing is removed. The last database cannot be removed. Sessions on it may finish within
+// DrainTimeout, in the background. Safe for concurrent use.
+func (h *Hook) Remove(ctx context.Context, name string) error {
+	db, err := h.known(name)
+	if err != nil {
+		return err
+	}
+	for {
+		removed, err := h.selector.remove(db)
+		if err != nil || removed {
+			if removed {
+				h.retire(db)
+			}
+			return err
+		}
+		to, err := h.successor(ctx, db)
+		if err != nil {
+			return fmt.Errorf("multidb: database %q is active and cannot be removed: %w", name, err)
+		}
+		h.selector.leave(db, to)
+	}
+}
+
+// known finds a database for a method of control.
+func (h *Hook) known(name string) (*database, error) {
+	if h.isClosed() {
+		return nil, ErrClosed
+	}
+	if db := h.selector.find(name); db != nil {
+		return db, nil
+	}
+	var names []string
+	for _, db := range h.selector.all() {
+		names = append(names, db.name)
+	}
+	return nil, fmt.Errorf("%w %q (known: %q)", ErrUnknownDatabase, name, names)
+}
+
+// probeFor runs the whole set of checks for a caller.
+func (h *Hook) probeFor(ctx context.Context, db *database) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.ctx, cancel)()
+	if err := h.pingWithin(ctx, db); err != nil {
+		return err
+	}
+	err := db.checks.Run(ctx, db.target)
+	if h.isClosed() {
+		return ErrClosed
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err == nil && db.closeBreaker() {
+		h.readmittedEvent(db)
+	}
+	return err
+}
+
+func (h *Hook) pingWithin(ctx context.Context, db *database) error {
+	ctx, cancel := context.WithTimeout(ctx, db.scaled(h.opt.Health.Timeout))
+	defer cancel()
+	return h.ping(ctx, db)
+}
+
+// successor finds the database to go to when db is to be left.
+func (h *Hook) successor(ctx context.Context, db *database) (*database, error) {
+	var others []*database
+	for _, other := range h.selector.all() {
+		if other != db && other.usable() {
+			others = append(others, other)
+		}
+	}
+	var errs []error
+	for len(others) > 0 {
+		to := choose(h.opt.Strategy, others, nil)
+		err := h.probeFor(ctx, to)
+		if err == nil {
+			return to, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		errs = append(errs, err)
+		others = slices.DeleteFunc(others, func(o *database) bool { return o == to })
+	}
+	return nil, errors.Join(append([]error{errors.New("no other database is usable")}, errs...)...)
+}
+
+// retire ends a database that has been removed: its sessions drain, its client closes.
+func (h *Hook) retire(db *database) {
+	db.nudge()
+	h.spawn(func() {
+		if db.draining.Load() {
+			pause(h.ctx, h.opt.DrainTimeout)
+		}
+		cutAll(db.matching(func(*conn) bool { return true }))
+		_ = db.close()
+	})
+}
+
+// hold makes db the manual choice, for d or until released.
+func (s *selector) hold(db *database, d time.Duration) error {
+	s.mu.Lock()
+	if s.closed || db.removed.Load() {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.drop()
+	s.held = db
+	if d > 0 {
+		s.release = time.AfterFunc(d, s.h.Release)
+	}
+	s.version++
+	done := func() {}
+	if now := s.h.active.Load(); now.db != db || now.down {
+		done = s.publish(db, false, now.db.usable() && !now.down, ReasonManual, nil)
+	}
+	s.mu.Unlock()
+	done()
+	return nil
+}
+
+// add puts a database behind the others.
+func (s *selector) add(db *database) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	if s.lookup(db.name) != nil {
+		return fmt.Errorf("multidb: Database.Name = %q: is in use already", db.name)
+	}
+	db.order = s.dbs[len(s.dbs)-1].order + 1
+	s.dbs = append(s.dbs, db)
+	s.version++
+	return nil
+}
+
+// remove takes a database out unless it is active (false, nil) or the last one.
+func (s *selector) remove(db *database) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return false, ErrClosed
+	case s.lookup(db.name) != db:
+		return false, fmt.Errorf("%w %q", ErrUnknownDatabase, db.name)
+	case len(s.dbs) == 1:
+		return false, fmt.Errorf("multidb: database %q is the last one and cannot be removed", db.name)
+	case s.h.active.Load().db == db:
+		return false, nil
+	}
+	db.removed.Store(true)
+	s.dbs = slices.DeleteFunc(append([]*database(nil), s.dbs...), func(d *database) bool { return d == db })
+	s.version++
+	return true, nil
+}
+
+// leave moves from db to another database because db is to be removed.
+func (s *selector) leave(db, to *database) {
+	s.mu.Lock()
+	done := func() {}
+	now := s.h.active.Load()
+	if !s.closed && now.db == db && to.usable() {
+		done = s.publish(to, false, !now.down && db.usable(), ReasonRemoved, nil)
+	}
+	s.mu.Unlock()
+	done()
+}
+
+func validWeight(w float64) error {
+	if math.IsNaN(w) || math.IsInf(w, 0) || w <= 0 {
+		return errors.New("must be a finite number > 0")
+	}
+	return nil
+}

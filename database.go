@@ -1,0 +1,256 @@
+package multidb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/probes"
+	"github.com/redishook/multidb/window"
+)
+
+// database is one of the databases of a hook: how to get there, the connections that are there now, and what is known
+// about its health.
+type database struct {
+	name  string
+	order int // of configuration; the last word in an election
+	opt   *redis.Options
+	probe *redis.Client // for health checks only; ours, except that nothing of a user's client is closed with it
+
+	target   probes.Target
+	checks   probes.Checks // the whole set: what must pass before a move to this database
+	evicting probes.Checks // what may cause a move away from it
+
+	weight   atomic.Uint64 // math.Float64bits
+	draining atomic.Bool   // a planned switch has left it, and sessions may still finish
+	removed  atomic.Bool
+
+	conns connections
+	health
+	traffic
+}
+
+// health is what probes have found. The fields without atomics are guarded by mu.
+type health struct {
+	mu        sync.Mutex
+	breaker   circuitbreaker.CircuitBreaker[any]
+	checked   bool // the first check is over: before that nothing is known
+	suspicion *suspicion
+	since     time.Time // when the breaker changed last
+	lastErr   error     // of the last failed check
+	calmedAt  time.Time // when the last suspicion ended
+	grace     grace
+
+	wake chan struct{} // asks the health loop to look again, capacity 1
+	rtt  atomic.Int64  // smoothed round trip of healthy probes, ns
+}
+
+// traffic is what real commands have met.
+type traffic struct {
+	outcomes  window.Counter
+	detectors []window.Detector
+	slow      time.Duration // the bound above which a command counts as slow; 0: nobody asks
+	judging   sync.Mutex    // keeps a sample and its verdict together
+
+	successes, failures, replayed, refused, unknown atomic.Uint64
+}
+
+// newDatabase builds a database from its options, which have been validated as far as that goes without building.
+func newDatabase(spec Database, order int, opt *Options) (*database, error) {
+	db := &database{name: spec.Name, order: order}
+	db.setWeight(spec.Weight)
+	client, err := spec.client()
+	if err != nil {
+		return nil, err
+	}
+	db.opt = client.Options()
+	db.probe = client
+	client.AddHook(probeDial{})
+	db.checks = append(probes.Checks(nil), opt.Health.Checks...)
+	if spec.Checks != nil {
+		db.checks = spec.Checks
+	}
+	db.evicting = db.checks.Evicting()
+	if len(db.evicting) == 0 {
+		// Checks that only gate would leave nobody to notice a death.
+		db.evicting = probes.Checks{{Probe: probes.Ping(), Probes: 1}}
+	}
+	db.target = probes.Target{Name: spec.Name, Client: client, HealthCheckURL: spec.HealthCheckURL, Addr: db.opt.Addr}
+	for _, make := range opt.Detectors {
+		detector := make()
+		db.detectors = append(db.detectors, detector)
+		if timed, ok := detector.(window.Timed); ok && (db.slow == 0 || timed.SlowerThan() < db.slow) {
+			db.slow = timed.SlowerThan()
+		}
+	}
+	db.breaker = newBreaker(opt.Breaker)
+	db.grace = newGrace(opt.Failback)
+	db.since = time.Now()
+	db.wake = make(chan struct{}, 1)
+	db.conns.open = make(map[*conn]struct{})
+	return db, nil
+}
+
+// client makes the client that probes the database. Its Options are also where the dialer, the address and the
+// credentials for users' connections come from, so that TLS, Unix sockets and Sentinel are go-redis' own.
+func (d Database) client() (*redis.Client, error) {
+	switch {
+	case d.Failover != nil:
+		opt := *d.Failover
+		opt.MaxRetries, opt.DialerRetries = -1, 1
+		opt.ContextTimeoutEnabled = true
+		opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.PipelinePoolSize = probePool, 0, 0, -1
+		opt.ConnMaxIdleTime, opt.ConnMaxLifetime = -1, -1
+		return redis.NewFailoverClient(&opt), nil
+	case d.URL != "":
+		opt, err := redis.ParseURL(d.URL)
+		if err != nil {
+			return nil, fmt.Errorf("URL: %w", redactURL(d.URL, err))
+		}
+		return redis.NewClient(probeOptions(opt)), nil
+	case d.Options != nil:
+		return redis.NewClient(probeOptions(d.Options)), nil
+	default:
+		return redis.NewClient(probeOptions(d.Client.Options())), nil
+	}
+}
+
+// probePool is enough for the probes of one suspicion beside a regular check.
+const probePool = 6
+
+// probeOptions are a user's options with everything taken out that would let a probe wait, retry or linger: one probe
+// is one question, bounded by its context.
+func probeOptions(user *redis.Options) *redis.Options {
+	opt := *user
+	opt.MaxRetries, opt.DialerRetries = -1, 1
+	opt.ContextTimeoutEnabled = true
+	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = 5*time.Second, 10*time.Second, 5*time.Second
+	opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.MaxActiveConns = probePool, 0, 0, 0
+	opt.PipelinePoolSize, opt.MaxConcurrentDials = -1, 0
+	opt.ConnMaxIdleTime, opt.ConnMaxLifetime = -1, -1
+	opt.Limiter, opt.OnConnect, opt.ClientSideCache = nil, nil, nil
+	opt.MaintNotificationsConfig = maintenanceOff()
+	opt.DisableIdentity = true
+	return &opt
+}
+
+// probeDial keeps the pool of a probing client from its own ideas about a database that cannot be dialed: see deadConn.
+type probeDial struct{}
+
+func (probeDial) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := next(ctx, network, addr)
+		if err != nil {
+			return deadConn{err}, nil
+		}
+		return nc, nil
+	}
+}
+
+func (probeDial) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (probeDial) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (db *database) setWeight(w float64) { db.weight.Store(math.Float64bits(w)) }
+func (db *database) getWeight() float64  { return math.Float64frombits(db.weight.Load()) }
+
+// usable reports whether commands may go there: it was checked, and its breaker is closed.
+func (db *database) usable() bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.checked && !db.removed.Load() && db.breaker.IsClosed()
+}
+
+// scaled stretches a timeout that suits a near database to one that is d's round trip away.
+func (db *database) scaled(timeout time.Duration) time.Duration {
+	return max(timeout, 4*time.Duration(db.rtt.Load()))
+}
+
+// sawRoundTrip smooths the round trip of healthy probes (an eighth of each, as TCP does).
+func (db *database) sawRoundTrip(d time.Duration) {
+	if old := db.rtt.Load(); old != 0 {
+		d = time.Duration(old) + (d-time.Duration(old))/8
+	}
+	db.rtt.Store(max(1, int64(d)))
+}
+
+func (db *database) close() error { return db.probe.Close() }
+
+// redactURL keeps the password out of an error about a URL: net/url quotes the whole of it.
+func redactURL(raw string, err error) error {
+	var parse *url.Error
+	if errors.As(err, &parse) {
+		return parse.Err
+	}
+	if u, e := url.Parse(raw); e == nil && u.User != nil {
+		return fmt.Errorf("%s: not a Redis URL", u.Redacted())
+	}
+	return err
+}
+
+// connections are the open connections of a database. Leaf lock: nothing is called with it held.
+type connections struct {
+	mu     sync.Mutex
+	open   map[*conn]struct{}
+	dialed uint64
+	reads  uint64 // of connections that are closed
+}
+
+// admit registers a connection dialed during now, unless there has been another choice since: then it must not be
+// used. The check is made under the lock that the sweep after a switch takes: either the sweep finds the connection,
+// or the check finds the switch.
+func (db *database) admit(c *conn, now *choice) bool {
+	db.conns.mu.Lock()
+	defer db.conns.mu.Unlock()
+	if c.hook.active.Load() != now {
+		return false
+	}
+	c.admitted = now.seq
+	db.conns.open[c] = struct{}{}
+	db.conns.dialed++
+	return true
+}
+
+func (db *database) forget(c *conn) {
+	db.conns.mu.Lock()
+	defer db.conns.mu.Unlock()
+	if _, ok := db.conns.open[c]; ok {
+		delete(db.conns.open, c)
+		db.conns.reads += c.reads.Load()
+	}
+}
+
+// matching returns the open connections for which want is true.
+func (db *database) matching(want func(*conn) bool) []*conn {
+	db.conns.mu.Lock()
+	defer db.conns.mu.Unlock()
+	var found []*conn
+	for c := range db.conns.open {
+		if want(c) {
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// progress returns how often anything was read from the database, and whether a request is outstanding.
+func (db *database) progress() (reads uint64, outstanding bool) {
+	db.conns.mu.Lock()
+	defer db.conns.mu.Unlock()
+	reads = db.conns.reads
+	for c := range db.conns.open {
+		reads += c.reads.Load()
+		outstanding = outstanding || c.busy.Load() && !c.pubsub.Load()
+	}
+	return reads, outstanding
+}

@@ -1,0 +1,111 @@
+package multidb
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// dialPatience is how long a dial that failed waits for the verdict on its database.
+const dialPatience = 2 * time.Second
+
+// DialHook makes the client dial the active database, whatever address it was made with. go-redis calls it; it is pure,
+// and what it returns is safe for concurrent use.
+func (h *Hook) DialHook(next redis.DialHook) redis.DialHook {
+	traits := &clientTraits{}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return h.dial(ctx, network, addr, next, traits)
+	}
+}
+
+// dial returns a connection of the database that is active when it returns. It does not return an error while there
+// is a caller to hear it: see deadConn.
+func (h *Hook) dial(ctx context.Context, network, addr string, next redis.DialHook, traits *clientTraits) (net.Conn, error) {
+	deadline := time.Now().Add(dialPatience)
+	for {
+		now := h.active.Load()
+		if now.down && !h.isClosed() {
+			return deadConn{commandError("", false, ErrNoDatabase)}, nil
+		}
+		nc, err := h.dialDatabase(ctx, now, network, addr, next, traits)
+		switch {
+		case err == nil && nc == nil, now.superseded() && ctx.Err() == nil:
+			// The race with a switch was lost: once more, to the new one.
+			continue
+		case err == nil:
+			return nc, nil
+		case ctx.Err() != nil || h.isClosed():
+			return nil, commandError(now.db.name, false, err)
+		}
+		failed := commandError(now.db.name, false, err)
+		verdict := h.evidence(now.db, failed)
+		if !await(ctx, now, verdict, time.Until(deadline)) || !now.superseded() {
+			return deadConn{failed}, nil
+		}
+	}
+}
+
+// dialDatabase dials the database of the choice. Both results are nil if the choice was superseded meanwhile.
+func (h *Hook) dialDatabase(
+	ctx context.Context, now *choice, network, addr string, next redis.DialHook, traits *clientTraits,
+) (net.Conn, error) {
+	db := now.db
+	// A switch ends the dial: the database that is left may answer to nothing for as long as DialTimeout.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(now.ctx, cancel)()
+
+	as, err := resolveCredentials(ctx, db.opt)
+	if err != nil {
+		return nil, err
+	}
+	var nc net.Conn
+	if network == db.opt.Network && addr == db.opt.Addr {
+		nc, err = next(ctx, network, addr)
+	} else {
+		nc, err = db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c := routed(nc); c != nil && c.hook == h {
+		return nc, nil // the hook was added twice; the inner one has done it all
+	}
+	h.dials.Add(1)
+	c, wrapped := newConn(h, db, nc)
+	c.hello = handshake{as: as, client: traits}
+	if !db.admit(c, now) {
+		_ = nc.Close()
+		return nil, nil
+	}
+	return wrapped, nil
+}
+
+// routed returns the conn behind a connection that a hook has made, or nil.
+func routed(nc net.Conn) *conn {
+	switch c := nc.(type) {
+	case plainConn:
+		return c.conn
+	case opaqueConn:
+		return c.conn
+	}
+	return nil
+}
+
+// await waits for the first of: a newer choice, the verdict, the end of ctx, patience. It reports whether waiting was
+// worth while: false says that the caller is gone or nothing was decided.
+func await(ctx context.Context, now *choice, verdict <-chan struct{}, patience time.Duration) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-now.over():
+		return true
+	case <-verdict:
+		return true
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return false
+}

@@ -1,0 +1,214 @@
+package multidb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrNoDatabase says that no database is usable now: all of them fail their health checks. A caller gets it at once,
+// without a request having been sent; the first database that answers again is used at once. Test with [errors.Is].
+var ErrNoDatabase = errors.New("multidb: no database is usable now")
+
+// ErrClosed is what the control methods of a [Hook] return after [Hook.Close]. Commands do not: a closed hook lets
+// them through to the database that was active last.
+var ErrClosed = errors.New("multidb: hook is closed")
+
+// ErrUnknownDatabase is returned, wrapped with the name, by methods that take the name of a database.
+var ErrUnknownDatabase = errors.New("multidb: unknown database")
+
+// CommandError says on which database a command failed, and whether its request had been sent. It unwraps to the
+// cause, so [errors.Is] and [errors.As] find what go-redis would have returned without the hook (io.EOF, a
+// *net.OpError, context errors); where the cause is a [net.Error], so is the error that a caller gets. Replies of the
+// server (redis.Nil, redis.Error) are never wrapped in it.
+//
+// Find it with [errors.As]:
+//
+//	var failed *multidb.CommandError
+//	if errors.As(err, &failed) && failed.Sent {
+//		// The command may or may not have been executed on failed.Database.
+//	}
+type CommandError struct {
+	// Database is the name of the database on which the command failed; empty if there was none to send it to.
+	Database string
+	// Sent is whether any part of the request may have reached the database. If it is false, the command was
+	// certainly not executed. If it is true, nobody but the database knows.
+	Sent bool
+	// Err is the cause. Never nil.
+	Err error
+}
+
+// Error names the database, whether the request was sent, and the cause.
+func (e *CommandError) Error() string {
+	sent := "not sent"
+	if e.Sent {
+		sent = "sent, not answered"
+	}
+	if e.Database == "" {
+		return fmt.Sprintf("multidb: %s: %v", sent, e.Err)
+	}
+	return fmt.Sprintf("multidb: database %q: %s: %v", e.Database, sent, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *CommandError) Unwrap() error { return e.Err }
+
+// SafeToRetry reports whether the command that failed with err was certainly not executed, so that running it again
+// cannot apply it twice: it was never sent, or the server answered that it cannot serve now. It is false for nil, and for
+// every error that leaves a doubt. Safe for concurrent use.
+func SafeToRetry(err error) bool {
+	if err == nil {
+		return false
+	}
+	// A chain may hold the errors of several attempts: one that was sent decides.
+	sent, unsent := false, errors.Is(err, ErrNoDatabase)
+	walk(err, func(e error) {
+		if failed, ok := e.(*CommandError); ok { //nolint:errorlint // walk visits each link itself
+			sent = sent || failed.Sent
+			unsent = unsent || !failed.Sent
+		}
+	})
+	if sent {
+		return false
+	}
+	return unsent || unavailable(err) && !insideScript(err)
+}
+
+// walk visits every error of the tree, in the order of errors.As.
+func walk(err error, visit func(error)) {
+	for err != nil {
+		visit(err)
+		switch x := err.(type) { //nolint:errorlint // this is the unwrapping
+		case *lostReply:
+			err = x.err
+		case interface{ Unwrap() error }:
+			err = x.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, e := range x.Unwrap() {
+				walk(e, visit)
+			}
+			return
+		default:
+			return
+		}
+	}
+}
+
+// commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
+// err.(net.Error).Timeout(), an assertion that no Unwrap can serve.
+func commandError(database string, sent bool, cause error) error {
+	e := &CommandError{Database: database, Sent: sent, Err: cause}
+	var ne net.Error
+	if errors.As(cause, &ne) {
+		return &netCommandError{CommandError: e, net: ne}
+	}
+	return e
+}
+
+// netCommandError is a CommandError whose cause is a net.Error.
+type netCommandError struct {
+	*CommandError
+	net net.Error
+}
+
+func (e *netCommandError) Unwrap() error { return e.CommandError }
+func (e *netCommandError) Timeout() bool { return e.net.Timeout() }
+
+// Temporary completes net.Error. It is deprecated there, but part of the interface that callers assert.
+func (e *netCommandError) Temporary() bool {
+	t, ok := e.net.(interface{ Temporary() bool })
+	return ok && t.Temporary()
+}
+
+// lostReply carries the error of a request that was sent and not answered past go-redis' own retry loop. That loop
+// sends such a request again, whatever it is (MaxRetries is 3 by default), if it can see an EOF or a net error in the
+// chain: so this type has no Unwrap. The hook takes the inner error out before a caller sees it. A client without our
+// process hook (a WithTimeout clone) hands it to its caller as it is; As lets that caller find the *CommandError.
+type lostReply struct{ err error }
+
+func (e *lostReply) Error() string { return e.err.Error() }
+
+// As finds the *CommandError inside; errors.As calls it.
+func (e *lostReply) As(target any) bool {
+	if t, ok := target.(**CommandError); ok {
+		return errors.As(e.err, t)
+	}
+	return false
+}
+
+// reveal makes the cause of a lost reply visible again, and keeps what other hooks may have wrapped around it.
+func reveal(err error) error {
+	if err == nil {
+		return nil
+	}
+	if lost, ok := err.(*lostReply); ok { //nolint:errorlint // the common case: not wrapped
+		return lost.err
+	}
+	var lost *lostReply
+	if !errors.As(err, &lost) {
+		return err
+	}
+	r := &revealed{outer: err, inner: lost.err}
+	if ne, ok := lost.err.(net.Error); ok { //nolint:errorlint // built by commandError
+		return &netRevealed{revealed: r, net: ne}
+	}
+	return r
+}
+
+// revealed is an error of another layer (a hook, go-redis' sticky pool) around a lost reply: the text and the types of
+// the layers, and behind them the cause that lostReply hides.
+type revealed struct{ outer, inner error }
+
+func (e *revealed) Error() string   { return e.outer.Error() }
+func (e *revealed) Unwrap() []error { return []error{e.outer, e.inner} }
+
+type netRevealed struct {
+	*revealed
+	net net.Error
+}
+
+func (e *netRevealed) Timeout() bool { return e.net.Timeout() }
+
+// Temporary completes net.Error, as for netCommandError.
+func (e *netRevealed) Temporary() bool {
+	t, ok := e.net.(interface{ Temporary() bool })
+	return ok && t.Temporary()
+}
+
+// refusal is why the gate of a connection did not let a request pass. It is a net.Error that is no timeout because
+// that is what go-redis' own loop runs again on another connection, which is right: nothing was sent.
+type refusal string
+
+func (e refusal) Error() string   { return string(e) }
+func (e refusal) Timeout() bool   { return false }
+func (e refusal) Temporary() bool { return true }
+
+const (
+	errNotActive refusal = "the database of this connection is not the active one any more"
+	errRemoved   refusal = "the connection was retired"
+)
+
+// noDatabase is the answer while nothing is usable; last is what the command's last attempt met, if it had one.
+func noDatabase(last error) error {
+	if last == nil {
+		return ErrNoDatabase
+	}
+	if errors.Is(last, ErrNoDatabase) {
+		return last
+	}
+	return fmt.Errorf("%w (last attempt: %w)", ErrNoDatabase, last)
+}
+
+// isContext reports a context error, which is the caller's own doing wherever the caller's context is done.
+func isContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// isReply reports whether err is a reply of a server (or redis.Nil).
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}

@@ -1,0 +1,183 @@
+package multidb
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Reason says why a switch was made.
+type Reason string
+
+// The reasons of a switch.
+const (
+	ReasonHealthCheck     Reason = "health_check"     // the active database failed its probes
+	ReasonFailureDetector Reason = "failure_detector" // real traffic kept failing on it
+	ReasonFailback        Reason = "failback"         // a preferred database has recovered
+	ReasonManual          Reason = "manual"           // SetActive or ForceActive
+	ReasonWeight          Reason = "weight"           // SetWeight made another one preferred
+	ReasonRemoved         Reason = "removed"          // the active database was removed
+)
+
+// Switch is the move from one active database to another.
+type Switch struct {
+	// From and To are names of databases.
+	From, To string
+	// Reason says why.
+	Reason Reason
+	// Cause is what the old database failed with; nil if it did not fail.
+	Cause error
+	// Took is the time from the first evidence against the old database (or from the decision, if planned) until the
+	// new one was in use.
+	Took time.Duration
+	// Planned is true if the old database was healthy: sessions finish there, nothing is lost.
+	Planned bool
+	// DryRun is true if this is only what would have been done: see Options.DryRun.
+	DryRun bool
+}
+
+// HealthChange is a database becoming usable or unusable.
+type HealthChange struct {
+	// Database is its name.
+	Database string
+	// State is BreakerClosed (usable) or BreakerOpen.
+	State BreakerState
+	// Cause is why it is not usable; nil if it is.
+	Cause error
+}
+
+// Events are functions to call when something happens; each may be nil. They are called one after the other, in the
+// order of what happened, from one goroutine that holds no lock: they may call every method of the hook except Close,
+// and a slow one delays later events but no command. A panic is logged and contained.
+type Events struct {
+	// OnSwitch: the active database has changed.
+	OnSwitch func(Switch)
+	// OnHealth: a database has become usable or unusable.
+	OnHealth func(HealthChange)
+	// OnAllDown: no database is usable; cause is what the last one failed with.
+	OnAllDown func(cause error)
+	// OnRecovered: after OnAllDown, database is in use.
+	OnRecovered func(database string)
+}
+
+// dispatcher delivers events: producers append under its lock, one goroutine calls. A function per event keeps the
+// queue free of types.
+type dispatcher struct {
+	user Events
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	queue  []func()
+	closed bool
+	wake   chan struct{}
+}
+
+func newDispatcher(user Events, log *slog.Logger) *dispatcher {
+	return &dispatcher{user: user, log: log, wake: make(chan struct{}, 1)}
+}
+
+// run delivers until close, and what is in the queue then.
+func (d *dispatcher) run() {
+	for {
+		d.mu.Lock()
+		batch, closed := d.queue, d.closed
+		d.queue = nil
+		d.mu.Unlock()
+		for _, deliver := range batch {
+			d.contain(deliver)
+		}
+		if len(batch) > 0 {
+			continue
+		}
+		if closed {
+			return
+		}
+		<-d.wake
+	}
+}
+
+func (d *dispatcher) contain(deliver func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			d.log.Error("multidb: an event callback panicked", "panic", fmt.Sprint(r))
+		}
+	}()
+	deliver()
+}
+
+func (d *dispatcher) enqueue(deliver func()) {
+	d.mu.Lock()
+	if !d.closed {
+		d.queue = append(d.queue, deliver)
+	}
+	d.mu.Unlock()
+	d.signal()
+}
+
+func (d *dispatcher) close() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.signal()
+}
+
+func (d *dispatcher) signal() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (d *dispatcher) switched(s Switch) {
+	d.enqueue(func() {
+		level := slog.LevelWarn
+		if s.Planned {
+			level = slog.LevelInfo
+		}
+		d.log.Log(context.Background(), level, "multidb: switched", "from", s.From, "to", s.To, "reason", string(s.Reason),
+			"took", s.Took, "planned", s.Planned, "dry_run", s.DryRun, "cause", s.Cause)
+		if d.user.OnSwitch != nil {
+			d.user.OnSwitch(s)
+		}
+	})
+}
+
+func (d *dispatcher) health(c HealthChange) {
+	d.enqueue(func() {
+		d.log.Info("multidb: health changed", "database", c.Database, "state", string(c.State), "cause", c.Cause)
+		if d.user.OnHealth != nil {
+			d.user.OnHealth(c)
+		}
+	})
+}
+
+func (d *dispatcher) allDown(cause error) {
+	d.enqueue(func() {
+		d.log.Error("multidb: no database is usable", "cause", cause)
+		if d.user.OnAllDown != nil {
+			d.user.OnAllDown(cause)
+		}
+	})
+}
+
+func (d *dispatcher) recovered(database string) {
+	d.enqueue(func() {
+		d.log.Warn("multidb: recovered", "database", database)
+		if d.user.OnRecovered != nil {
+			d.user.OnRecovered(database)
+		}
+	})
+}
+
+func (d *dispatcher) started(database string) {
+	d.enqueue(func() { d.log.Info("multidb: started", "database", database) })
+}
+
+// probed logs one check; nobody subscribes to these.
+func (d *dispatcher) probed(database string, err error, took time.Duration) {
+	if d.log.Enabled(context.Background(), slog.LevelDebug) {
+		d.enqueue(func() { d.log.Debug("multidb: checked", "database", database, "took", took, "error", err) })
+	}
+}

@@ -1,0 +1,178 @@
+package multidb
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/redis/go-redis/v9"
+)
+
+// Hook routes the connections of the clients that it is added to. Make it with [New], add it with rdb.AddHook(hook) or
+// [Hook.Attach], end it with [Hook.Close]. One hook may serve several clients. Safe for concurrent use.
+type Hook struct {
+	opt    Options
+	rules  replayRules
+	retry  failsafe.Executor[any]
+	events *dispatcher
+
+	// active is the one place that says which database is in use. Only the selector writes it.
+	active   atomic.Pointer[choice]
+	selector selector
+
+	dials    atomic.Uint64 // connections dialed for clients
+	unrouted atomic.Bool   // the warning about them has been given
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	close  sync.Once
+}
+
+var _ redis.Hook = (*Hook)(nil)
+
+// New makes a hook and waits until as many databases are healthy as Options.Initial says, or until ctx ends: then it
+// returns an error that says what each database answered, and nothing is left running. It reports everything that is
+// wrong with the options at once, each problem with the name of its field.
+func New(ctx context.Context, opt Options) (*Hook, error) {
+	opt = opt.withDefaults()
+	rules, err := opt.validate()
+	if err != nil {
+		return nil, err
+	}
+	h := &Hook{opt: opt, rules: rules, retry: newRetry(opt.Retry)}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.events = newDispatcher(opt.Events, opt.Logger)
+	h.selector.init(h)
+	if err := h.start(ctx); err != nil {
+		_ = h.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// start builds the databases, begins their health checks and waits for the initial policy.
+func (h *Hook) start(ctx context.Context) error {
+	dbs, err := buildAll(&h.opt)
+	if err != nil {
+		return err
+	}
+	h.selector.begin(dbs)
+	h.wg.Go(h.events.run)
+	for _, db := range dbs {
+		h.wg.Go(func() { h.watch(db) })
+	}
+	if err := h.selector.awaitInitial(ctx, h.opt.Initial); err != nil {
+		return err
+	}
+	h.wg.Go(h.monitor)
+	return nil
+}
+
+// Close stops health checks, failover and events, waits for every goroutine that the hook has started, and closes what
+// it has opened for itself. The clients stay open, and with them their connections: the hook lets their commands
+// through to the database that was active last. Further calls do nothing. Not to be called from a callback of Events or
+// from a probe, for which it waits.
+func (h *Hook) Close() error {
+	var err error
+	h.close.Do(func() {
+		h.cancel()
+		h.selector.close()
+		h.events.close()
+		h.wg.Wait()
+		err = h.selector.closeDatabases()
+	})
+	return err
+}
+
+func (h *Hook) isClosed() bool { return h.ctx.Err() != nil }
+
+// ProcessHook watches the outcome of single commands. go-redis calls it; it is pure, and what it returns is safe for
+// concurrent use.
+//
+// A command that succeeds pays for one atomic load, the look at its name, and a counter.
+func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		now := h.active.Load()
+		if now.down || now.db.slow > 0 {
+			return h.processSlowly(ctx, cmd, next, now)
+		}
+		err := next(ctx, cmd)
+		if err == nil {
+			if !isHandshake(cmd) {
+				now.db.outcomes.Success()
+			}
+			return nil
+		}
+		return h.settle(ctx, cmd, next, now, err)
+	}
+}
+
+// processSlowly is ProcessHook where it may take longer: nothing is usable, or a detector wants to know how long
+// commands take.
+func (h *Hook) processSlowly(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice) error {
+	if isHandshake(cmd) {
+		return h.settle(ctx, cmd, next, now, next(ctx, cmd))
+	}
+	if now.down {
+		var err error
+		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
+			cmd.SetErr(err)
+			return err
+		}
+	}
+	began := time.Now()
+	err := next(ctx, cmd)
+	if err != nil {
+		return h.settle(ctx, cmd, next, now, err)
+	}
+	now.db.succeeded(time.Since(began))
+	return nil
+}
+
+// ProcessPipelineHook is ProcessHook for pipelines and transactions. go-redis calls it; it is pure, and what it returns
+// is safe for concurrent use.
+func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		now := h.active.Load()
+		if len(cmds) == 0 || isHandshakeBatch(cmds) {
+			return h.settleHandshake(cmds, next(ctx, cmds))
+		}
+		if now.down {
+			var err error
+			if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
+				setErrors(cmds, err)
+				return err
+			}
+		}
+		began := time.Now()
+		err := next(ctx, cmds)
+		if err == nil {
+			now.db.succeeded(time.Since(began))
+			return nil
+		}
+		return h.settlePipeline(ctx, cmds, next, now, err)
+	}
+}
+
+// isHandshake recognises the single commands of go-redis' handshake. A user's own are treated alike: passed on as they
+// are, never counted, never run again, because they belong to one connection.
+func isHandshake(cmd redis.Cmder) bool {
+	switch cmd.Name() {
+	case "hello", "auth", "client", "select", "readonly", "reset", "quit":
+		return true
+	}
+	return false
+}
+
+// isHandshakeBatch recognises the option pipelines of the handshake.
+func isHandshakeBatch(cmds []redis.Cmder) bool {
+	for _, cmd := range cmds {
+		if !isHandshake(cmd) {
+			return false
+		}
+	}
+	return true
+}

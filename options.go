@@ -1,0 +1,243 @@
+package multidb
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/probes"
+	"github.com/redishook/multidb/window"
+)
+
+// Options configures a [Hook]. Of every field, 0 (or nil) is the default and, where that makes sense, a negative value
+// switches the thing off. [New] copies the options and writes to nothing of the caller's.
+type Options struct {
+	// Databases are the databases to choose from, each with a name and a weight. At least one.
+	Databases []Database
+
+	// Initial is how many databases must be healthy before New returns. Default: InitialOne.
+	Initial Initial
+
+	// Health configures health checks and the suspicion that failing traffic raises.
+	Health Health
+
+	// Detectors watch real traffic; any verdict counts. Each database gets detectors of its own, so these are
+	// constructors. Default: one [window.NewFailureRate] with its defaults. An empty, non-nil slice switches detection off.
+	Detectors []window.Factory
+
+	// Breaker configures the circuit breaker of each database.
+	Breaker Breaker
+
+	// Failback configures the return to a heavier database that has recovered.
+	Failback Failback
+
+	// Retry configures how failed work is run again.
+	Retry Retry
+
+	// Replay is the highest rung of commands that are run again although their request was sent and no reply came.
+	// Default: ReplayLastWins. Commands that were certainly not executed are always run again.
+	Replay Replay
+
+	// ReplayCommands declares the rung of commands that the library does not know (modules, scripts known to be
+	// idempotent), or overrules the one it knows. Names in any case, e.g. {"json.get": ReplayRead}.
+	ReplayCommands map[string]Replay
+
+	// DrainTimeout is how long a session (a Conn, a Tx, a reply still owed) may go on on the old, healthy database
+	// after a planned switch. Default: 5s. Negative: not at all, its connections are closed at once.
+	DrainTimeout time.Duration
+
+	// MaxWait is how long a command waits for a database when none is usable. Default: it does not wait but fails
+	// with ErrNoDatabase at once. The caller's context cuts it short.
+	MaxWait time.Duration
+
+	// DryRun decides, counts and reports what it would have done (Switch.DryRun is set), and switches nothing: for
+	// trying settings in production. Default: false.
+	DryRun bool
+
+	// Strategy chooses the database. Default: highest weight, then the active one, then the lower latency, then the
+	// order of Databases.
+	Strategy Strategy
+
+	// Events receives what happens. Default: none.
+	Events Events
+
+	// Logger receives the same as text: a failover is Warn, failback and health changes are Info, single probes Debug.
+	// Default: slog.Default(). Silence it with slog.New(slog.DiscardHandler).
+	Logger *slog.Logger
+}
+
+// Database is one database: a name, a weight, and exactly one source (URL, Options, Failover or Client).
+type Database struct {
+	// Name identifies the database in errors, events, statistics and control. Required, unique.
+	Name string
+
+	// Weight orders the databases: the heaviest usable one is active. Default: 1. Must not be negative, NaN or infinite.
+	Weight float64
+
+	// URL is redis://, rediss:// or unix://, as redis.ParseURL reads it, with user, password and database index.
+	URL string
+
+	// Options describe a single server. Address, network, dialer, TLS, credentials (also CredentialsProvider and
+	// CredentialsProviderContext) and DB are used; pool sizes and timeouts are those of the client that has the hook.
+	Options *redis.Options
+
+	// Failover describes a group watched by Redis Sentinel; connections go to its master.
+	Failover *redis.FailoverOptions
+
+	// Client is a ready client whose address, dialer, credentials and DB are used as those of Options. It is never
+	// used for commands and never closed.
+	Client *redis.Client
+
+	// HealthCheckURL is where probes that ask a management API find it (see probes.LagAware). Default: derived by
+	// the probe from the address.
+	HealthCheckURL string
+
+	// Checks replace Health.Checks for this database.
+	Checks []probes.Check
+}
+
+// Initial says how many databases must be healthy before [New] returns.
+type Initial int
+
+const (
+	// InitialOne waits for one healthy database. The default.
+	InitialOne Initial = iota
+	// InitialMajority waits for more than half of them.
+	InitialMajority
+	// InitialAll waits for all of them.
+	InitialAll
+)
+
+// Health configures health checks, which run in the background on a client of their own per database.
+type Health struct {
+	// Interval is the time between two checks of a passive database, staggered and jittered by a tenth. Default: 5s.
+	Interval time.Duration
+
+	// ActiveInterval is the time between two checks of the active database while no traffic proves it alive. A
+	// process that only subscribes learns of a dead database by it. Default: 1s.
+	ActiveInterval time.Duration
+
+	// Timeout bounds one probe of a suspect, and one PING of the active database. It grows with the round trip that
+	// healthy probes have seen, so that a distant database is not taken for a dead one. Default: 400ms.
+	Timeout time.Duration
+
+	// StallTimeout is how long requests may be outstanding on the active database without one byte read from it
+	// before it is suspected. Grows with the round trip as Timeout does. Default: 250ms. Negative: off.
+	StallTimeout time.Duration
+
+	// Checks are run at every interval and must all pass. Default: one probes.Ping.
+	Checks []probes.Check
+}
+
+// Breaker configures the circuit breaker of a database: closed while it is usable, open after a verdict against it,
+// half-open while health probes (never commands) try it again.
+type Breaker struct {
+	// Delay is the time between opening and the first half-open probe. It is short on purpose: only probes pay for
+	// it, and how long a recovered database is left alone is Failback.GracePeriod. Default: 1s.
+	Delay time.Duration
+
+	// Successes is the number of consecutive health checks that close the breaker again. Default: 3.
+	Successes int
+}
+
+// Failback configures the return to a heavier database.
+type Failback struct {
+	// GracePeriod is how long the database must have been healthy without a break. Default: 15s. Negative: never
+	// return automatically.
+	GracePeriod time.Duration
+
+	// Factor multiplies the grace period with each relapse (a failure within MaxGracePeriod of the last one). Default: 2.
+	Factor float64
+
+	// MaxGracePeriod caps the growth. A database that behaves for this long starts again at GracePeriod. Default: 10m.
+	MaxGracePeriod time.Duration
+
+	// Jitter adds up to this share of the grace period, so that many processes do not return at one instant.
+	// Default: 0.2. Negative: none.
+	Jitter float64
+}
+
+// Retry configures the retries of failed work. They are failsafe-go's: attempts, backoff and jitter.
+type Retry struct {
+	// MaxAttempts counts the first attempt as well. Default: 8. Negative: a failed command is not run again.
+	MaxAttempts int
+
+	// MinBackoff is the delay before the second attempt on a database that was found healthy; it doubles up to
+	// MaxBackoff. After a switch there is no delay. Default: 5ms.
+	MinBackoff time.Duration
+
+	// MaxBackoff is the longest delay. Default: 250ms.
+	MaxBackoff time.Duration
+}
+
+// defaults, in one place. The README's table is checked against them.
+const (
+	defaultWeight         = 1.0
+	defaultInterval       = 5 * time.Second
+	defaultActiveInterval = time.Second
+	defaultTimeout        = 400 * time.Millisecond
+	defaultStallTimeout   = 250 * time.Millisecond
+	defaultBreakerDelay   = time.Second
+	defaultSuccesses      = 3
+	defaultGracePeriod    = 15 * time.Second
+	defaultGraceFactor    = 2.0
+	defaultMaxGrace       = 10 * time.Minute
+	defaultGraceJitter    = 0.2
+	defaultMaxAttempts    = 8
+	defaultMinBackoff     = 5 * time.Millisecond
+	defaultMaxBackoff     = 250 * time.Millisecond
+	defaultDrainTimeout   = 5 * time.Second
+)
+
+// withDefaults returns a copy in which every 0 has become its default. It shares nothing mutable with o.
+func (o Options) withDefaults() Options {
+	o.Databases = append([]Database(nil), o.Databases...)
+	for i := range o.Databases {
+		o.Databases[i] = o.Databases[i].withDefaults()
+	}
+	orDefault(&o.Health.Interval, defaultInterval)
+	orDefault(&o.Health.ActiveInterval, defaultActiveInterval)
+	orDefault(&o.Health.Timeout, defaultTimeout)
+	orDefault(&o.Health.StallTimeout, defaultStallTimeout)
+	if o.Health.Checks == nil {
+		o.Health.Checks = []probes.Check{{Probe: probes.Ping(), Probes: 1}}
+	} else {
+		o.Health.Checks = append([]probes.Check(nil), o.Health.Checks...)
+	}
+	if o.Detectors == nil {
+		o.Detectors = []window.Factory{window.NewFailureRate(window.Config{})}
+	}
+	orDefault(&o.Breaker.Delay, defaultBreakerDelay)
+	orDefault(&o.Breaker.Successes, defaultSuccesses)
+	orDefault(&o.Failback.GracePeriod, defaultGracePeriod)
+	orDefault(&o.Failback.Factor, defaultGraceFactor)
+	orDefault(&o.Failback.MaxGracePeriod, max(defaultMaxGrace, o.Failback.GracePeriod))
+	orDefault(&o.Failback.Jitter, defaultGraceJitter)
+	orDefault(&o.Retry.MaxAttempts, defaultMaxAttempts)
+	orDefault(&o.Retry.MinBackoff, defaultMinBackoff)
+	orDefault(&o.Retry.MaxBackoff, max(defaultMaxBackoff, o.Retry.MinBackoff))
+	orDefault(&o.DrainTimeout, defaultDrainTimeout)
+	if o.Strategy == nil {
+		o.Strategy = HighestWeight{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+func (d Database) withDefaults() Database {
+	orDefault(&d.Weight, defaultWeight)
+	if d.Checks != nil {
+		d.Checks = append([]probes.Check(nil), d.Checks...)
+	}
+	return d
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,205 @@
+package multidb
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
+	"github.com/redis/go-redis/v9"
+)
+
+// What happens to work that failed. Nothing here runs on the healthy path: the failsafe-go executor costs a microsecond
+// and 20 allocations, so it is entered after a failure, and given that failure as its first attempt. From there on the
+// number of attempts, backoff and jitter are failsafe-go's.
+
+// verdictPatience bounds the wait for the verdict on a suspected database; a confirmation takes Health.Timeout.
+const verdictPatience = 5 * time.Second
+
+// errMoved tells the retry policy that the failed attempt ran on a database that has lost its place: no backoff.
+var errMoved = errors.New("moved")
+
+func newRetry(r Retry) failsafe.Executor[any] {
+	policy := retrypolicy.NewBuilder[any]().
+		WithMaxAttempts(max(1, r.MaxAttempts)).
+		WithBackoff(r.MinBackoff, r.MaxBackoff).
+		WithJitterFactor(0.2).
+		WithDelayFunc(func(exec failsafe.ExecutionAttempt[any]) time.Duration {
+			if errors.Is(exec.LastError(), errMoved) {
+				return 0
+			}
+			return -1 // the backoff
+		}).
+		AbortIf(func(_ any, err error) bool {
+			var a *attempt
+			return errors.As(err, &a) && a.final
+		}).
+		ReturnLastFailure().
+		Build()
+	return failsafe.With[any](policy)
+}
+
+// attempt is the failure of one attempt on its way through failsafe-go.
+type attempt struct {
+	err   error
+	final bool // not to be run again
+	moved bool // there is another choice since
+}
+
+func (a *attempt) Error() string        { return a.err.Error() }
+func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
+
+// settle decides what becomes of a command whose first attempt failed.
+func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice, err error) error {
+	if err == nil {
+		return nil
+	}
+	if isHandshake(cmd) {
+		return reveal(err)
+	}
+	first := h.judge(ctx, now, err, func() bool { return h.rules.may(ctx, cmd) })
+	if first == nil || first.final {
+		return h.finish(err, first)
+	}
+	return h.runAgain(ctx, first, func(now *choice) *attempt {
+		cmd.SetErr(nil) // a stale error would outlive the success
+		err := next(ctx, cmd)
+		if err == nil {
+			now.db.succeeded(0)
+			return nil
+		}
+		return h.judge(ctx, now, err, func() bool { return h.rules.may(ctx, cmd) })
+	})
+}
+
+// judge counts the failure against the database it happened on and says whether the work may be run again. It returns
+// nil if err is an answer like any other.
+func (h *Hook) judge(ctx context.Context, now *choice, err error, replayable func() bool) *attempt {
+	kind := classify(ctx, err)
+	db := h.blame(now, err)
+	switch {
+	case kind == answered:
+		db.succeeded(0)
+		return nil
+	case kind.failed():
+		h.failed(db, err)
+	}
+	a := &attempt{err: reveal(err), moved: now.superseded()}
+	switch kind {
+	case notSent, cannotServe:
+		a.final = callerGaveUp(ctx) || h.isClosed()
+	case lost, cannotServeInside:
+		a.final = callerGaveUp(ctx) || h.isClosed() || !replayable()
+		if a.final {
+			db.unknown.Add(1)
+		} else {
+			db.replayed.Add(1)
+		}
+	default:
+		a.final = true
+	}
+	return a
+}
+
+// blame finds the database on which err happened: the one the connection names, or else the one that was active.
+func (h *Hook) blame(now *choice, err error) *database {
+	var failed *CommandError
+	if errors.As(err, &failed) && failed.Database != "" && failed.Database != now.db.name {
+		if db := h.selector.find(failed.Database); db != nil {
+			return db
+		}
+	}
+	return now.db
+}
+
+// runAgain runs failed work again until it succeeds, may not be run again, or has used up its attempts.
+func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *attempt) error {
+	last := first
+	_, err := h.retry.WithContext(ctx).GetWithExecution(func(exec failsafe.Execution[any]) (any, error) {
+		if exec.IsFirstAttempt() {
+			return nil, h.beforeNext(ctx, last)
+		}
+		now := h.active.Load()
+		if now.down {
+			var err error
+			if now, err = h.awaitDatabase(ctx, now, last.err); err != nil {
+				last = &attempt{err: err, final: true}
+				return nil, last
+			}
+		}
+		result := run(now)
+		if result == nil {
+			last = nil
+			return nil, nil
+		}
+		last = result
+		if last.final {
+			return nil, last
+		}
+		return nil, h.beforeNext(ctx, last)
+	})
+	if last == nil {
+		// The work is done, even if the caller's context ended meanwhile and failsafe-go says so.
+		return nil
+	}
+	_ = err
+	return h.finish(last.err, last)
+}
+
+// beforeNext waits, after a failed attempt, for what decides where the next one goes: a newer choice or the verdict on
+// the suspected database.
+func (h *Hook) beforeNext(ctx context.Context, failed *attempt) error {
+	if failed.moved {
+		return failed
+	}
+	now := h.active.Load()
+	if verdict := now.db.pending(); verdict != nil {
+		await(ctx, now, verdict, verdictPatience)
+	}
+	return &attempt{err: failed.err, moved: now.superseded()}
+}
+
+// finish is the error that the caller gets.
+func (h *Hook) finish(err error, last *attempt) error {
+	if last == nil {
+		return reveal(err)
+	}
+	return last.err
+}
+
+// awaitDatabase waits as long as Options.MaxWait says for a database to be usable. last is what the command has met before.
+func (h *Hook) awaitDatabase(ctx context.Context, now *choice, last error) (*choice, error) {
+	if h.isClosed() {
+		return now, nil
+	}
+	if h.opt.MaxWait > 0 {
+		timer := time.NewTimer(h.opt.MaxWait)
+		defer timer.Stop()
+		for now.down {
+			select {
+			case <-now.over():
+				now = h.active.Load()
+			case <-timer.C:
+				return h.refused(now, last)
+			case <-ctx.Done():
+				return now, errors.Join(noDatabase(last), ctx.Err())
+			case <-h.ctx.Done():
+				return now, nil
+			}
+		}
+		return now, nil
+	}
+	return h.refused(now, last)
+}
+
+func (h *Hook) refused(now *choice, last error) (*choice, error) {
+	now.db.refused.Add(1)
+	return now, noDatabase(last)
+}
+
+func setErrors(cmds []redis.Cmder, err error) {
+	for _, cmd := range cmds {
+		cmd.SetErr(err)
+	}
+}

@@ -1,0 +1,306 @@
+package multidb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// selector owns the answer to "which database?": it is the only one who publishes a choice. Everybody else reports a
+// change (review, and the methods of control.go) and reads Hook.active.
+//
+// Lock order: selector.mu, then database.mu; connections.mu and the events' lock are leaves. None of them is held while
+// a socket, Redis, a sleep or a user's function runs: a decision is made under mu, and what follows from it (closing
+// connections, waking goroutines) is done after it.
+type selector struct {
+	h  *Hook
+	mu sync.Mutex
+
+	dbs     []*database
+	version uint64 // of everything below and above; a decision is void if it has moved meanwhile
+	started bool   // the initial policy is satisfied
+	closed  bool
+	held    *database // a manual choice, until released or dead
+	release *time.Timer
+	dry     *database // where we would be, in a dry run
+
+	reweighed bool // a weight has changed since the last switch
+
+	switches map[Reason]uint64
+	changed  chan struct{} // capacity 1: something was reviewed; for awaitInitial
+}
+
+func (s *selector) init(h *Hook) {
+	s.h = h
+	s.switches = make(map[Reason]uint64)
+	s.changed = make(chan struct{}, 1)
+}
+
+// begin sets the databases; nothing is usable before awaitInitial has returned.
+func (s *selector) begin(dbs []*database) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dbs = dbs
+	s.h.active.Store(newChoice(dbs[0], true, 0))
+}
+
+// review finds out what follows from a change of somebody's health: nothing, a failover, the end of an outage, or the
+// news that nothing is usable. Safe for concurrent use; late and repeated calls do no harm, because it looks at how
+// things are and not at what has changed.
+func (s *selector) review(reason Reason, cause error) {
+	for {
+		usable, active, version, ok := s.snapshot()
+		if !ok {
+			break
+		}
+		// The strategy may be a user's: it is asked without the lock, and its answer holds if nothing has moved.
+		target := active
+		if s.h.active.Load().down || !contains(usable, active) {
+			target = choose(s.h.opt.Strategy, usable, active)
+		}
+		if done, ok := s.settle(version, target, reason, cause); ok {
+			done()
+			break
+		}
+	}
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// snapshot returns what a decision is made on. ok is false before the start and after the end.
+func (s *selector) snapshot() (usable []*database, active *database, version uint64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, db := range s.dbs {
+		if db.usable() {
+			usable = append(usable, db)
+		}
+	}
+	return usable, s.h.active.Load().db, s.version, s.started && !s.closed
+}
+
+// settle carries out a decision, unless the ground for it has moved.
+func (s *selector) settle(version uint64, target *database, reason Reason, cause error) (done func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.h.active.Load()
+	switch {
+	case s.version != version || target != nil && !target.usable():
+		return nil, false
+	case target == now.db && !now.down:
+		s.dry = nil
+		return func() {}, true
+	case target == nil && now.down:
+		return func() {}, true
+	case target == nil:
+		return s.publish(now.db, true, false, reason, cause), true
+	}
+	return s.publish(target, false, false, reason, cause), true
+}
+
+// publish makes a choice the current one. It is the one place that writes Hook.active after the start. Caller must hold
+// mu, and call what it returns after releasing it.
+//
+// Planned, the sequence is: (1) the old database drains, so that sessions on it may go on; (2) the new choice is
+// visible: from here on the pool replaces idle connections of the old database, its gates refuse requests that begin
+// no session's next step, and dials go to the new one; (3) those who wait for a choice wake up; (4) pub/sub connections
+// are closed; (5) after DrainTimeout all that is left is. Unplanned there is no draining, and (4) is everything at once.
+func (s *selector) publish(to *database, down, planned bool, reason Reason, cause error) func() {
+	old := s.h.active.Load()
+	began := time.Now()
+	if at, ok := old.db.suspectedAt(); ok && !planned {
+		began = at
+	}
+	event := Switch{From: old.db.name, To: to.name, Reason: reason, Cause: cause, Planned: planned}
+	automatic := reason == ReasonHealthCheck || reason == ReasonFailureDetector || reason == ReasonFailback
+	if s.h.opt.DryRun && automatic && old.seq > 0 {
+		return s.pretend(event, to, down)
+	}
+	s.version++
+	if to != s.held {
+		s.drop()
+	}
+	s.reweighed = false
+	old.db.draining.Store(planned && s.h.opt.DrainTimeout > 0)
+	to.draining.Store(false)
+	s.h.active.Store(newChoice(to, down, old.seq+1))
+	old.retire()
+	event.Took = time.Since(began)
+	s.announce(event, old, down)
+	return func() { s.h.sweep(old, to, down, planned) }
+}
+
+// announce counts the change and puts its event into the queue, whose order is that of the changes because mu is held.
+func (s *selector) announce(event Switch, old *choice, down bool) {
+	switch {
+	case down:
+		s.h.events.allDown(event.Cause)
+		return
+	case old.seq == 0:
+		s.h.events.started(event.To)
+		return
+	case old.down:
+		s.h.events.recovered(event.To)
+	}
+	if event.From != event.To {
+		s.switches[event.Reason]++
+		s.h.events.switched(event)
+	}
+}
+
+// pretend reports what would have been done in a dry run, once.
+func (s *selector) pretend(event Switch, to *database, down bool) func() {
+	if !down && s.dry != to {
+		s.dry = to
+		event.DryRun = true
+		s.switches[event.Reason]++
+		s.h.events.switched(event)
+	}
+	return func() {}
+}
+
+// drop ends a manual choice. Caller must hold mu.
+func (s *selector) drop() {
+	s.held = nil
+	if s.release != nil {
+		s.release.Stop()
+		s.release = nil
+	}
+}
+
+// awaitInitial waits until as many databases are healthy as the policy says, and makes the first choice. It waits for
+// the first check of the others too, as long as those take anyway, so that the first one to answer does not win over
+// the heaviest.
+func (s *selector) awaitInitial(ctx context.Context, policy Initial) error {
+	var settled <-chan time.Time
+	for {
+		healthy, unchecked, total := s.count()
+		need := policy.of(total)
+		if healthy >= need {
+			if settled == nil {
+				settled = time.After(s.h.opt.Health.Timeout)
+			}
+			if unchecked == 0 {
+				break
+			}
+		}
+		select {
+		case <-s.changed:
+			continue
+		case <-settled:
+		case <-ctx.Done():
+			return s.initialError(ctx, policy, healthy, need)
+		}
+		break
+	}
+	s.mu.Lock()
+	s.started = true
+	s.mu.Unlock()
+	s.review(ReasonHealthCheck, nil)
+	return nil
+}
+
+func (s *selector) count() (healthy, unchecked, total int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, db := range s.dbs {
+		if db.usable() {
+			healthy++
+		} else if db.status() == BreakerUnknown {
+			unchecked++
+		}
+	}
+	return healthy, unchecked, len(s.dbs)
+}
+
+// of is the number of databases that the policy wants of n.
+func (i Initial) of(n int) int {
+	switch i {
+	case InitialMajority:
+		return n/2 + 1
+	case InitialAll:
+		return n
+	}
+	return 1
+}
+
+// initialError says what each database that is missing has answered.
+func (s *selector) initialError(ctx context.Context, policy Initial, healthy, need int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	errs := []error{fmt.Errorf("multidb: %d of %d databases are healthy, Options.Initial = %s needs %d: %w",
+		healthy, len(s.dbs), policy, need, context.Cause(ctx))}
+	if healthy == 0 {
+		errs = append(errs, ErrNoDatabase)
+	}
+	for _, db := range s.dbs {
+		if !db.usable() {
+			errs = append(errs, fmt.Errorf("database %q: %w", db.name, db.trouble()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// find returns the database of that name, or nil.
+func (s *selector) find(name string) *database {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lookup(name)
+}
+
+// lookup is find for a caller that holds mu.
+func (s *selector) lookup(name string) *database {
+	for _, db := range s.dbs {
+		if db.name == name {
+			return db
+		}
+	}
+	return nil
+}
+
+// all returns the databases in the order of configuration.
+func (s *selector) all() []*database {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*database(nil), s.dbs...)
+}
+
+// hasAlternative reports whether there is a usable database besides db.
+func (s *selector) hasAlternative(db *database) bool {
+	usable, _, _, ok := s.snapshot()
+	for _, other := range usable {
+		if other != db && ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *selector) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.version++
+	s.drop()
+}
+
+func (s *selector) closeDatabases() error {
+	var errs []error
+	for _, db := range s.all() {
+		errs = append(errs, db.close())
+	}
+	return errors.Join(errs...)
+}
+
+func contains(dbs []*database, db *database) bool {
+	for _, d := range dbs {
+		if d == db {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,109 @@
+package multidb
+
+import (
+	"time"
+)
+
+// Stats is a snapshot of what a dashboard needs. Counters never go back. The parts are read one after the other, so
+// they may be apart by what happened meanwhile.
+type Stats struct {
+	// Active is the name of the active database; while Down, of the one that was active last.
+	Active string
+	// Down is true while no database is usable.
+	Down bool
+	// Held is the name of the database of a manual choice that stands, or empty.
+	Held string
+	// Databases in the order of configuration.
+	Databases []DatabaseStats
+	// Switches counts the switches by reason, those of a dry run included.
+	Switches map[Reason]uint64
+}
+
+// DatabaseStats is what is known of one database.
+type DatabaseStats struct {
+	// Name and Weight as they are now.
+	Name   string
+	Weight float64
+	// Breaker is the state of its circuit breaker, Since the time it has had that state.
+	Breaker BreakerState
+	Since   time.Time
+	// LastError is why it is not usable; nil if it is.
+	LastError error
+	// GracePeriod is how long it must be healthy before failback, as it has grown until now.
+	GracePeriod time.Duration
+	// Latency is the smoothed round trip of its health probes; 0 if none has passed.
+	Latency time.Duration
+	// Successes and Failures count commands (a pipeline is one) by how they ended on this database.
+	Successes, Failures uint64
+	// Replayed counts commands that were sent, not answered, and run again.
+	Replayed uint64
+	// Unknown counts commands that were sent and not answered, and whose callers were told so.
+	Unknown uint64
+	// Refused counts commands that were refused because no database was usable, at the one that was active last.
+	Refused uint64
+	// Connections is the number of open connections, Dialed of all so far.
+	Connections int
+	Dialed      uint64
+}
+
+// Stats returns a snapshot. Safe for concurrent use.
+func (h *Hook) Stats() Stats {
+	h.selector.mu.Lock()
+	now := h.active.Load()
+	s := Stats{Active: now.db.name, Down: now.down, Switches: make(map[Reason]uint64, len(h.selector.switches))}
+	if h.selector.held != nil {
+		s.Held = h.selector.held.name
+	}
+	for reason, n := range h.selector.switches {
+		s.Switches[reason] = n
+	}
+	dbs := append([]*database(nil), h.selector.dbs...)
+	h.selector.mu.Unlock()
+	for _, db := range dbs {
+		s.Databases = append(s.Databases, db.stats())
+	}
+	return s
+}
+
+func (db *database) stats() DatabaseStats {
+	db.sample(0)
+	s := DatabaseStats{
+		Name: db.name, Weight: db.getWeight(), Latency: time.Duration(db.rtt.Load()),
+		Successes: db.successes.Load(), Failures: db.failures.Load(), Replayed: db.replayed.Load(),
+		Unknown: db.unknown.Load(), Refused: db.refused.Load(),
+	}
+	db.mu.Lock()
+	s.Breaker, s.Since, s.LastError, s.GracePeriod = db.state(), db.since, db.lastErr, db.grace.current
+	db.mu.Unlock()
+	db.conns.mu.Lock()
+	s.Connections, s.Dialed = len(db.conns.open), db.conns.dialed
+	db.conns.mu.Unlock()
+	return s
+}
+
+// status is the state of the breaker.
+func (db *database) status() BreakerState {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.state()
+}
+
+// trouble is why the database is not usable.
+func (db *database) trouble() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.lastErr == nil {
+		return errNotChecked
+	}
+	return db.lastErr
+}
+
+// suspectedAt is when the suspicion began that is being settled.
+func (db *database) suspectedAt() (time.Time, bool) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.suspicion == nil {
+		return time.Time{}, false
+	}
+	return db.suspicion.began, true
+}

@@ -1,0 +1,157 @@
+package multidb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redishook/multidb/probes"
+)
+
+// A failure accelerates a probe; the probe decides. What fails on a connection makes the database suspect, its health
+// loop confirms or clears that at once with a few quick probes, and whoever failed waits for the verdict.
+
+// suspicionFloor is the least time between two confirmations: traffic that keeps failing while probes pass must not
+// become a storm of probes.
+const suspicionFloor = 50 * time.Millisecond
+
+// confirmProbes is how many quick probes must fail to confirm a suspicion; one that passes clears it.
+const confirmProbes = 3
+
+// suspicion is one question under investigation.
+type suspicion struct {
+	cause   error
+	began   time.Time
+	verdict chan struct{} // closed when the question is answered
+}
+
+// evidence makes a database suspect and returns a channel that is closed with the verdict.
+func (h *Hook) evidence(db *database, cause error) <-chan struct{} {
+	db.mu.Lock()
+	s := db.suspicion
+	if s == nil {
+		s = &suspicion{cause: cause, began: time.Now(), verdict: make(chan struct{})}
+		if h.isClosed() || db.removed.Load() {
+			close(s.verdict)
+			db.mu.Unlock()
+			return s.verdict
+		}
+		db.suspicion = s
+	}
+	db.mu.Unlock()
+	db.nudge()
+	return s.verdict
+}
+
+// nudge makes the health loop look at once.
+func (db *database) nudge() {
+	select {
+	case db.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pending returns the verdict that is being waited for, or nil.
+func (db *database) pending() <-chan struct{} {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.suspicion == nil {
+		return nil
+	}
+	return db.suspicion.verdict
+}
+
+// suspected returns the suspicion to confirm and how long it must wait for its turn.
+func (db *database) suspected() (*suspicion, time.Duration) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.suspicion == nil {
+		return nil, 0
+	}
+	return db.suspicion, time.Until(db.calmedAt.Add(suspicionFloor))
+}
+
+// resolve ends the suspicion and releases everybody who waits for the verdict. It comes after what the verdict caused
+// (the switch), so that they find the result in place.
+func (db *database) resolve() {
+	db.mu.Lock()
+	s := db.suspicion
+	db.suspicion, db.calmedAt = nil, time.Now()
+	db.mu.Unlock()
+	if s != nil {
+		close(s.verdict)
+	}
+}
+
+// confirm asks the database itself. It returns nil as soon as one probe passes, and an error when confirmProbes of them
+// have failed or none has passed within the timeout. A probe that fails fast is followed by the next; one that is slow
+// is joined by the next, on another connection, so that a connection that died quietly costs a fraction of the timeout.
+func (h *Hook) confirm(db *database) error {
+	timeout := db.scaled(h.opt.Health.Timeout)
+	ctx, cancel := context.WithTimeout(h.ctx, timeout)
+	defer cancel()
+	results := make(chan error, confirmProbes)
+	launched, failed := 0, 0
+	launch := func() {
+		launched++
+		h.wg.Go(func() { results <- h.ping(ctx, db) })
+	}
+	hedge := time.NewTicker(timeout / 4)
+	defer hedge.Stop()
+	launch()
+	last := errors.New("no answer")
+	for {
+		select {
+		case err := <-results:
+			if err == nil {
+				return nil
+			}
+			last = err
+			if failed++; failed == confirmProbes {
+				return last
+			}
+			if launched < confirmProbes {
+				pause(ctx, 5*time.Millisecond)
+				launch()
+			}
+		case <-hedge.C:
+			if launched < confirmProbes {
+				launch()
+			}
+		case <-ctx.Done():
+			if h.isClosed() {
+				return nil
+			}
+			return fmt.Errorf("%w: %w", errNoAnswer{timeout}, last)
+		}
+	}
+}
+
+// errNoAnswer is the verdict on a database that does not answer.
+type errNoAnswer struct{ within time.Duration }
+
+func (e errNoAnswer) Error() string { return "no probe answered within " + e.within.String() }
+
+// ping is one quick probe. An answer of any kind that is about the prober's rights proves the database alive.
+func (h *Hook) ping(ctx context.Context, db *database) error {
+	began := time.Now()
+	err := probes.Ping().Check(ctx, db.target)
+	switch probes.OutcomeOf(err) {
+	case probes.Passed:
+		db.sawRoundTrip(time.Since(began))
+		return nil
+	case probes.NotPermitted:
+		return nil
+	}
+	return err
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

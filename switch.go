@@ -1,0 +1,109 @@
+package multidb
+
+import "time"
+
+// sweep does to connections what a switch has decided. It runs after the new choice is visible, without a lock: a
+// connection that is admitted meanwhile belongs to the new choice, and those it meets do not.
+func (h *Hook) sweep(old *choice, to *database, down, planned bool) {
+	before := func(c *conn) bool { return c.admitted <= old.seq }
+	switch {
+	case old.db == to && !down:
+		// The end of an outage, at the same place: its connections were closed when it began.
+		return
+	case !planned || h.opt.DrainTimeout < 0:
+		cutAll(old.db.matching(before))
+	default:
+		cutAll(old.db.matching(func(c *conn) bool { return before(c) && c.pubsub.Load() }))
+		h.spawn(func() { h.drain(old) })
+	}
+	if down {
+		for _, db := range h.selector.all() {
+			db.nudge()
+		}
+	}
+}
+
+// drain lets sessions on the old database finish, and closes what is left of them in the end.
+func (h *Hook) drain(old *choice) {
+	timer := time.NewTimer(h.opt.DrainTimeout)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-h.ctx.Done():
+		// A closed hook lets everything through; nobody is left to close the connections.
+	}
+	if now := h.active.Load(); now.db == old.db {
+		return // back again meanwhile: they are good connections
+	}
+	old.db.draining.Store(false)
+	cutAll(old.db.matching(func(c *conn) bool { return c.admitted <= old.seq }))
+}
+
+func cutAll(conns []*conn) {
+	for _, c := range conns {
+		c.cut()
+	}
+}
+
+// spawn starts a goroutine that Close joins, unless Close has begun.
+func (h *Hook) spawn(f func()) {
+	h.selector.mu.Lock()
+	defer h.selector.mu.Unlock()
+	if !h.selector.closed {
+		h.wg.Go(f)
+	}
+}
+
+// considerFailback returns to a database that is preferred to the active one, has been healthy for its grace period,
+// and passes its whole set of checks now.
+func (h *Hook) considerFailback(db *database) {
+	at, ok := db.graceOver()
+	if !ok || time.Now().Before(at) || !h.selector.prefers(db) {
+		return
+	}
+	if len(db.checks) > len(db.evicting) || len(db.checks) == 0 {
+		if err := h.check(db, db.checks); err != nil {
+			return
+		}
+	}
+	h.selector.failback(db)
+}
+
+// prefers reports whether db would be chosen over the active database, and may be.
+func (s *selector) prefers(db *database) bool {
+	s.mu.Lock()
+	now := s.h.active.Load()
+	free := s.started && !s.closed && s.held == nil && !now.down && now.db != db
+	s.mu.Unlock()
+	return free && choose(s.h.opt.Strategy, s.inOrder(db, now.db), now.db) == db
+}
+
+func (s *selector) inOrder(a, b *database) []*database {
+	if a.order < b.order {
+		return []*database{a, b}
+	}
+	return []*database{b, a}
+}
+
+// failback moves to db as planned, if all that spoke for it still does.
+func (s *selector) failback(db *database) {
+	s.mu.Lock()
+	version := s.version
+	s.mu.Unlock()
+	if !s.prefers(db) {
+		return
+	}
+	s.mu.Lock()
+	at, ok := db.graceOver()
+	if s.version != version || !ok || time.Now().Before(at) || !db.usable() || s.dry == db {
+		s.mu.Unlock()
+		return
+	}
+	reason := ReasonFailback
+	if s.reweighed {
+		reason = ReasonWeight
+	}
+	done := s.publish(db, false, true, reason, nil)
+	s.mu.Unlock()
+	done()
+}

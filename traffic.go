@@ -1,0 +1,130 @@
+package multidb
+
+import (
+	"time"
+
+	"github.com/redishook/multidb/window"
+)
+
+// What real traffic says about a database, and what follows from it.
+
+// succeeded counts an answered command; took is 0 where nobody measured.
+func (db *database) succeeded(took time.Duration) {
+	if db.slow > 0 && took > db.slow {
+		db.outcomes.Slow()
+		return
+	}
+	db.outcomes.Success()
+}
+
+// failed counts a failure of the database, makes it suspect, and asks the detectors: a PING that passes does not
+// overrule traffic that keeps failing.
+func (h *Hook) failed(db *database, cause error) {
+	db.failures.Add(1)
+	h.evidence(db, cause)
+	h.consult(db, 1)
+}
+
+// consult gives the detectors what has been counted since the last time and acts on their verdicts.
+func (h *Hook) consult(db *database, failures uint64) {
+	verdict := db.sample(failures)
+	if !verdict.Failing || !h.isActive(db) {
+		return
+	}
+	h.condemnByTraffic(db, verdict)
+}
+
+// sample drains the counters into the detectors.
+func (db *database) sample(failures uint64) (verdict window.Verdict) {
+	db.judging.Lock()
+	defer db.judging.Unlock()
+	successes, slow := db.outcomes.Take()
+	db.successes.Add(successes)
+	now := time.Now()
+	for _, d := range db.detectors {
+		d.Record(now, window.Sample{Successes: successes, Failures: failures, Slow: slow})
+		if v := d.Verdict(now); v.Failing && !verdict.Failing {
+			verdict = v
+		}
+	}
+	return verdict
+}
+
+func (db *database) resetDetectors() {
+	db.judging.Lock()
+	defer db.judging.Unlock()
+	for _, d := range db.detectors {
+		d.Reset()
+	}
+}
+
+// condemnByTraffic acts on the verdict of a detector, if there is another database to go to. If there is none, failing
+// traffic is still better than none, and the callers see the errors themselves.
+func (h *Hook) condemnByTraffic(db *database, verdict window.Verdict) {
+	if !h.selector.hasAlternative(db) {
+		db.resetDetectors()
+		return
+	}
+	h.condemn(db, ReasonFailureDetector, detectorError(verdict.Reason))
+}
+
+// detectorError is the cause of a switch that a failure detector asked for.
+type detectorError string
+
+func (e detectorError) Error() string { return "failure detector: " + string(e) }
+
+// monitorInterval is the resolution of stall detection and of the detectors' successes.
+const monitorInterval = 50 * time.Millisecond
+
+// monitor watches the active database for stalls and carries the counted successes to its detectors.
+func (h *Hook) monitor() {
+	ticker := time.NewTicker(monitorInterval)
+	defer ticker.Stop()
+	var s stall
+	for ticks := 0; ; ticks++ {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now := h.active.Load()
+		if h.opt.Health.StallTimeout > 0 && !now.down {
+			if quiet := s.look(now.db, time.Now()); quiet >= now.db.scaled(h.opt.Health.StallTimeout) {
+				h.evidence(now.db, stallError(quiet))
+				s.suspected(time.Now(), h.opt.Health.ActiveInterval-h.opt.Health.StallTimeout)
+			}
+		}
+		if ticks%2 == 0 {
+			h.consult(now.db, 0)
+			h.warnIfUnrouted(now.db)
+		}
+	}
+}
+
+// stallError is the evidence that requests are outstanding and nothing comes back.
+type stallError time.Duration
+
+func (e stallError) Error() string {
+	return "requests outstanding and no byte read for " + time.Duration(e).Round(time.Millisecond).String()
+}
+
+// stall measures how long requests have been outstanding without one byte being read from the database.
+type stall struct {
+	db    *database
+	reads uint64
+	since time.Time
+}
+
+// look returns how long the database has been silent although it owes replies.
+func (s *stall) look(db *database, now time.Time) time.Duration {
+	reads, outstanding := db.progress()
+	if db != s.db || reads != s.reads || !outstanding {
+		s.db, s.reads, s.since = db, reads, now
+	}
+	return now.Sub(s.since)
+}
+
+// suspected puts off the next suspicion of the same silence: blocking commands are silent by nature.
+func (s *stall) suspected(now time.Time, rest time.Duration) {
+	s.since = now.Add(max(0, rest))
+}

@@ -1,0 +1,238 @@
+package multidb
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redishook/multidb/probes"
+)
+
+// downInterval is the pace of probing while nothing is usable: the first database to answer is used at once.
+const downInterval = 50 * time.Millisecond
+
+// watch is the health loop of one database: one goroutine, so that there are never two rounds at once and the result
+// of a round is acted upon before the next begins.
+func (h *Hook) watch(db *database) {
+	defer db.resolve() // nobody waits for a verdict that will not come
+	h.firstCheck(db)
+	timer := time.NewTimer(h.stagger(db))
+	defer timer.Stop()
+	lookedAt, lastReads := time.Now(), uint64(0)
+	for {
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-timer.C:
+		case <-db.wake:
+		}
+		if db.removed.Load() {
+			return
+		}
+		var next time.Duration
+		suspect, wait := db.suspected()
+		switch {
+		case !db.usable():
+			db.resolve()
+			next = h.tryAgain(db)
+		case suspect != nil && wait > 0:
+			next = wait
+		case suspect != nil:
+			h.confirmSuspicion(db, suspect)
+			next = h.pace(db)
+		default:
+			reads, _ := db.progress()
+			due := time.Since(lookedAt) >= h.opt.Health.Interval-time.Millisecond
+			if !h.isActive(db) || reads == lastReads || due {
+				h.checkHealthy(db)
+				lookedAt = time.Now()
+			}
+			lastReads = reads
+			next = h.pace(db)
+		}
+		timer.Reset(max(next, time.Millisecond))
+	}
+}
+
+// firstCheck finds out what the database is like before it may be chosen.
+func (h *Hook) firstCheck(db *database) {
+	if err := h.check(db, db.evicting); err != nil {
+		if h.isClosed() {
+			return
+		}
+		h.condemn(db, ReasonHealthCheck, err)
+		return
+	}
+	h.readmit(db)
+}
+
+// stagger spreads the databases evenly over the interval, so that many of them are not probed at one instant.
+func (h *Hook) stagger(db *database) time.Duration {
+	if h.isActive(db) || !db.usable() {
+		return h.pace(db)
+	}
+	n := max(1, len(h.opt.Databases))
+	slot := h.opt.Health.Interval / time.Duration(n)
+	return slot*time.Duration(db.order%n) + time.Duration(rand.Int64N(int64(slot)+1))
+}
+
+// pace is the time to the next regular look.
+func (h *Hook) pace(db *database) time.Duration {
+	if !db.usable() {
+		return downInterval
+	}
+	if h.isActive(db) {
+		return h.opt.Health.ActiveInterval
+	}
+	interval := h.opt.Health.Interval
+	if at, ok := db.graceOver(); ok && h.selector.prefers(db) {
+		// It may be returned to soon: look when that is so, not up to an interval later.
+		if wait := time.Until(at); wait > 0 && wait < interval {
+			interval = wait
+		}
+	}
+	return interval + time.Duration((rand.Float64()-0.5)*0.2*float64(interval))
+}
+
+// check runs checks against a database and returns nil if they pass. A probe that is not permitted to ask proves that
+// the database answers.
+func (h *Hook) check(db *database, checks probes.Checks) error {
+	began := time.Now()
+	err := checks.Run(h.ctx, db.target)
+	h.events.probed(db.name, err, time.Since(began))
+	switch probes.OutcomeOf(err) {
+	case probes.NotPermitted:
+		return nil
+	case probes.Passed:
+		if len(checks) == 1 && checks[0].Probes == 1 {
+			db.sawRoundTrip(time.Since(began))
+		}
+		return nil
+	}
+	return err
+}
+
+// checkHealthy looks at a database that is usable so far.
+func (h *Hook) checkHealthy(db *database) {
+	err := h.quickFirst(db)
+	if err == nil {
+		err = h.check(db, db.evicting)
+	}
+	if h.isClosed() {
+		return
+	}
+	if err != nil {
+		// Once more before the verdict: one lost packet is no outage.
+		if err = h.confirm(db); err == nil {
+			err = h.check(db, db.evicting)
+		}
+		if err != nil && !h.isClosed() {
+			h.condemn(db, ReasonHealthCheck, err)
+		}
+		return
+	}
+	h.considerFailback(db)
+}
+
+// quickFirst asks the active database with the short timeout of a suspect before the regular checks, whose timeouts a
+// user may have made long: a process that only subscribes learns of a hang this way.
+func (h *Hook) quickFirst(db *database) error {
+	if !h.isActive(db) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, db.scaled(h.opt.Health.Timeout))
+	defer cancel()
+	return h.ping(ctx, db)
+}
+
+// confirmSuspicion turns a suspicion into a verdict.
+func (h *Hook) confirmSuspicion(db *database, s *suspicion) {
+	defer db.resolve()
+	if err := h.confirm(db); err != nil {
+		h.condemn(db, ReasonHealthCheck, fmt.Errorf("%w; then %w", s.cause, err))
+	}
+}
+
+// tryAgain probes a database that is not usable, as its breaker permits, and returns when to do so next.
+func (h *Hook) tryAgain(db *database) time.Duration {
+	if h.active.Load().down {
+		// Everything is down: no grace, the first to answer is used.
+		if h.aliveAgain(db) {
+			h.readmit(db)
+		}
+		return h.pace(db)
+	}
+	db.mu.Lock()
+	wait := db.breaker.RemainingDelay()
+	permitted := wait <= 0 && db.breaker.TryAcquirePermit()
+	db.mu.Unlock()
+	if !permitted {
+		// The delay is not watched by the breaker itself: it half-opens when it is asked again.
+		return max(wait, downInterval)
+	}
+	err := h.check(db, db.evicting)
+	db.mu.Lock()
+	if err == nil {
+		db.breaker.RecordSuccess()
+	} else {
+		db.breaker.RecordFailure()
+		db.lastErr = err
+	}
+	recovered := db.breaker.IsClosed()
+	db.mu.Unlock()
+	if recovered {
+		h.readmitted(db)
+		return h.pace(db)
+	}
+	if err != nil {
+		return h.opt.Breaker.Delay
+	}
+	return max(h.opt.Breaker.Delay/4, downInterval)
+}
+
+// aliveAgain asks a database once, briefly, whether it can serve.
+func (h *Hook) aliveAgain(db *database) bool {
+	ctx, cancel := context.WithTimeout(h.ctx, db.scaled(h.opt.Health.Timeout))
+	defer cancel()
+	if err := h.ping(ctx, db); err != nil {
+		return false
+	}
+	return h.check(db, db.evicting) == nil
+}
+
+// condemn opens the breaker of a database and lets the selector see to the rest.
+func (h *Hook) condemn(db *database, reason Reason, cause error) {
+	if db.openBreaker(cause) {
+		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, Cause: cause})
+	}
+	h.selector.review(reason, cause)
+}
+
+// readmit closes the breaker of a database that has passed its checks.
+func (h *Hook) readmit(db *database) {
+	if db.closeBreaker() {
+		h.readmittedEvent(db)
+	}
+	h.selector.review(ReasonHealthCheck, nil)
+}
+
+// readmitted is readmit for a breaker that has closed by itself.
+func (h *Hook) readmitted(db *database) {
+	db.mu.Lock()
+	db.since, db.lastErr = time.Now(), nil
+	db.grace.recovered()
+	db.mu.Unlock()
+	h.readmittedEvent(db)
+	h.selector.review(ReasonHealthCheck, nil)
+}
+
+func (h *Hook) readmittedEvent(db *database) {
+	db.resetDetectors()
+	h.events.health(HealthChange{Database: db.name, State: BreakerClosed})
+}
+
+func (h *Hook) isActive(db *database) bool {
+	now := h.active.Load()
+	return now != nil && now.db == db
+}

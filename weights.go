@@ -1,0 +1,82 @@
+package multidb
+
+import "time"
+
+// Candidate is a database in an election, as a [Strategy] sees it.
+type Candidate struct {
+	// Name of the database.
+	Name string
+	// Weight that it has now.
+	Weight float64
+	// Active is true for the database that is in use.
+	Active bool
+	// Latency is the smoothed round trip of its health probes; 0 if none has passed yet.
+	Latency time.Duration
+}
+
+// Strategy chooses the database to use. Choose gets the usable ones, at least one, in the order of configuration, and
+// returns the name of one of them. Any other answer, or a panic, is replaced by that of [HighestWeight]. It is called
+// without a lock, from several goroutines, and must not block: be safe for concurrent use.
+//
+// The same question is asked to find out whether to return to a recovered database: with the active one and the
+// recovered one as candidates. A strategy that prefers the active one among equals keeps ties where they are.
+type Strategy interface {
+	Choose(usable []Candidate) string
+}
+
+// HighestWeight is the default [Strategy]: the highest weight; of equals the active one, then the one with the lower
+// latency, then the first of the configuration. Safe for concurrent use.
+type HighestWeight struct{}
+
+// Choose returns the name of the best candidate.
+func (HighestWeight) Choose(usable []Candidate) string {
+	best := usable[0]
+	for _, c := range usable[1:] {
+		if c.outranks(best) {
+			best = c
+		}
+	}
+	return best.Name
+}
+
+// outranks reports whether c comes before d, which stands before it in the configuration.
+func (c Candidate) outranks(d Candidate) bool {
+	if c.Weight != d.Weight {
+		return c.Weight > d.Weight
+	}
+	if c.Active != d.Active {
+		return c.Active
+	}
+	return c.Latency > 0 && d.Latency > 0 && c.Latency < d.Latency
+}
+
+// choose asks the strategy, and HighestWeight where the strategy has no usable answer.
+func choose(s Strategy, dbs []*database, active *database) *database {
+	if len(dbs) == 0 {
+		return nil
+	}
+	candidates := make([]Candidate, len(dbs))
+	for i, db := range dbs {
+		candidates[i] = Candidate{
+			Name: db.name, Weight: db.getWeight(), Active: db == active, Latency: time.Duration(db.rtt.Load()),
+		}
+	}
+	for _, name := range []string{ask(s, candidates), HighestWeight{}.Choose(candidates)} {
+		for _, db := range dbs {
+			if db.name == name {
+				return db
+			}
+		}
+	}
+	return nil
+}
+
+// ask contains a panic of the user's strategy.
+func ask(s Strategy, candidates []Candidate) (name string) {
+	defer func() {
+		if recover() != nil {
+			name = ""
+		}
+	}()
+	return s.Choose(append([]Candidate(nil), candidates...))
+}
