@@ -117,9 +117,10 @@ func (c Check) Run(ctx context.Context, db Target) error {
 		if errors.Is(err, ErrNotPermitted) || first && errors.Is(err, ErrStillRunning) {
 			return fail(err)
 		}
-		if decided, ok := c.Policy.decided(result.Passed, result.Failed, c.Probes); ok {
+		if c.Policy.passes(result.Passed, c.Probes) {
 			return nil
-		} else if decided {
+		}
+		if c.Policy.fails(result.Failed, c.Probes) {
 			return fail(err)
 		}
 		if !pause(ctx, c.Delay) {

@@ -147,7 +147,8 @@ func TestStuckProbeIsNotStartedAgain(t *testing.T) {
 		time.Sleep(time.Second)
 		for range 10 {
 			start := time.Now()
-			again := check
+			again := check // a copy, under another policy
+			again.Probes, again.Policy = 3, probes.Any
 			err := again.Run(t.Context(), east)
 			if !errors.Is(err, probes.ErrStillRunning) || probes.OutcomeOf(err) != probes.Failed {
 				t.Fatalf("%v, want still running", err)

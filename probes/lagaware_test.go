@@ -475,7 +475,13 @@ func TestLagAwareFollowsNoRedirect(t *testing.T) {
 				t.Errorf("%d: %v, want a failure that names %s", status, err, thief.URL)
 			}
 			// Not even where a client of the user's would follow.
-			opt = probes.LagAwareOptions{Username: user, Password: password, HTTPClient: r.Client()}
+			client := r.Client()
+			opt = probes.LagAwareOptions{Username: user, Password: password, HTTPClient: client}
+			defer func() {
+				if client.CheckRedirect != nil {
+					t.Error("the user's client was changed")
+				}
+			}()
 			if err := once(lagAware(t, opt)).Run(t.Context(), r.target()); probes.OutcomeOf(err) != probes.Failed {
 				t.Errorf("%d: %v", status, err)
 			}

@@ -38,9 +38,8 @@ func (p Policy) required(n int) int {
 	return n
 }
 
-// decided tells whether more probes could still change the verdict, and what it
-// is if they could not.
-func (p Policy) decided(passed, failed, n int) (decided, ok bool) {
-	need := p.required(n)
-	return passed >= need || failed > n-need, passed >= need
-}
+// passes tells whether so many passed probes of n are enough.
+func (p Policy) passes(passed, n int) bool { return passed >= p.required(n) }
+
+// fails tells whether so many failed probes of n leave too few to be enough.
+func (p Policy) fails(failed, n int) bool { return failed > n-p.required(n) }
