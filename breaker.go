@@ -73,6 +73,7 @@ func (db *database) closeBreaker() bool {
 		return false
 	}
 	db.since = time.Now()
+	db.heard(db.since)
 	db.grace.recovered()
 	return true
 }

@@ -50,6 +50,9 @@ type health struct {
 	calmedAt  time.Time // when the last suspicion ended
 	grace     grace
 
+	born      time.Time
+	lastHeard atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since born, so that no clock step counts
+
 	wake chan struct{} // asks the health loop to look again, capacity 1
 	rtt  atomic.Int64  // smoothed round trip of healthy probes, ns
 }
@@ -94,7 +97,8 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	}
 	db.breaker = newBreaker(opt.Breaker)
 	db.grace = newGrace(opt.Failback)
-	db.since = time.Now()
+	db.born = time.Now()
+	db.since = db.born
 	db.wake = make(chan struct{}, 1)
 	db.conns.open = make(map[*conn]struct{})
 	return db, nil

@@ -150,7 +150,7 @@ type load struct {
 	errs   map[string]int
 	lastOK []time.Time // by goroutine
 	fault  time.Time
-	after  []time.Duration // by goroutine: from the fault to the next success
+	after  []time.Duration // by goroutine: from the fault to the end of its next success
 }
 
 // start begins n goroutines. op gets the number of its goroutine and of its run.
@@ -178,7 +178,7 @@ func (l *load) note(g int, began time.Time, err error) {
 	if err == nil {
 		l.ops.Add(1)
 		l.mu.Lock()
-		if !l.fault.IsZero() && l.after[g] == 0 && now.After(l.fault) {
+		if !l.fault.IsZero() && l.after[g] == 0 && began.After(l.fault) {
 			l.after[g] = now.Sub(l.fault)
 		}
 		l.mu.Unlock()
@@ -195,12 +195,12 @@ func (l *load) note(g int, began time.Time, err error) {
 	l.mu.Unlock()
 }
 
-// strike runs the fault and notes when.
+// strike runs the fault and notes when. Only operations begun after it count as a recovery.
 func (l *load) strike(fault func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.fault = time.Now()
 	fault()
+	l.fault = time.Now()
 }
 
 // recovered reports whether every goroutine has succeeded since the fault, and how long that took: the first of them

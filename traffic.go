@@ -88,16 +88,22 @@ func (h *Hook) monitor() {
 		case <-ticker.C:
 		}
 		now := h.active.Load()
-		if h.opt.Health.StallTimeout > 0 && !now.down {
-			if quiet := s.look(now.db, time.Now()); quiet >= now.db.scaled(h.opt.Health.StallTimeout) {
-				h.evidence(now.db, stallError(quiet))
-				s.suspected(time.Now(), h.opt.Health.ActiveInterval-h.opt.Health.StallTimeout)
-			}
+		if !now.down {
+			h.watchForStall(&s, now.db)
 		}
 		if ticks%2 == 0 {
 			h.consult(now.db, 0)
 			h.warnIfUnrouted(now.db)
 		}
+	}
+}
+
+// watchForStall makes a database suspect that owes replies and is silent.
+func (h *Hook) watchForStall(s *stall, db *database) {
+	quiet := s.look(db, time.Now())
+	if limit := h.opt.Health.StallTimeout; limit > 0 && quiet >= db.scaled(limit) {
+		h.evidence(db, stallError(quiet))
+		s.suspected(time.Now(), h.opt.Health.ActiveInterval-limit)
 	}
 }
 
@@ -118,6 +124,9 @@ type stall struct {
 // look returns how long the database has been silent although it owes replies.
 func (s *stall) look(db *database, now time.Time) time.Duration {
 	reads, outstanding := db.progress()
+	if db == s.db && reads != s.reads {
+		db.heard(now)
+	}
 	if db != s.db || reads != s.reads || !outstanding {
 		s.db, s.reads, s.since = db, reads, now
 	}

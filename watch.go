@@ -19,7 +19,7 @@ func (h *Hook) watch(db *database) {
 	h.firstCheck(db)
 	timer := time.NewTimer(h.stagger(db))
 	defer timer.Stop()
-	lookedAt, lastReads := time.Now(), uint64(0)
+	lookedAt := time.Now()
 	for {
 		select {
 		case <-h.ctx.Done():
@@ -42,13 +42,13 @@ func (h *Hook) watch(db *database) {
 			h.confirmSuspicion(db, suspect)
 			next = h.pace(db)
 		default:
-			reads, _ := db.progress()
-			due := time.Since(lookedAt) >= h.opt.Health.Interval-time.Millisecond
-			if !h.isActive(db) || reads == lastReads || due {
+			switch due := time.Since(lookedAt) >= h.opt.Health.Interval; {
+			case due || !h.isActive(db):
 				h.checkHealthy(db)
 				lookedAt = time.Now()
+			case db.silence() >= h.opt.Health.ActiveInterval:
+				h.confirmAlive(db)
 			}
-			lastReads = reads
 			next = h.pace(db)
 		}
 		timer.Reset(max(next, time.Millisecond))
@@ -83,7 +83,7 @@ func (h *Hook) pace(db *database) time.Duration {
 		return downInterval
 	}
 	if h.isActive(db) {
-		return h.opt.Health.ActiveInterval
+		return h.opt.Health.ActiveInterval - db.silence()
 	}
 	interval := h.opt.Health.Interval
 	if at, ok := db.graceOver(); ok && h.selector.prefers(db) {
@@ -115,35 +115,39 @@ func (h *Hook) check(db *database, checks probes.Checks) error {
 
 // checkHealthy looks at a database that is usable so far.
 func (h *Hook) checkHealthy(db *database) {
-	err := h.quickFirst(db)
-	if err == nil {
-		err = h.check(db, db.evicting)
-	}
-	if h.isClosed() {
-		return
-	}
-	if err != nil {
+	err := h.check(db, db.evicting)
+	if err != nil && !h.isClosed() {
 		// Once more before the verdict: one lost packet is no outage.
 		if err = h.confirm(db); err == nil {
 			err = h.check(db, db.evicting)
 		}
-		if err != nil && !h.isClosed() {
-			h.condemn(db, ReasonHealthCheck, err)
-		}
-		return
 	}
-	h.considerFailback(db)
+	switch {
+	case h.isClosed():
+	case err != nil:
+		h.condemn(db, ReasonHealthCheck, err)
+	default:
+		db.heard(time.Now())
+		h.considerFailback(db)
+	}
 }
 
-// quickFirst asks the active database with the short timeout of a suspect before the regular checks, whose timeouts a
-// user may have made long: a process that only subscribes learns of a hang this way.
-func (h *Hook) quickFirst(db *database) error {
-	if !h.isActive(db) {
-		return nil
+// confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a
+// process that only subscribes learns of a hang this way, with the short timeout and not with that of the checks.
+func (h *Hook) confirmAlive(db *database) {
+	if err := h.confirm(db); err != nil {
+		h.condemn(db, ReasonHealthCheck, err)
+		return
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, db.scaled(h.opt.Health.Timeout))
-	defer cancel()
-	return h.ping(ctx, db)
+	db.heard(time.Now())
+}
+
+// heard notes that the database has proved alive.
+func (db *database) heard(at time.Time) { db.lastHeard.Store(int64(at.Sub(db.born))) }
+
+// silence is how long ago that was.
+func (db *database) silence() time.Duration {
+	return time.Since(db.born) - time.Duration(db.lastHeard.Load())
 }
 
 // confirmSuspicion turns a suspicion into a verdict.
