@@ -1,0 +1,358 @@
+package multidb
+
+import "strings"
+
+var (
+	setOptions = options{"nx": 0, "xx": 0, "get": 0, "keepttl": 0, "ex": 1, "px": 1, "exat": 1, "pxat": 1,
+		"ifeq": 1, "ifne": 1, "ifdeq": 1, "ifdne": 1}
+	getexOptions   = options{"persist": 0, "ex": 1, "px": 1, "exat": 1, "pxat": 1}
+	expireOptions  = options{"nx": 0, "xx": 0, "gt": 0, "lt": 0}
+	copyOptions    = options{"replace": 0, "db": 1}
+	restoreOptions = options{"replace": 0, "absttl": 0, "idletime": 1, "freq": 1}
+	sortOptions    = options{"asc": 0, "desc": 0, "alpha": 0, "limit": 2, "by": 1, "get": 1, "store": 1}
+	geoOptions     = options{"withcoord": 0, "withdist": 0, "withhash": 0, "asc": 0, "desc": 0, "any": 0, "count": 1,
+		"store": 1, "storedist": 1}
+	hexpireOptions = options{"nx": 0, "xx": 0, "gt": 0, "lt": 0, "fields": countedFields}
+	hgetexOptions  = options{"persist": 0, "ex": 1, "px": 1, "exat": 1, "pxat": 1, "fields": countedFields}
+	hsetexOptions  = options{"fnx": 0, "fxx": 0, "keepttl": 0, "ex": 1, "px": 1, "exat": 1, "pxat": 1,
+		"fields": countedPairs}
+	msetexOptions = options{"nx": 0, "xx": 0, "keepttl": 0, "ex": 1, "px": 1, "exat": 1, "pxat": 1}
+)
+
+// setRung: SET key value [option …].
+func setRung(a argv) Replay {
+	switch g, ok := setOptions.parse(a, 3); {
+	case !ok:
+		return rungNever
+	// IFEQ fails the second time: the value is no longer the one compared with.
+	case g.any("nx", "xx", "ifeq", "ifdeq"):
+		return ReplayChecked
+	default:
+		return ReplayLastWins
+	}
+}
+
+// getexRung: GETEX key [option …]. Without an option it is GET.
+func getexRung(a argv) Replay {
+	switch g, ok := getexOptions.parse(a, 2); {
+	case !ok:
+		return rungNever
+	case len(g) == 0:
+		return ReplayRead
+	case len(g) == 1 && g.any("persist"):
+		return ReplayChecked
+	default:
+		return ReplayLastWins
+	}
+}
+
+// expireRung: EXPIRE key time [condition].
+func expireRung(a argv) Replay { return conditionRung(expireOptions.parse(a, 3)) }
+
+// hexpireRung: HEXPIRE key time [condition] FIELDS n field ….
+func hexpireRung(a argv) Replay {
+	g, ok := hexpireOptions.parse(a, 3)
+	return conditionRung(g, ok && g.any("fields"))
+}
+
+func conditionRung(g given, ok bool) Replay {
+	switch {
+	case !ok:
+		return rungNever
+	case g.any("nx", "xx", "gt", "lt"):
+		return ReplayChecked
+	default:
+		return ReplayLastWins
+	}
+}
+
+// copyRung: COPY source destination [option …].
+func copyRung(a argv) Replay { return replaceRung(copyOptions.parse(a, 3)) }
+
+// restoreRung: RESTORE key ttl payload [option …].
+func restoreRung(a argv) Replay { return replaceRung(restoreOptions.parse(a, 4)) }
+
+func replaceRung(g given, ok bool) Replay {
+	switch {
+	case !ok:
+		return rungNever
+	case g.any("replace"):
+		return ReplayLastWins
+	default:
+		return ReplayChecked
+	}
+}
+
+// bitfieldRung: BITFIELD key [GET type offset | SET type offset value | INCRBY type offset n | OVERFLOW how] ….
+func bitfieldRung(a argv) Replay {
+	operands := options{"get": 2, "set": 3, "incrby": 3, "overflow": 1}
+	switch g, ok := operands.parse(a, 2); {
+	case !ok:
+		return rungNever
+	case g.any("incrby"):
+		return ReplayAccumulating
+	case g.any("set"):
+		return ReplayLastWins
+	default:
+		return ReplayRead
+	}
+}
+
+// sortRung: SORT key [option …].
+func sortRung(a argv) Replay {
+	g, ok := sortOptions.parse(a, 2)
+	if !ok {
+		return rungNever
+	}
+	return storeRung(a, g, "store")
+}
+
+// georadiusRung: GEORADIUS key lon lat radius unit [option …], GEORADIUSBYMEMBER key member radius unit [option …].
+func georadiusRung(from int) func(argv) Replay {
+	return func(a argv) Replay {
+		g, ok := geoOptions.parse(a, from)
+		if !ok {
+			return rungNever
+		}
+		return max(storeRung(a, g, "store"), storeRung(a, g, "storedist"))
+	}
+}
+
+// storeRung is the rung of a command that reads the key at 1 and stores what it found when it has the option.
+func storeRung(a argv, g given, option string) Replay {
+	i, ok := g[option]
+	if !ok {
+		return ReplayRead
+	}
+	return intoRung(a, i+1, 1, 2)
+}
+
+// intoRung is the rung of a command that computes the destination from sources. One that is computed from itself
+// (BITOP NOT k k, ZUNIONSTORE k 2 k other) is computed from its own result by a second run.
+func intoRung(a argv, destination, from, to int) Replay {
+	if from >= to || to > len(a) {
+		return rungNever
+	}
+	for i := from; i < to; i++ {
+		if a.same(destination, i) {
+			return ReplayAccumulating
+		}
+	}
+	return ReplayLastWins
+}
+
+// storeFromRung: ZRANGESTORE destination source …, GEOSEARCHSTORE destination source ….
+func storeFromRung(a argv) Replay { return intoRung(a, 1, 2, 3) }
+
+// storeKeysRung: SUNIONSTORE destination key ….
+func storeKeysRung(a argv) Replay { return intoRung(a, 1, 2, len(a)) }
+
+// storeNumkeysRung: ZUNIONSTORE destination numkeys key … [option …].
+func storeNumkeysRung(a argv) Replay {
+	n, ok := a.number(2)
+	if !ok || n < 1 || n > int64(len(a)) {
+		return rungNever
+	}
+	return intoRung(a, 1, 3, 3+int(n))
+}
+
+// bitopRung: BITOP operation destination key ….
+func bitopRung(a argv) Replay { return intoRung(a, 2, 3, len(a)) }
+
+// msetexRung: MSETEX numkeys key value … [option …].
+func msetexRung(a argv) Replay {
+	n, ok := a.number(1)
+	if !ok || n < 1 || n > int64(len(a)) {
+		return rungNever
+	}
+	switch g, ok := msetexOptions.parse(a, 2+2*int(n)); {
+	case !ok:
+		return rungNever
+	case g.any("nx"):
+		return ReplayChecked
+	default:
+		return ReplayLastWins
+	}
+}
+
+// hgetexRung: HGETEX key [option] FIELDS n field ….
+func hgetexRung(a argv) Replay {
+	switch g, ok := hgetexOptions.parse(a, 2); {
+	case !ok || !g.any("fields"):
+		return rungNever
+	case len(g) == 1:
+		return ReplayRead
+	case len(g) == 2 && g.any("persist"):
+		return ReplayChecked
+	default:
+		return ReplayLastWins
+	}
+}
+
+// hsetexRung: HSETEX key [option …] FIELDS n field value ….
+func hsetexRung(a argv) Replay {
+	switch g, ok := hsetexOptions.parse(a, 2); {
+	case !ok || !g.any("fields"):
+		return rungNever
+	case g.any("fnx"):
+		return ReplayChecked
+	default:
+		return ReplayLastWins
+	}
+}
+
+// zaddRung: ZADD key [NX|XX|GT|LT|CH|INCR] … score member …. The options end at the first argument that is none.
+func zaddRung(a argv) Replay {
+	nx, incr := false, false
+	i := 2
+scan:
+	for ; i < len(a); i++ {
+		s, ok := a.text(i)
+		if !ok {
+			return rungNever
+		}
+		switch lower(s) {
+		case "nx":
+			nx = true
+		case "incr":
+			incr = true
+		case "xx", "gt", "lt", "ch":
+		default:
+			break scan
+		}
+	}
+	switch {
+	case i+2 > len(a):
+		return rungNever
+	case incr:
+		return ReplayAccumulating
+	case nx:
+		return ReplayChecked
+	default:
+		return ReplayLastWins
+	}
+}
+
+// ltrimRung: LTRIM key start stop. To keep the first n or the last n is done once and for all; to cut off the first n
+// or the last n cuts again.
+func ltrimRung(a argv) Replay {
+	start, ok := a.number(2)
+	stop, ok2 := a.number(3)
+	switch {
+	case !ok || !ok2 || len(a) != 4:
+		return rungNever
+	case start == 0 && stop >= 0, start <= 0 && stop == -1: // the first n, the last n
+		return ReplayChecked
+	case start > stop && (start < 0) == (stop < 0): // nothing is kept
+		return ReplayChecked
+	default:
+		return ReplayAccumulating
+	}
+}
+
+// zremrangebyrankRung: ZREMRANGEBYRANK key start stop. What it leaves is a number of elements only when one end is
+// counted from the front and the other from the back.
+func zremrangebyrankRung(a argv) Replay {
+	start, ok := a.number(2)
+	stop, ok2 := a.number(3)
+	switch {
+	case !ok || !ok2 || len(a) != 4:
+		return rungNever
+	case start >= 0 && stop < 0:
+		return ReplayChecked
+	case start > stop && (start < 0) == (stop < 0): // nothing is removed
+		return ReplayChecked
+	default:
+		return ReplayAccumulating
+	}
+}
+
+// xaddRung: XADD key [option …] id field value …. The id decides: one that the server completes is a new entry each
+// time, a full one exists after the first run and is refused.
+func xaddRung(a argv) Replay {
+	for i := 2; i < len(a); i++ {
+		s, ok := a.text(i)
+		if !ok {
+			return rungNever
+		}
+		switch s = lower(s); s {
+		case "nomkstream", "keepref", "delref", "acked":
+		case "limit", "idmpauto":
+			i++
+		case "idmp":
+			i += 2
+		case "maxlen", "minid":
+			i++
+			if t, _ := a.text(i); t == "=" || t == "~" {
+				i++
+			}
+		default:
+			return streamIDRung(s)
+		}
+	}
+	return rungNever
+}
+
+func streamIDRung(id string) Replay {
+	ms, seq, found := strings.Cut(id, "-")
+	if id == "*" || found && digits(ms) && seq == "*" {
+		return ReplayAccumulating
+	}
+	if digits(ms) && (!found || digits(seq)) {
+		return ReplayLastWins
+	}
+	return rungNever
+}
+
+func digits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// xtrimRung: XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT n] …. With a LIMIT each run trims some more.
+func xtrimRung(a argv) Replay {
+	i := 3
+	if s, _ := a.text(i); s == "=" || s == "~" {
+		i++
+	}
+	rest := options{"limit": 1, "keepref": 0, "delref": 0, "acked": 0}
+	switch g, ok := rest.parse(a, i+1); {
+	case !ok:
+		return rungNever
+	case g.any("limit"):
+		return ReplayAccumulating
+	default:
+		return ReplayChecked
+	}
+}
+
+// subcommandRung: CONFIG GET, OBJECT ENCODING, ….
+func subcommandRung(a argv) Replay {
+	name, ok := a.text(0)
+	sub, ok2 := a.text(1)
+	if !ok || !ok2 {
+		return rungNever
+	}
+	name, sub = lower(name), lower(sub)
+	if sub == "help" {
+		return ReplayConnection
+	}
+	full := name + "|" + sub
+	if name == "acl" && sub == "log" {
+		return aclLogRung(a)
+	}
+	if rung, ok := subcommandRungOf[full]; ok {
+		return rung
+	}
+	if serverCommands[full].flags&flagRead != 0 {
+		return ReplayRead
+	}
+	return rungNever
+}
+
+// aclLogRung: ACL LOG [count | RESET].
+func aclLogRung(a argv) Replay {
+	if _, count := a.number(2); count || len(a) == 2 {
+		return ReplayConnection
+	}
+	return ReplayAdmin
+}

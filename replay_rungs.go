@@ -1,0 +1,179 @@
+package multidb
+
+//go:generate go run ./internal/gencommands
+
+// serverFlags are what the server's command table says of a command, as far as replay asks.
+type serverFlags uint8
+
+const (
+	flagRead serverFlags = 1 << iota
+	flagWrite
+	flagBlocking
+)
+
+// serverCommand is one entry of the generated table: the flags, and where the keys are (0, 0, 0 when the server
+// finds them by looking at the arguments).
+type serverCommand struct {
+	flags                   serverFlags
+	firstKey, lastKey, step int8
+}
+
+// rule is the hand-written part of what is known of a command: its rung, or how its arguments decide.
+type rule struct {
+	rung Replay
+	args func(argv) Replay // decides in place of rung, when set
+}
+
+// rung finds the rung of a command: first in the hand-written rules, then the readonly flag of the server's own table.
+// What is in neither is "never".
+func (a argv) rung() Replay {
+	name, ok := a.text(0)
+	if !ok {
+		return rungNever
+	}
+	name = lower(name)
+	if r, ok := replayRuleOf[name]; ok {
+		if r.args != nil {
+			return r.args(a)
+		}
+		return r.rung
+	}
+	if serverCommands[name].flags&flagRead != 0 {
+		return ReplayRead
+	}
+	return rungNever
+}
+
+// replayRuleOf has the commands whose rung the server's table does not tell. What only reads by the server's flag is
+// not repeated here.
+var replayRuleOf = rules(
+	// Nothing to do with the data. SUBSCRIBE and its family and what sets up a session change the connection only.
+	at(ReplayConnection,
+		"ping", "echo", "time", "info", "dbsize", "role", "command", "lastsave",
+		"auth", "hello", "select", "readonly", "readwrite", "asking", "reset", "quit",
+		"subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe", "pubsub"),
+
+	// A second run finds its work done.
+	at(ReplayChecked,
+		"setnx", "msetnx", "hsetnx", "del", "unlink", "persist", "renamenx", "move", "getdel", "hdel",
+		"sadd", "srem", "smove", "zrem", "zremrangebyscore", "zremrangebylex", "pfadd", "xdel", "xack"),
+
+	// Absolute values: the same end state.
+	at(ReplayLastWins,
+		"getset", "mset", "setex", "psetex", "setrange", "setbit", "rename", "hset", "hmset", "lset", "geoadd",
+		"xclaim", "xautoclaim", "xsetid"),
+
+	at(ReplayAccumulating,
+		"incr", "incrby", "incrbyfloat", "decr", "decrby", "append", "hincrby", "hincrbyfloat", "zincrby",
+		"lpush", "rpush", "lpushx", "rpushx", "linsert", "lrem", "lpop", "rpop", "lmpop", "lmove", "rpoplpush",
+		"spop", "zpopmin", "zpopmax", "zmpop", "pfmerge", "eval", "evalsha", "fcall"),
+
+	at(ReplayAdmin,
+		"flushall", "flushdb", "save", "bgsave", "bgrewriteaof", "migrate"),
+
+	// What another run of would be a different act. Listed, although what is not listed is "never" too, because each was
+	// thought about:
+	//   - a second PUBLISH is a second message, a second XREADGROUP hands out the next entries;
+	//   - a blocking pop that was sent takes an element later, for a reply that nobody reads;
+	//   - WAIT and WAITAOF ask about the writes of their own connection: on a fresh one they answer at once that all is
+	//     safe, which nobody has checked;
+	//   - SWAPDB undoes itself;
+	//   - SHUTDOWN, FAILOVER and REPLICAOF would be run on the next database as well.
+	at(rungNever,
+		"multi", "exec", "discard", "watch", "unwatch", "publish", "spublish", "xreadgroup",
+		"blpop", "brpop", "brpoplpush", "blmove", "blmpop", "bzpopmin", "bzpopmax", "bzmpop", "blmovem",
+		"wait", "waitaof", "swapdb", "shutdown", "failover", "replicaof", "slaveof",
+		"debug", "monitor", "sync", "psync", "replconf", "pfselftest", "pfdebug"),
+
+	// The arguments decide.
+	by(setRung, "set"), by(getexRung, "getex"), by(bitfieldRung, "bitfield"), by(bitopRung, "bitop"),
+	by(expireRung, "expire", "pexpire", "expireat", "pexpireat"),
+	by(copyRung, "copy"), by(restoreRung, "restore", "restore-asking"),
+	by(sortRung, "sort"), by(ltrimRung, "ltrim"),
+	by(zaddRung, "zadd"), by(zremrangebyrankRung, "zremrangebyrank"),
+	by(georadiusRung(6), "georadius"), by(georadiusRung(5), "georadiusbymember"),
+	by(storeFromRung, "zrangestore", "geosearchstore"),
+	by(storeKeysRung, "sdiffstore", "sinterstore", "sunionstore"),
+	by(storeNumkeysRung, "zdiffstore", "zinterstore", "zunionstore"),
+	by(xaddRung, "xadd"), by(xtrimRung, "xtrim"),
+	by(subcommandRung, "acl", "client", "cluster", "config", "function", "latency", "memory", "module", "object",
+		"script", "slowlog", "xgroup", "xinfo", "hotkeys"),
+
+	// Newer than the server the table was generated from, judged by their documentation.
+	at(ReplayRead,
+		"httl", "hpttl", "hexpiretime", "hpexpiretime", "digest",
+		"vcard", "vdim", "vemb", "vgetattr", "vinfo", "vismember", "vlinks", "vrandmember", "vrange", "vsim",
+		"arget", "argetrange", "armget", "arlen", "arcount", "arnext", "arinfo", "arscan", "arop", "argrep", "arlastitems"),
+	at(ReplayChecked, "hpersist", "hgetdel", "xdelex", "xackdel", "delex", "vrem", "ardel", "ardelrange"),
+	at(ReplayLastWins, "vsetattr", "arset", "armset", "arseek"),
+	at(ReplayAccumulating, "increx", "lmovem", "arinsert", "arring"),
+	at(rungNever, "xnack", "xcfgset", "himport"),
+	by(hexpireRung, "hexpire", "hpexpire", "hexpireat", "hpexpireat"),
+	by(hgetexRung, "hgetex"), by(hsetexRung, "hsetex"), by(msetexRung, "msetex"),
+)
+
+// subcommandRungOf has the subcommands, spelled as the server's table spells them. What changes the server is "admin",
+// and so is what a whole family is unless its members were looked at.
+var subcommandRungOf = flatten(
+	at(ReplayConnection,
+		"acl|cat", "acl|dryrun", "acl|genpass", "acl|getuser", "acl|list", "acl|users", "acl|whoami",
+		"client|caching", "client|getname", "client|getredir", "client|id", "client|info", "client|list",
+		"client|no-evict", "client|no-touch", "client|setinfo", "client|setname", "client|tracking",
+		"client|trackinginfo",
+		"cluster|count-failure-reports", "cluster|countkeysinslot", "cluster|getkeysinslot", "cluster|info",
+		"cluster|keyslot", "cluster|links", "cluster|myid", "cluster|myshardid", "cluster|nodes", "cluster|replicas",
+		"cluster|shards", "cluster|slaves", "cluster|slots", "cluster|slot-stats",
+		"config|get", "function|list", "function|stats", "hotkeys|get",
+		"latency|doctor", "latency|graph", "latency|histogram", "latency|history", "latency|latest",
+		"memory|doctor", "memory|malloc-stats", "memory|stats", "module|list",
+		"script|exists", "slowlog|get", "slowlog|len"),
+	at(ReplayRead, "function|dump"),
+	at(ReplayChecked, "xgroup|create", "xgroup|createconsumer", "xgroup|delconsumer", "xgroup|destroy"),
+	// XGROUP SETID moves a group back to entries that were handed out since.
+	at(ReplayLastWins, "xgroup|setid"),
+	at(ReplayAdmin,
+		"acl|deluser", "acl|load", "acl|save", "acl|setuser",
+		"client|kill", "client|pause", "client|unblock", "client|unpause",
+		"cluster|addslots", "cluster|addslotsrange", "cluster|bumpepoch", "cluster|delslots", "cluster|delslotsrange",
+		"cluster|failover", "cluster|flushslots", "cluster|forget", "cluster|meet", "cluster|replicate",
+		"cluster|reset", "cluster|saveconfig", "cluster|set-config-epoch", "cluster|setslot", "cluster|migration",
+		"config|resetstat", "config|rewrite", "config|set",
+		"function|delete", "function|flush", "function|kill", "function|load", "function|restore",
+		"hotkeys|reset", "hotkeys|start", "hotkeys|stop",
+		"latency|reset", "memory|purge", "module|load", "module|loadex", "module|unload",
+		"script|debug", "script|flush", "script|kill", "script|load", "slowlog|reset"),
+	// CLIENT REPLY takes the replies away that everything here waits for.
+	at(rungNever, "client|reply"),
+)
+
+// named are rules by command name.
+type named struct {
+	rule
+	names []string
+}
+
+func at(rung Replay, names ...string) named { return named{rule{rung: rung}, names} }
+
+func by(args func(argv) Replay, names ...string) named { return named{rule{args: args}, names} }
+
+// rules makes one map of the groups. A name in two groups is a mistake that must not pass silently.
+func rules(groups ...named) map[string]rule {
+	m := make(map[string]rule)
+	for _, g := range groups {
+		for _, name := range g.names {
+			if _, twice := m[name]; twice {
+				panic("multidb: replay rung of " + name + " is given twice")
+			}
+			m[name] = g.rule
+		}
+	}
+	return m
+}
+
+func flatten(groups ...named) map[string]Replay {
+	m := make(map[string]Replay)
+	for name, r := range rules(groups...) {
+		m[name] = r.rung
+	}
+	return m
+}
