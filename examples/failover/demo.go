@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb"
+)
+
+// demo is one run. What happens elsewhere (in the hook, in a server, at the keyboard) comes as a note to one goroutine,
+// which prints it.
+type demo struct {
+	cfg   config
+	fleet *fleet
+	out   io.Writer
+
+	hook     *multidb.Hook
+	rdb      *redis.Client
+	load     *load
+	line     *timeline
+	notes    chan func()
+	switches []moved
+	unusable map[string]bool
+	acts     sync.WaitGroup // what the script and the keyboard have started
+	broken   *member        // by the script, until it is mended
+}
+
+func (d *demo) run(ctx context.Context, stdin io.Reader) error {
+	d.notes = make(chan func(), 100)
+	d.line = &timeline{out: d.out}
+	d.unusable = make(map[string]bool)
+	if err := d.connect(ctx); err != nil {
+		return err
+	}
+	d.introduce()
+	loadCtx, endLoad := context.WithTimeout(ctx, d.cfg.duration)
+	defer endLoad()
+	d.load = startLoad(loadCtx, d.rdb, "multidb-demo:"+rand.Text()[:8]+":", d.cfg.workers, d.cfg.pause)
+	d.watch(loadCtx, stdin)
+	endLoad()
+	d.load.wg.Wait()
+	d.acts.Wait()
+	// Close delivers the events that are left, into the notes.
+	err := d.hook.Close()
+	d.lastNotes()
+	d.summary(ctx.Err() != nil)
+	_ = d.rdb.Close() // it has nothing to flush
+	return err
+}
+
+// connect makes the client of an application, with the hook added: this is all that such an application does.
+func (d *demo) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	hook, err := multidb.New(ctx, multidb.Options{
+		Databases: d.fleet.databases(),
+		Failback:  multidb.Failback{GracePeriod: d.cfg.grace, Jitter: -1},
+		Events:    d.events(),
+		Logger:    slog.New(slog.DiscardHandler), // the timeline shows the events
+	})
+	if err != nil {
+		return err
+	}
+	d.hook = hook
+	d.rdb = redis.NewClient(&redis.Options{Addr: d.fleet.members[0].opt.Addr})
+	d.rdb.AddHook(hook)
+	return nil
+}
+
+// events turns what the hook reports into notes.
+func (d *demo) events() multidb.Events {
+	return multidb.Events{
+		OnSwitch: func(s multidb.Switch) {
+			m := moved{s, time.Now()}
+			d.note(func() {
+				d.switches = append(d.switches, m)
+				d.line.event(m.at, "SWITCH "+m.String())
+				if m.Cause != nil {
+					d.line.detail("cause: " + m.Cause.Error())
+				}
+			})
+		},
+		OnHealth: func(c multidb.HealthChange) {
+			at := time.Now()
+			d.note(func() { d.healthChanged(at, c) })
+		},
+		OnAllDown:   func(error) { d.say("NO DATABASE is usable: commands fail at once with ErrNoDatabase") },
+		OnRecovered: func(name string) { d.say("RECOVERED: %s answers again and is in use", name) },
+	}
+}
+
+func (d *demo) healthChanged(at time.Time, c multidb.HealthChange) {
+	switch {
+	case c.Cause != nil:
+		d.unusable[c.Database] = true
+		d.line.event(at, fmt.Sprintf("%s is unusable: breaker %s", c.Database, c.State))
+	case d.unusable[c.Database]: // that all is well in the beginning is no news
+		d.line.event(at, fmt.Sprintf("%s is usable: breaker %s", c.Database, c.State))
+	}
+}
+
+// note hands something to the goroutine that prints. The channel outlasts every producer, so nothing blocks for ever.
+func (d *demo) note(f func()) { d.notes <- f }
+
+// say notes an event that happens now.
+func (d *demo) say(format string, args ...any) {
+	at := time.Now()
+	d.note(func() { d.line.event(at, fmt.Sprintf(format, args...)) })
+}
+
+// watch prints the timeline and carries out the script until ctx ends.
+func (d *demo) watch(ctx context.Context, stdin io.Reader) {
+	ticker := time.NewTicker(d.cfg.every)
+	defer ticker.Stop()
+	d.acts.Go(func() { d.obeyAll(ctx, stdin) })
+	script := d.script()
+	for {
+		var due <-chan time.Time
+		if len(script) > 0 {
+			due = time.After(time.Until(d.line.began.Add(script[0].at)))
+		}
+		select {
+		case f := <-d.notes:
+			f()
+		case now := <-ticker.C:
+			d.tick(now)
+		case <-due:
+			d.acts.Go(script[0].act)
+			script = script[1:]
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (d *demo) tick(now time.Time) {
+	active := d.hook.Active()
+	if d.hook.Stats().Down {
+		active = "(none)"
+	}
+	sum, took, last := d.load.collect()
+	d.line.tick(now, active, sum, took, last)
+}
+
+// lastNotes prints what is left when nobody produces any more, and the interval that was not over.
+func (d *demo) lastNotes() {
+	for len(d.notes) > 0 {
+		(<-d.notes)()
+	}
+	d.tick(time.Now())
+}
+
+// obeyAll does what is typed, one line after the other, until ctx ends. A read cannot be interrupted, so the goroutine
+// that reads may outlive the demo.
+func (d *demo) obeyAll(ctx context.Context, r io.Reader) {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(r); s.Scan(); {
+			select {
+			case lines <- s.Text():
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case line, ok := <-lines:
+			if !ok {
+				return
+			}
+			d.obey(ctx, line)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (d *demo) obey(ctx context.Context, line string) {
+	switch word := strings.TrimSpace(line); word {
+	case "":
+	case "r":
+		d.hook.Release()
+		d.say("released: the hook chooses again")
+	default:
+		m := d.fleet.find(word)
+		if m == nil {
+			d.say("%q is no database and no command; type a name, or r", word)
+			return
+		}
+		d.switchTo(ctx, m)
+	}
+}
+
+func (d *demo) switchTo(ctx context.Context, m *member) {
+	d.say("asked to switch to %s", m.name)
+	if err := d.hook.SetActive(ctx, m.name); err != nil && ctx.Err() == nil {
+		d.say("not switched: %v", err)
+	}
+}

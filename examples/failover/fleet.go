@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb"
+	"github.com/redishook/multidb/internal/redistest"
+)
+
+// server is a Redis server of our own that can be broken.
+type server interface {
+	Addr() string
+	Kill() error    // as a crash does
+	Stop() error    // hang: connections are accepted, nothing is answered
+	Cont() error    // end of the hang
+	Restart() error // after Kill, on the same address, with its data
+	Close() error
+}
+
+// member is a database of the demo; server is nil if it is not ours.
+type member struct {
+	name   string
+	weight float64
+	opt    *redis.Options
+	server server
+}
+
+// fleet is the databases of the demo, heaviest first.
+type fleet struct {
+	kind    string // for people
+	members []member
+}
+
+func startFleet(ctx context.Context, c config) (*fleet, error) {
+	if len(c.addrs) > 0 {
+		return foreignFleet(c.addrs)
+	}
+	start := func() (server, error) {
+		// Data survives the kill, so that the counters can be compared in the end. Without waiting for the disk: what was
+		// handed to the kernel survives the death of the process, and the latency on screen is that of Redis.
+		return redistest.Run(ctx, redistest.Config{Persist: true, Lines: []string{"appendfsync no"}})
+	}
+	f := &fleet{kind: "two redis-server processes, started for this"}
+	if c.miniredis {
+		f.kind, start = "two servers inside this program (miniredis), as asked", startMini
+	}
+	for i, name := range []string{"east", "west"} {
+		s, err := start()
+		if errors.Is(err, redistest.ErrNotInstalled) {
+			f.kind, start = "two servers inside this program (miniredis): no redis-server is on PATH", startMini
+			s, err = start()
+		}
+		if err != nil {
+			return nil, errors.Join(err, f.close())
+		}
+		f.members = append(f.members,
+			member{name: name, weight: 1 / float64(i+1), opt: &redis.Options{Addr: s.Addr()}, server: s})
+	}
+	if _, mini := f.members[0].server.(miniServer); mini && c.fault == faultHang {
+		return nil, errors.Join(errors.New("-fault hang needs redis-server: a server inside this program cannot be stopped"), f.close())
+	}
+	return f, nil
+}
+
+// foreignFleet is databases that were there before us.
+func foreignFleet(addrs []string) (*fleet, error) {
+	f := &fleet{kind: "databases that were there before; none is killed"}
+	for i, addr := range addrs {
+		opt := &redis.Options{Addr: addr}
+		if strings.Contains(addr, "://") {
+			parsed, err := redis.ParseURL(addr)
+			if err != nil {
+				// The URL may hold a password, and the error quotes it.
+				return nil, fmt.Errorf("-addrs: number %d is not a URL of Redis", i+1)
+			}
+			opt = parsed
+		}
+		f.members = append(f.members, member{name: opt.Addr, weight: 1 / float64(i+1), opt: opt})
+	}
+	return f, nil
+}
+
+// databases is the fleet as the hook's options.
+func (f *fleet) databases() []multidb.Database {
+	var dbs []multidb.Database
+	for _, m := range f.members {
+		dbs = append(dbs, multidb.Database{Name: m.name, Weight: m.weight, Options: m.opt})
+	}
+	return dbs
+}
+
+// find returns the member of that name or number, or nil.
+func (f *fleet) find(name string) *member {
+	for i := range f.members {
+		if f.members[i].name == name || fmt.Sprint(i+1) == name {
+			return &f.members[i]
+		}
+	}
+	return nil
+}
+
+// other returns the heaviest member besides the named one.
+func (f *fleet) other(name string) *member {
+	for i := range f.members {
+		if f.members[i].name != name {
+			return &f.members[i]
+		}
+	}
+	return nil
+}
+
+func (f *fleet) close() error {
+	var errs []error
+	for _, m := range f.members {
+		if m.server != nil {
+			errs = append(errs, m.server.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// miniServer is a server inside the program.
+type miniServer struct{ *miniredis.Miniredis }
+
+func startMini() (server, error) {
+	m, err := miniredis.Run()
+	return miniServer{m}, err
+}
+
+func (m miniServer) Kill() error    { m.Miniredis.Close(); return nil }
+func (m miniServer) Stop() error    { return errors.New("cannot be stopped") }
+func (m miniServer) Cont() error    { return errors.New("cannot be stopped") }
+func (m miniServer) Restart() error { return m.Miniredis.Restart() }
+func (m miniServer) Close() error   { m.Miniredis.Close(); return nil }

@@ -1,0 +1,114 @@
+// Command failover shows what happens to an application when it loses its active Redis database: a live timeline of one
+// hooked *redis.Client under load, while a database is killed, comes back, and is returned to.
+//
+//	go run ./examples/failover
+//
+// It needs nothing installed: it starts two redis-server processes if there is a redis-server on PATH, and two servers
+// inside the program (miniredis) if not. With -addrs it runs the same load against databases that are there, and kills
+// nothing:
+//
+//	go run ./examples/failover -addrs localhost:6379,redis://user:password@localhost:6380/1
+//
+// While it runs, the name (or the number) of a database and Enter switches to it, "r" and Enter ends that choice, and
+// Ctrl-C ends the program early. -switch-at 5s switches without a terminal. -help lists the rest.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9/logging"
+)
+
+func main() {
+	// go-redis reports each connection it loses to its own logger; here the timeline says it better.
+	logging.Disable()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first Ctrl-C ends the demo cleanly, the second one at once.
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "failover:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the program. It ends when the duration is over or ctx ends; both print the summary and return nil.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
+	cfg, err := parseFlags(args, stdout)
+	if err != nil {
+		return err
+	}
+	f, err := startFleet(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	d := &demo{cfg: cfg, fleet: f, out: stdout}
+	return errors.Join(d.run(ctx, stdin), f.close())
+}
+
+// config is what the flags say.
+type config struct {
+	addrs     []string
+	duration  time.Duration
+	switchAt  time.Duration
+	grace     time.Duration
+	every     time.Duration
+	pause     time.Duration
+	workers   int
+	fault     string
+	miniredis bool
+}
+
+// The faults of -fault.
+const (
+	faultCrash = "crash"
+	faultHang  = "hang"
+	faultNone  = "none"
+)
+
+func parseFlags(args []string, out io.Writer) (config, error) {
+	var c config
+	var addrs string
+	fs := flag.NewFlagSet("failover", flag.ContinueOnError)
+	fs.SetOutput(out)
+	fs.StringVar(&addrs, "addrs", "", "`databases` to use instead of own ones, heaviest first: host:port or URLs, comma-separated; none is killed")
+	fs.DurationVar(&c.duration, "duration", 20*time.Second, "how long to run")
+	fs.DurationVar(&c.switchAt, "switch-at", 0, "when to switch by hand to another database (0: never)")
+	fs.StringVar(&c.fault, "fault", faultCrash, "what happens to the active database: crash, hang (needs redis-server) or none")
+	fs.DurationVar(&c.grace, "grace", 3*time.Second, "Failback.GracePeriod, the good health asked for before the return")
+	fs.IntVar(&c.workers, "workers", 20, "goroutines that share the client")
+	fs.DurationVar(&c.pause, "pause", time.Millisecond, "how long a worker rests between two operations (0: not at all)")
+	fs.DurationVar(&c.every, "every", time.Second, "time between two lines of the timeline")
+	fs.BoolVar(&c.miniredis, "miniredis", false, "use servers inside the program even if redis-server is installed")
+	if err := fs.Parse(args); err != nil {
+		return c, err
+	}
+	if addrs != "" {
+		c.addrs = strings.Split(addrs, ",")
+		c.fault = faultNone
+	}
+	switch {
+	case fs.NArg() > 0:
+		return c, fmt.Errorf("unexpected argument %q: everything is a flag, see -help", fs.Arg(0))
+	case addrs != "" && len(c.addrs) < 2:
+		return c, errors.New("-addrs: give two databases or more, separated by a comma")
+	case c.duration <= 0, c.every <= 0, c.workers <= 0, c.grace <= 0:
+		return c, errors.New("-duration, -every, -workers and -grace must be > 0")
+	case c.pause < 0, c.switchAt < 0:
+		return c, errors.New("-pause and -switch-at must not be negative")
+	case c.fault != faultCrash && c.fault != faultHang && c.fault != faultNone:
+		return c, fmt.Errorf("-fault %q: must be crash, hang or none", c.fault)
+	}
+	return c, nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// step is something that the demo does at a set time.
+type step struct {
+	at  time.Duration
+	act func()
+}
+
+// script is what happens in this run, in order of time.
+func (d *demo) script() []step {
+	var steps []step
+	if d.cfg.fault != faultNone {
+		breakAt, mendAt := d.faultTimes()
+		steps = append(steps, step{breakAt, d.breakActive}, step{mendAt, d.mend})
+	}
+	if d.cfg.switchAt > 0 {
+		s := step{d.cfg.switchAt, d.switchAway}
+		i := 0
+		for i < len(steps) && steps[i].at <= s.at {
+			i++
+		}
+		steps = append(steps[:i], append([]step{s}, steps[i:]...)...)
+	}
+	return steps
+}
+
+// faultTimes leaves a quarter for the normal state and more than half for recovery, grace period and return.
+func (d *demo) faultTimes() (breakAt, mendAt time.Duration) {
+	return d.cfg.duration / 4, d.cfg.duration * 9 / 20
+}
+
+func (d *demo) breakActive() {
+	m := d.fleet.find(d.hook.Active())
+	d.broken = m
+	what, act := "KILLED", m.server.Kill
+	if d.cfg.fault == faultHang {
+		what, act = "STOPPED: it accepts connections and answers nothing", m.server.Stop
+	}
+	d.say("%s is %s", m.name, what)
+	if err := act(); err != nil {
+		d.say("that failed: %v", err)
+	}
+}
+
+// mend undoes breakActive. It does nothing if there is nothing to undo.
+func (d *demo) mend() {
+	m := d.broken
+	if m == nil {
+		return
+	}
+	d.broken = nil
+	act := m.server.Restart
+	if d.cfg.fault == faultHang {
+		act = m.server.Cont
+	}
+	if err := act(); err != nil {
+		d.say("%s does not come back: %v", m.name, err)
+		return
+	}
+	d.say("%s is back", m.name)
+}
+
+func (d *demo) switchAway() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	d.switchTo(ctx, d.fleet.other(d.hook.Active()))
+}
+
+// introduce says what will be seen.
+func (d *demo) introduce() {
+	var names []string
+	fmt.Fprintf(d.out, "databases: %s\n", d.fleet.kind)
+	for i, m := range d.fleet.members {
+		fmt.Fprintf(d.out, "  %d  %s  %s  weight %.2g\n", i+1, m.name, m.opt.Addr, m.weight)
+		names = append(names, m.name)
+	}
+	fmt.Fprintf(d.out, "load: %d goroutines with SET, GET and INCR through one *redis.Client, for %v\n", d.cfg.workers, d.cfg.duration)
+	if d.cfg.fault != faultNone {
+		breakAt, mendAt := d.faultTimes()
+		fmt.Fprintf(d.out, "script: at %v the active database fails (%s), at %v it is back; after %v of good health\n",
+			breakAt, d.cfg.fault, mendAt, d.cfg.grace)
+		fmt.Fprintf(d.out, "        (Failback.GracePeriod, 15s if not set) the heavier one is active again\n")
+	}
+	if d.cfg.switchAt > 0 {
+		fmt.Fprintf(d.out, "script: at %v a switch by hand\n", d.cfg.switchAt)
+	}
+	fmt.Fprintf(d.out, "keys: %s + Enter switches, r + Enter releases, Ctrl-C ends\n", strings.Join(names, " or "))
+	d.line.began = time.Now()
+	d.line.header(names)
+}
