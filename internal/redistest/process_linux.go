@@ -9,7 +9,10 @@ import (
 )
 
 // dieWithParent ends the server when the test process ends without running its clean-up: a panic, a test timeout, kill -9.
-func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+// The group of its own keeps the terminal's Ctrl-C from it: that is for the parent, which decides what to do with its servers.
+func dieWithParent() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}
 
 // stop returns once the process has stopped: the signal alone would leave it time to answer a request sent afterwards.
 func (p *process) stop() error {
