@@ -1,0 +1,43 @@
+# The real-server tests measure milliseconds, so packages are tested one after the other and never from the cache.
+TEST     = go test -race -count=1 -timeout 20m -p 1
+FUZZTIME ?= 30s
+BENCH    ?= .
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: deps ## Vet and run all tests with the race detector, real redis-server processes included
+	go vet ./...
+	$(TEST) ./...
+
+.PHONY: check
+check: ## What a change must pass: formatting, vet, lint (if golangci-lint is there), go.mod, tests
+	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
+	go mod tidy -diff
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "golangci-lint is not installed: not linted"; fi
+	$(MAKE) test
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCH=Process for some of them)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for a while (FUZZTIME=30s)
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: demo
+demo: ## Watch a failover: two servers, load, one is killed and comes back
+	go run ./examples/failover
+
+.PHONY: deps
+deps: ## Install what the tests need (redis-server, gcc) where apt-get is there and we are root
+	@.ci/deps
