@@ -285,7 +285,7 @@ func TestServerDiesWithACrashingTestProcess(t *testing.T) {
 	if _, err := os.Stat("/proc/self/stat"); err != nil {
 		t.Skip("needs Linux's parent-death signal")
 	}
-	redistest.Start(t) // skips without redis-server
+	redistest.Start(t)                                             // skips without redis-server
 	out, err := child(t, childEnv+"=crash", "TMPDIR="+t.TempDir()) // where its files may stay behind
 	var exit *exec.ExitError
 	require.ErrorAs(t, err, &exit)

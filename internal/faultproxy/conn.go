@@ -1,0 +1,254 @@
+package faultproxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// conn is a client's connection and the one to the server that belongs to it.
+//
+// Four goroutines pass the bytes on: read takes them from the client, exchange.run decides about each request, replies
+// takes them from the server, and write gives them to the client. Reading from the client does not wait for the gate, so
+// that the proxy notices a client that gives up on a hanging server.
+type conn struct {
+	proxy  *Proxy
+	id     uint64
+	client *net.TCPConn
+	in     chan []byte     // from the client; closed when it sends no more
+	ctx    context.Context // ended by kill
+	cancel context.CancelFunc
+	out    *outbox
+	order  *order
+	left   sync.Once // counts the connection as open no more
+
+	mu       sync.Mutex
+	upstream *net.TCPConn // Guarded by mu; nil before it is dialed
+	killed   bool         // Guarded by mu
+}
+
+func newConn(p *Proxy, id uint64, client *net.TCPConn) *conn {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &conn{
+		proxy:  p,
+		id:     id,
+		client: client,
+		in:     make(chan []byte, 64),
+		ctx:    ctx,
+		cancel: cancel,
+		out:    newOutbox(p.faults.delayNow),
+	}
+	c.order = &order{out: c.out}
+	return c
+}
+
+func (c *conn) start() {
+	c.proxy.wg.Go(c.read)
+	c.proxy.wg.Go(c.write)
+	c.proxy.wg.Go(func() {
+		if up := c.dial(); up != nil {
+			c.proxy.wg.Go(func() { c.replies(up) })
+			(&exchange{conn: c, upstream: up}).run()
+		}
+	})
+}
+
+// kill ends the connection at once. Whatever waits to be passed on is lost.
+func (c *conn) kill(reset bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.killed {
+		return
+	}
+	c.killed = true
+	c.cancel()
+	c.out.stop()
+	if reset {
+		abort(c.client)
+	} else {
+		_ = c.client.Close()
+	}
+	if c.upstream != nil {
+		_ = c.upstream.Close()
+	}
+	c.gone()
+}
+
+func (c *conn) gone() { c.left.Do(func() { c.proxy.open.Add(-1) }) }
+
+// end is kill when the connection ends by itself.
+func (c *conn) end(reset bool) {
+	c.kill(reset)
+	c.proxy.forget(c)
+}
+
+// setWriteDeadline interrupts the writes of both directions.
+func (c *conn) setWriteDeadline(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.client.SetWriteDeadline(t)
+	if c.upstream != nil {
+		_ = c.upstream.SetWriteDeadline(t)
+	}
+}
+
+func (c *conn) dial() *net.TCPConn {
+	if !c.proxy.gate.enter(c.ctx.Done()) {
+		return nil
+	}
+	c.proxy.gate.leave() // dialing forwards nothing, and may take long
+	var dialer net.Dialer
+	up, err := dialer.DialContext(c.ctx, "tcp", c.proxy.upstream)
+	if err != nil {
+		c.end(true)
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.killed {
+		_ = up.Close()
+		return nil
+	}
+	c.upstream = up.(*net.TCPConn)
+	return c.upstream
+}
+
+func (c *conn) read() {
+	defer close(c.in)
+	for {
+		buf := make([]byte, 32<<10)
+		n, err := c.client.Read(buf)
+		if n > 0 {
+			select {
+			case c.in <- buf[:n]:
+			case <-c.ctx.Done():
+				return
+			}
+		}
+		if err != nil {
+			// What it has sent still reaches the server, as it does when a client closes its end of a plain connection.
+			c.gone()
+			return
+		}
+	}
+}
+
+// write ends the connection when it is told to, and not when the client no longer listens: requests may still be on their
+// way to the server.
+func (c *conn) write() {
+	var buf []byte
+	var broken bool
+	for {
+		due, ok := c.out.head()
+		if !ok || !c.sleep(time.Until(due)) {
+			return
+		}
+		var end ending
+		buf, end = c.out.take(buf[:0], time.Now())
+		if len(buf) > 0 && !broken {
+			broken = c.forward(c.client, buf, &c.proxy.log.toClient, nil) != nil
+		}
+		if end == closes || end == resets {
+			if c.proxy.gate.enter(c.ctx.Done()) {
+				c.proxy.gate.leave()
+			}
+			c.end(end == resets)
+			return
+		}
+	}
+}
+
+func (c *conn) sleep(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.ctx.Done():
+		return false
+	}
+}
+
+// forward writes to one of both sides while the gate is open, in pieces if that is wanted. It calls first, if there is one,
+// once the gate has let it in.
+func (c *conn) forward(to *net.TCPConn, b []byte, count *atomic.Uint64, first func()) error {
+	for first != nil || len(b) > 0 {
+		if !c.proxy.gate.enter(c.ctx.Done()) {
+			return net.ErrClosed
+		}
+		if first != nil {
+			first()
+			first = nil
+		}
+		size := len(b)
+		if chunk := int(c.proxy.faults.chunk.Load()); chunk > 0 {
+			size = min(size, chunk)
+		}
+		n, err := to.Write(b[:size])
+		c.proxy.gate.leave()
+		count.Add(uint64(n))
+		b = b[n:]
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) { // that is interrupt's
+			return err
+		}
+		if len(b) > 0 {
+			runtime.Gosched() // lets the receiver see the piece by itself
+		}
+	}
+	return nil
+}
+
+// replies passes on what the server sends.
+func (c *conn) replies(up *net.TCPConn) {
+	br := bufio.NewReaderSize(up, 64<<10)
+	for {
+		c.out.room()
+		msg, err := readReply(br)
+		switch {
+		case err == nil:
+			c.order.receive(msg)
+		case errors.Is(err, errSyntax):
+			c.out.push(msg, goesOn)
+			c.copyRest(br)
+			return
+		case errors.Is(err, syscall.ECONNRESET):
+			c.order.finish(msg, resets)
+			return
+		default:
+			c.order.finish(msg, closes)
+			return
+		}
+	}
+}
+
+// copyRest passes on what can not be understood.
+func (c *conn) copyRest(br *bufio.Reader) {
+	for {
+		c.out.room()
+		buf := make([]byte, 32<<10)
+		n, err := br.Read(buf)
+		c.out.push(buf[:n], goesOn)
+		if err != nil {
+			c.order.finish(nil, closes)
+			return
+		}
+	}
+}
+
+// hangUp tells the server that the client sends no more.
+func (c *conn) hangUp(up *net.TCPConn) {
+	if c.proxy.gate.enter(c.ctx.Done()) {
+		_ = up.CloseWrite()
+		c.proxy.gate.leave()
+	}
+}
