@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -106,4 +107,24 @@ func section(t *testing.T, heading string) string {
 	require.True(t, ok, "the README has no %q", heading)
 	text, _, _ := strings.Cut(after, "\n## ")
 	return text
+}
+
+// DESIGN.md names, for each promise, the tests that fail if it breaks. A test that is renamed must not leave a promise
+// with a test that does not exist.
+func TestDesignNamesTestsThatExist(t *testing.T) {
+	text, err := os.ReadFile("DESIGN.md")
+	require.NoError(t, err)
+	var code strings.Builder
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		code.Write(source)
+	}
+	names := regexp.MustCompile(`\b(Test|Example|Benchmark|Fuzz)[A-Z]\w+`).FindAllString(string(text), -1)
+	require.NotEmpty(t, names)
+	for _, name := range names {
+		assert.Contains(t, code.String(), "func "+name+"(", "DESIGN.md names %s", name)
+	}
 }
