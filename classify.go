@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -65,6 +66,13 @@ func classify(ctx context.Context, err error) outcome {
 	}
 	// Pool timeout, pool exhausted, closed client, an argument that cannot be marshalled, another hook's own error.
 	return excluded
+}
+
+// ourDoing reports a failure that says nothing about the database: the gate refused the request, the connection was
+// closed by a switch or by the pool, or there was no database to begin with.
+func ourDoing(err error) bool {
+	var gate refusal
+	return errors.Is(err, ErrNoDatabase) || errors.Is(reveal(err), net.ErrClosed) || errors.As(reveal(err), &gate)
 }
 
 // callerGaveUp reports whether the caller's context is over. The deadline is asked as well as the error: with

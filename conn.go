@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,6 +22,8 @@ type conn struct {
 	hook  *Hook
 	hello handshake // owned by the side that writes until it is over, see handshake.go
 
+	untracked bool // its type is wrong for client-side caching: see checked.go
+
 	admitted uint64 // the choice it was dialed for; guarded by db.conns.mu
 
 	// failed holds the error that ended this connection. It is sticky: go-redis peeks for RESP3 pushes before it
@@ -28,34 +31,33 @@ type conn struct {
 	// socket, looks like a request that was never sent, and an INCR is run twice.
 	failed atomic.Pointer[connFailure]
 
-	ready   atomic.Bool // the handshake is over: what is written now is a user's request
-	used    atomic.Bool // a user's request has been written
-	pubsub  atomic.Bool // told by its first request; receive timeouts are normal here
-	stale   atomic.Bool // handed out by the pool after its database had lost its place: only TLS gets this far
-	writing atomic.Bool // a request is being written: what follows before the first read continues it
-	busy    atomic.Bool // a request is outstanding, and nothing was read since it was written
-	probing atomic.Bool // the reads that follow look for pushes on an idle connection; no reply is owed
-	local   atomic.Bool // closed by us or by the pool, so the errors that follow are nobody's evidence
+	multi    atomic.Bool // the request in flight begins with MULTI
+	ready    atomic.Bool // the handshake is over: what is written now is a user's request
+	used     atomic.Bool // a user's request has been written
+	pubsub   atomic.Bool // told by its first request; receive timeouts are normal here
+	stale    atomic.Bool // handed out by the pool after its database had lost its place
+	writing  atomic.Bool // a request is being written: what follows before the first read continues it
+	busy     atomic.Bool // a request is outstanding, and nothing was read since it was written
+	checking atomic.Bool // the pool is looking whether an idle connection is still alive
+	probing  atomic.Bool // the reads that follow look for pushes on an idle connection; no reply is owed
+	local    atomic.Bool // closed by us or by the pool, so the errors that follow are nobody's evidence
 
 	reads atomic.Uint64 // reads that brought data
 }
 
 type connFailure struct{ err error }
 
-// plainConn is a conn whose idle state the pool can check (internal/pool/conn_check.go): plain TCP and Unix sockets.
-type plainConn struct{ *conn }
-
-// opaqueConn is a conn that must not be a syscall.Conn: with TLS go-redis would look at encrypted records. It keeps
-// NetConn, by which go-redis asks a *tls.Conn whether data has arrived.
-type opaqueConn struct{ *conn }
-
-// newConn wraps nc. The inner connection decides the type, as it does for go-redis without us.
-func newConn(h *Hook, db *database, nc net.Conn) (*conn, net.Conn) {
-	c := &conn{Conn: nc, db: db, hook: h}
+// newConn wraps nc in the type through which the pool can be told that it is of no use any more: see checked.go.
+func newConn(h *Hook, db *database, nc net.Conn, client *clientTraits) (*conn, net.Conn) {
+	c := &conn{Conn: nc, db: db, hook: h, hello: handshake{client: client}}
 	if _, ok := nc.(syscall.Conn); ok {
 		return c, plainConn{c}
 	}
-	return c, opaqueConn{c}
+	if client.tracking.Load() {
+		return c, opaqueConn{c}
+	}
+	c.untracked = true
+	return c, checkedConn{c}
 }
 
 // current reports whether new requests may be written: one atomic load and a comparison.
@@ -64,35 +66,22 @@ func (c *conn) current() bool {
 	return now.db == c.db && !now.down
 }
 
-// SyscallConn is what the pool calls on an idle connection before it hands it out. An error there makes it drop the
-// connection and take the next one or dial, which is how old connections leave the pool after a switch.
-func (c plainConn) SyscallConn() (syscall.RawConn, error) {
-	if c.failed.Load() != nil || !c.current() {
-		return nil, errNotActive
-	}
-	return c.conn.Conn.(syscall.Conn).SyscallConn()
-}
-
-// NetConn returns the raw connection below TLS, or nil.
-func (c opaqueConn) NetConn() net.Conn {
-	if t, ok := c.conn.Conn.(interface{ NetConn() net.Conn }); ok {
-		return t.NetConn()
-	}
-	return nil
-}
-
 // SetDeadline is called by nobody but the pool, on an idle connection that it is about to hand out. A connection of
-// an old database that gets this far (TLS) is refused at its next request; one that a session holds is not.
+// an old database that gets this far is refused at its next request; one that a session holds is not.
 func (c *conn) SetDeadline(t time.Time) error {
 	if !c.current() {
 		c.stale.Store(true)
 	}
 	c.probing.Store(true)
+	c.checking.Store(true)
 	return c.Conn.SetDeadline(t)
 }
 
 // SetReadDeadline with no deadline is what go-redis does before it looks for pushes on an idle connection.
 func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.checking.Load() {
+		c.checking.Store(false)
+	}
 	if t.IsZero() && !c.probing.Load() && !c.busy.Load() && !c.writing.Load() {
 		c.probing.Store(true)
 	}
@@ -102,7 +91,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 // Write lets a request pass, or refuses it before its first byte.
 func (c *conn) Write(p []byte) (int, error) {
 	if f := c.failed.Load(); f != nil {
-		return 0, f.notSent(c)
+		return 0, c.hide(f.notSent(c), false)
 	}
 	if c.writing.Load() {
 		return c.write(p, true)
@@ -114,10 +103,12 @@ func (c *conn) Write(p []byte) (int, error) {
 }
 
 func (c *conn) writeRequest(p []byte) (int, error) {
+	name := commandName(p)
+	c.multi.Store(len(name) == 5 && name[0]|0x20 == 'm' && strings.EqualFold(string(name), "multi"))
 	if !c.current() && !c.maySettle() {
 		return 0, c.refuse()
 	}
-	if !c.pubsub.Load() && isSubscribe(p) {
+	if !c.pubsub.Load() && isSubscribe(name) {
 		c.pubsub.Store(true)
 	}
 	if !c.used.Load() {
@@ -132,10 +123,9 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 }
 
 // maySettle reports whether a session may go on here although the database has lost its place: it is being drained,
-// and the connection is in somebody's hands. The pool has not handed it out since the switch (it would be stale), and
-// a connection without a request so far cannot carry a session.
+// and the connection is in somebody's hands: the pool has not handed it out since the switch, or it would be stale.
 func (c *conn) maySettle() bool {
-	return c.db.draining.Load() && c.used.Load() && !c.stale.Load()
+	return c.db.draining.Load() && !c.stale.Load()
 }
 
 // refuse answers a new request on a connection whose database has lost its place.
@@ -143,7 +133,18 @@ func (c *conn) refuse() error {
 	if c.hook.active.Load().down {
 		return commandError(c.db.name, false, ErrNoDatabase)
 	}
-	return commandError(c.db.name, false, errNotActive)
+	return c.hide(commandError(c.db.name, false, errNotActive), false)
+}
+
+// hide decides whether go-redis may see the cause of a failure, and so run the request again by itself. It must not if
+// the request was sent, unless this is pub/sub, where nothing is run again and timeouts are looked for. It must not in a
+// transaction either, even if nothing was sent: it would leave the error of the first run on the MULTI of the second,
+// and report a transaction that was executed as failed.
+func (c *conn) hide(err error, sent bool) error {
+	if sent && !c.pubsub.Load() || c.multi.Load() {
+		return &hidden{err}
+	}
+	return err
 }
 
 func (c *conn) write(p []byte, continues bool) (int, error) {
@@ -189,10 +190,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // fail ends the connection with its first error, and says what the request in flight comes to.
 func (c *conn) fail(cause error, sent bool) error {
-	err := commandError(c.db.name, sent, cause)
-	if sent && !c.pubsub.Load() {
-		err = &lostReply{err}
-	}
+	err := c.hide(commandError(c.db.name, sent, cause), sent)
 	c.busy.Store(false)
 	if !c.failed.CompareAndSwap(nil, &connFailure{err}) {
 		return c.failed.Load().err
@@ -234,9 +232,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &ne) && ne.Timeout()
 }
 
-// isSubscribe reports whether a request begins with one of the SUBSCRIBE family: "*2\r\n$9\r\nsubscribe\r\n...".
-func isSubscribe(p []byte) bool {
-	name := commandName(p)
+// isSubscribe reports whether the name of a request is one of the SUBSCRIBE family.
+func isSubscribe(name []byte) bool {
 	if len(name) < 9 || name[len(name)-1]|0x20 != 'e' {
 		return false
 	}

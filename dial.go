@@ -74,8 +74,8 @@ func (h *Hook) dialDatabase(
 		return nc, nil // the hook was added twice; the inner one has done it all
 	}
 	h.dials.Add(1)
-	c, wrapped := newConn(h, db, nc)
-	c.hello = handshake{as: as, client: traits}
+	c, wrapped := newConn(h, db, nc, traits)
+	c.hello.as = as
 	if !db.admit(c, now) {
 		_ = nc.Close()
 		return nil, nil
@@ -87,6 +87,8 @@ func (h *Hook) dialDatabase(
 func routed(nc net.Conn) *conn {
 	switch c := nc.(type) {
 	case plainConn:
+		return c.conn
+	case checkedConn:
 		return c.conn
 	case opaqueConn:
 		return c.conn

@@ -82,7 +82,7 @@ func walk(err error, visit func(error)) {
 	for err != nil {
 		visit(err)
 		switch x := err.(type) { //nolint:errorlint // this is the unwrapping
-		case *lostReply:
+		case *hidden:
 			err = x.err
 		case interface{ Unwrap() error }:
 			err = x.Unwrap()
@@ -123,31 +123,31 @@ func (e *netCommandError) Temporary() bool {
 	return ok && t.Temporary()
 }
 
-// lostReply carries the error of a request that was sent and not answered past go-redis' own retry loop. That loop
-// sends such a request again, whatever it is (MaxRetries is 3 by default), if it can see an EOF or a net error in the
-// chain: so this type has no Unwrap. The hook takes the inner error out before a caller sees it. A client without our
-// process hook (a WithTimeout clone) hands it to its caller as it is; As lets that caller find the *CommandError.
-type lostReply struct{ err error }
+// hidden carries the error of a request past go-redis' own retry loop. That loop sends the request again, whatever it is
+// and whether or not it was sent before (MaxRetries is 3 by default), if it can see an EOF or a net error in the chain:
+// so this type has no Unwrap. The hook takes the inner error out before a caller sees it. A client without our process
+// hook (a WithTimeout clone) hands it to its caller as it is; As lets that caller find the *CommandError.
+type hidden struct{ err error }
 
-func (e *lostReply) Error() string { return e.err.Error() }
+func (e *hidden) Error() string { return e.err.Error() }
 
 // As finds the *CommandError inside; errors.As calls it.
-func (e *lostReply) As(target any) bool {
+func (e *hidden) As(target any) bool {
 	if t, ok := target.(**CommandError); ok {
 		return errors.As(e.err, t)
 	}
 	return false
 }
 
-// reveal makes the cause of a lost reply visible again, and keeps what other hooks may have wrapped around it.
+// reveal makes the cause of a hidden error visible again, and keeps what other hooks may have wrapped around it.
 func reveal(err error) error {
 	if err == nil {
 		return nil
 	}
-	if lost, ok := err.(*lostReply); ok { //nolint:errorlint // the common case: not wrapped
+	if lost, ok := err.(*hidden); ok { //nolint:errorlint // the common case: not wrapped
 		return lost.err
 	}
-	var lost *lostReply
+	var lost *hidden
 	if !errors.As(err, &lost) {
 		return err
 	}
@@ -158,8 +158,8 @@ func reveal(err error) error {
 	return r
 }
 
-// revealed is an error of another layer (a hook, go-redis' sticky pool) around a lost reply: the text and the types of
-// the layers, and behind them the cause that lostReply hides.
+// revealed is an error of another layer (a hook, go-redis' sticky pool) around a hidden one: the text and the types of
+// the layers, and behind them the cause.
 type revealed struct{ outer, inner error }
 
 func (e *revealed) Error() string   { return e.outer.Error() }
@@ -188,7 +188,7 @@ func (e refusal) Temporary() bool { return true }
 
 const (
 	errNotActive refusal = "the database of this connection is not the active one any more"
-	errRemoved   refusal = "the connection was retired"
+	errRetype    refusal = "client-side caching needs another type of connection"
 )
 
 // noDatabase is the answer while nothing is usable; last is what the command's last attempt met, if it had one.

@@ -1,6 +1,7 @@
 package multidb
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -72,6 +73,9 @@ type clientTraits struct {
 	// noSelect: the client uses index 0, so that its handshake has no SELECT and one that follows HELLO is a user's.
 	// Learnt from the first handshake that went on without one.
 	noSelect atomic.Bool
+
+	// tracking: the client caches on its side. Learnt from the first CLIENT TRACKING.
+	tracking atomic.Bool
 }
 
 // writeHandshake sends one request of the handshake, rewritten for the database of the connection, or finds that the
@@ -94,6 +98,12 @@ func (c *conn) writeHandshake(p []byte) (int, error) {
 	case (name == "client" || name == "readonly") && hs.phase >= expectOptions:
 		// Options of the connection, which are the client's own: they pass as they are.
 		hs.leaveOptions()
+		if c.untracked && bytes.Contains(bytes.ToLower(p), []byte("\r\ntracking\r\n")) {
+			// The first connection of a client that caches: once more, as the type that this needs.
+			hs.client.tracking.Store(true)
+			c.local.Store(true)
+			return 0, c.fail(errRetype, false)
+		}
 		return c.sendHandshake(p, p)
 	}
 	hs.leaveOptions()

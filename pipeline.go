@@ -37,6 +37,9 @@ func (h *Hook) settlePipeline(
 // judgeBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it;
 // nil if everything is answered.
 func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+	if isTransaction(cmds) {
+		return h.judgeTransaction(ctx, now, cmds, err)
+	}
 	from := unanswered(ctx, cmds)
 	if from == len(cmds) {
 		if !classify(ctx, err).failed() {
@@ -45,18 +48,33 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 		}
 		from = 0
 	}
-	if !isTransaction(cmds) {
-		tail := cmds[from:]
-		return tail, h.judge(ctx, now, firstError(tail, err), func() bool { return h.rules.may(ctx, tail...) })
+	tail := cmds[from:]
+	if isReply(err) && len(tail) > 0 && tail[0].Err() != nil {
+		err = tail[0].Err() // the first error of a batch may be an answer before the tail
 	}
-	// A transaction is one unit. If any of its commands has a result, EXEC was executed.
-	executed := false
-	for _, cmd := range cmds[1 : len(cmds)-1] {
+	return tail, h.judge(ctx, now, worst(err, tail), func() bool { return h.rules.may(ctx, tail...) })
+}
+
+// judgeTransaction is judgeBatch for MULTI … EXEC, which is one unit.
+func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+	inside := cmds[1 : len(cmds)-1]
+	executed, failed := false, false
+	for _, cmd := range inside {
 		executed = executed || cmd.Err() == nil
+		failed = failed || cmd.Err() != nil && !isReply(cmd.Err())
 	}
-	result := h.judge(ctx, now, firstError(cmds[from:], err), func() bool { return !executed && h.rules.may(ctx, cmds...) })
-	if result != nil && isReply(result.err) {
-		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others.
+	if executed && !failed {
+		// EXEC has answered every command. An error of MULTI itself is a stale one, of an attempt of go-redis' own
+		// before this one.
+		cmds[0].SetErr(nil)
+		cmds[len(cmds)-1].SetErr(nil)
+		now.db.succeeded(0)
+		return nil, nil
+	}
+	result := h.judge(ctx, now, worst(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
+	if result != nil && (executed || isReply(result.err)) {
+		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others; and if one
+		// command has a result, EXEC was executed.
 		result.final = true
 	}
 	return cmds, result
@@ -80,23 +98,24 @@ func unanswered(ctx context.Context, cmds []redis.Cmder) int {
 	return from
 }
 
-// firstError is the error that decides about the tail: a lost reply, if there is one, is worse than anything else in it.
-func firstError(tail []redis.Cmder, otherwise error) error {
-	var first error
-	for _, cmd := range tail {
-		err := cmd.Err()
-		if first == nil {
-			first = err
-		}
+// worst is the error that decides about a batch: that a part of it was sent, if anything says so. The error of the batch
+// is asked first: go-redis' own second attempt leaves the errors of the first one on the commands.
+func worst(batch error, cmds []redis.Cmder) error {
+	for _, err := range append([]error{batch}, errorsOf(cmds)...) {
 		var failed *CommandError
 		if errors.As(err, &failed) && failed.Sent {
 			return err
 		}
 	}
-	if first == nil {
-		return otherwise
+	return batch
+}
+
+func errorsOf(cmds []redis.Cmder) []error {
+	errs := make([]error, len(cmds))
+	for i, cmd := range cmds {
+		errs[i] = cmd.Err()
 	}
-	return first
+	return errs
 }
 
 // finishBatch makes the causes of failures visible again, on each command and in the error of the batch.

@@ -82,7 +82,7 @@ func (h *Hook) judge(ctx context.Context, now *choice, err error, replayable fun
 	case kind == answered:
 		db.succeeded(0)
 		return nil
-	case kind.failed():
+	case kind.failed() && !ourDoing(err):
 		h.failed(db, err)
 	}
 	a := &attempt{err: reveal(err), moved: now.superseded()}

@@ -1,0 +1,67 @@
+package multidb
+
+import (
+	"net"
+	"syscall"
+)
+
+// Before go-redis' pool hands out an idle connection it clears its deadline (SetDeadline) and, if the connection is a
+// syscall.Conn, peeks at the socket for an error or unexpected data (internal/pool/conn_check.go). An error out of
+// SyscallConn makes it drop the connection and take the next one or dial: this is how the connections of an old database
+// leave the pool after a switch without anybody having failed on them. What may answer the peek depends on the kind of
+// connection, so there are three types.
+
+// retired reports whether the pool must drop the connection.
+func (c *conn) retired() bool { return c.failed.Load() != nil || !c.current() }
+
+// plainConn is a conn over plain TCP or a Unix socket: the peek goes to the socket.
+type plainConn struct{ *conn }
+
+// SyscallConn returns the socket, or an error if the connection is of no use any more.
+func (c plainConn) SyscallConn() (syscall.RawConn, error) {
+	if c.retired() {
+		return nil, errNotActive
+	}
+	return c.conn.Conn.(syscall.Conn).SyscallConn()
+}
+
+// checkedConn is a conn over TLS or a pipe. A *tls.Conn is no syscall.Conn, because a peek would see encrypted records
+// and go-redis would try to read a reply out of them. This one is, for the sake of the drop, and answers the pool's peek
+// with "nothing there", which is what go-redis assumes of TLS.
+type checkedConn struct{ *conn }
+
+// SyscallConn returns what finds nothing, or an error if the connection is of no use any more. Asked outside the pool's
+// check (whether pushes have arrived), it answers with the socket below TLS, where go-redis looks without us.
+func (c checkedConn) SyscallConn() (syscall.RawConn, error) {
+	if c.retired() {
+		return nil, errNotActive
+	}
+	if !c.checking.Load() {
+		if raw, ok := below(c.conn.Conn).(syscall.Conn); ok {
+			return raw.SyscallConn()
+		}
+	}
+	return nothingThere{}, nil
+}
+
+// opaqueConn is a conn over TLS whose client caches on its side. go-redis must see that it is no syscall.Conn: it then
+// looks for invalidations that TLS has decrypted but nobody has read. The pool cannot be told to drop it, so after a
+// switch its next request is refused instead, which go-redis runs again elsewhere.
+type opaqueConn struct{ *conn }
+
+// NetConn returns the raw connection below TLS, or nil.
+func (c opaqueConn) NetConn() net.Conn { return below(c.conn.Conn) }
+
+func below(nc net.Conn) net.Conn {
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
+	}
+	return nil
+}
+
+// nothingThere is a socket with nothing to read and no error, as far as a peek can tell.
+type nothingThere struct{}
+
+func (nothingThere) Control(func(uintptr)) error    { return nil }
+func (nothingThere) Read(func(uintptr) bool) error  { return nil }
+func (nothingThere) Write(func(uintptr) bool) error { return nil }
