@@ -1,0 +1,87 @@
+package window
+
+import (
+	"errors"
+	"time"
+)
+
+// Sample is what has happened to a database's commands since the previous sample.
+type Sample struct {
+	// Successes is how many commands were answered. An error reply that is the caller's own doing
+	// (wrong type, syntax, a missing script) is an answer.
+	Successes uint64
+
+	// Failures is how many commands failed because of the database.
+	Failures uint64
+
+	// Slow is how many of the Successes took longer than the bound of [Timed]; 0 when nobody measures.
+	Slow uint64
+}
+
+// Verdict is what a [Detector] thinks of its database at one moment.
+type Verdict struct {
+	// Failing is true when the database must be considered failing.
+	Failing bool
+
+	// Reason says why in words for a log line, such as "12 of 30 commands failed within 2s"; empty
+	// when Failing is false.
+	Reason string
+}
+
+// Detector judges one database by the outcomes of its commands.
+//
+// Implementations must be safe for concurrent use, must not block, and must not call the hook or the
+// client they judge. The times they are given may go backwards a little when commands end concurrently.
+type Detector interface {
+	// Record takes what has happened up to the time at. Failures arrive as they happen; successes
+	// are gathered first, and arrive with the next failure or about 100 ms later.
+	Record(at time.Time, s Sample)
+
+	// Verdict says whether the database must be considered failing at that moment, and why. It is
+	// asked after every failure, so it is cheap when there is nothing to say.
+	Verdict(at time.Time) Verdict
+
+	// Reset forgets everything: the database has just become active or has recovered, and what
+	// happened before says nothing about it now.
+	Reset()
+}
+
+// Timed is implemented by a [Detector] that also wants to know how many commands were slow. Durations
+// are measured only when some detector of the database implements it.
+type Timed interface {
+	// SlowerThan is the bound: a command answered in more than that counts in [Sample.Slow]. It must
+	// be positive and always the same.
+	SlowerThan() time.Duration
+}
+
+// Factory makes a detector in its initial state. Configuration carries factories and no detectors,
+// because a detector holds the state of one database and must not be shared between two.
+//
+// A Factory is safe for concurrent use when the function is.
+type Factory func() Detector
+
+// Validate makes one detector and reports what is wrong with it: a Factory that is nil or makes nil, or
+// whatever the detector's own Validate() error method says if it has one. It is how the settings given to
+// [NewFailureRate] and [NewSlow] are reported, which have no error to return themselves.
+func (f Factory) Validate() error {
+	if f == nil {
+		return errors.New("window: the Factory is nil")
+	}
+	d := f()
+	if d == nil {
+		return errors.New("window: the Factory made a nil Detector")
+	}
+	if v, ok := d.(interface{ Validate() error }); ok {
+		return v.Validate()
+	}
+	return nil
+}
+
+// invalid stands in for a detector whose settings are wrong, so that a factory can be written in an
+// options literal and its error be reported with all the others.
+type invalid struct{ err error }
+
+func (invalid) Record(time.Time, Sample)  {}
+func (invalid) Verdict(time.Time) Verdict { return Verdict{} }
+func (invalid) Reset()                    {}
+func (i invalid) Validate() error         { return i.err }
