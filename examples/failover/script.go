@@ -31,9 +31,10 @@ func (d *demo) script() []step {
 	return steps
 }
 
-// faultTimes leaves a quarter for the normal state and more than half for recovery, grace period and return.
+// faultTimes leaves a fifth for the normal state and more than half for recovery, grace period and return. In a run of
+// 20 s no fault falls on a line of the timeline.
 func (d *demo) faultTimes() (breakAt, mendAt time.Duration) {
-	return d.cfg.duration / 4, d.cfg.duration * 9 / 20
+	return d.cfg.duration * 11 / 50, d.cfg.duration * 21 / 50
 }
 
 func (d *demo) breakActive() {
