@@ -45,13 +45,9 @@ func (d *demo) run(ctx context.Context, stdin io.Reader) error {
 	loadCtx, endLoad := context.WithTimeout(ctx, d.cfg.duration)
 	defer endLoad()
 	d.load = startLoad(loadCtx, d.rdb, "multidb-demo:"+rand.Text()[:8]+":", d.cfg.workers, d.cfg.pause)
-	d.watch(loadCtx, stdin)
-	endLoad()
-	d.load.wg.Wait()
-	d.acts.Wait()
-	// Close delivers the events that are left, into the notes.
-	err := d.hook.Close()
-	d.lastNotes()
+	d.acts.Go(func() { d.play(loadCtx) })
+	d.acts.Go(func() { d.obeyAll(loadCtx, stdin) })
+	err := d.watch(loadCtx)
 	d.summary(ctx.Err() != nil)
 	_ = d.rdb.Close() // it has nothing to flush
 	return err
@@ -108,7 +104,7 @@ func (d *demo) healthChanged(at time.Time, c multidb.HealthChange) {
 	}
 }
 
-// note hands something to the goroutine that prints. The channel outlasts every producer, so nothing blocks for ever.
+// note hands something to the goroutine that prints.
 func (d *demo) note(f func()) { d.notes <- f }
 
 // say notes an event that happens now.
@@ -117,27 +113,29 @@ func (d *demo) say(format string, args ...any) {
 	d.note(func() { d.line.event(at, fmt.Sprintf(format, args...)) })
 }
 
-// watch prints the timeline and carries out the script until ctx ends.
-func (d *demo) watch(ctx context.Context, stdin io.Reader) {
+// watch prints the timeline until ctx ends, and then what is left to be said by those who were at work.
+func (d *demo) watch(ctx context.Context) error {
 	ticker := time.NewTicker(d.cfg.every)
 	defer ticker.Stop()
-	d.acts.Go(func() { d.obeyAll(ctx, stdin) })
-	script := d.script()
+	ended := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		d.load.wg.Wait()
+		d.acts.Wait()
+		ended <- d.hook.Close() // it delivers the events that are left
+	}()
 	for {
-		var due <-chan time.Time
-		if len(script) > 0 {
-			due = time.After(time.Until(d.line.began.Add(script[0].at)))
-		}
 		select {
 		case f := <-d.notes:
 			f()
 		case now := <-ticker.C:
 			d.tick(now)
-		case <-due:
-			d.acts.Go(script[0].act)
-			script = script[1:]
-		case <-ctx.Done():
-			return
+		case err := <-ended:
+			for len(d.notes) > 0 {
+				(<-d.notes)()
+			}
+			d.tick(time.Now())
+			return err
 		}
 	}
 }
@@ -149,14 +147,6 @@ func (d *demo) tick(now time.Time) {
 	}
 	sum, took, last := d.load.collect()
 	d.line.tick(now, active, sum, took, last)
-}
-
-// lastNotes prints what is left when nobody produces any more, and the interval that was not over.
-func (d *demo) lastNotes() {
-	for len(d.notes) > 0 {
-		(<-d.notes)()
-	}
-	d.tick(time.Now())
 }
 
 // obeyAll does what is typed, one line after the other, until ctx ends. A read cannot be interrupted, so the goroutine

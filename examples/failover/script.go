@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,14 +23,21 @@ func (d *demo) script() []step {
 		steps = append(steps, step{breakAt, d.breakActive}, step{mendAt, d.mend})
 	}
 	if d.cfg.switchAt > 0 {
-		s := step{d.cfg.switchAt, d.switchAway}
-		i := 0
-		for i < len(steps) && steps[i].at <= s.at {
-			i++
-		}
-		steps = append(steps[:i], append([]step{s}, steps[i:]...)...)
+		steps = append(steps, step{d.cfg.switchAt, d.switchAway})
 	}
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(a.at, b.at) })
 	return steps
+}
+
+// play carries out the script until ctx ends.
+func (d *demo) play(ctx context.Context) {
+	for _, s := range d.script() {
+		rest(ctx, time.Until(d.line.began.Add(s.at)))
+		if ctx.Err() != nil {
+			return
+		}
+		s.act()
+	}
 }
 
 // faultTimes leaves a fifth for the normal state and more than half for recovery, grace period and return. In a run of
