@@ -22,6 +22,7 @@ func (c plainConn) SyscallConn() (syscall.RawConn, error) {
 	if c.retired() {
 		return nil, errNotActive
 	}
+	c.lookingForPushes()
 	return c.conn.Conn.(syscall.Conn).SyscallConn()
 }
 
@@ -36,6 +37,7 @@ func (c checkedConn) SyscallConn() (syscall.RawConn, error) {
 	if c.retired() {
 		return nil, errNotActive
 	}
+	c.lookingForPushes()
 	if !c.checking.Load() {
 		if raw, ok := below(c.conn.Conn).(syscall.Conn); ok {
 			return raw.SyscallConn()
@@ -50,7 +52,10 @@ func (c checkedConn) SyscallConn() (syscall.RawConn, error) {
 type opaqueConn struct{ *conn }
 
 // NetConn returns the raw connection below TLS, or nil.
-func (c opaqueConn) NetConn() net.Conn { return below(c.conn.Conn) }
+func (c opaqueConn) NetConn() net.Conn {
+	c.lookingForPushes()
+	return below(c.conn.Conn)
+}
 
 func below(nc net.Conn) net.Conn {
 	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {

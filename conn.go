@@ -22,30 +22,38 @@ type conn struct {
 	hook  *Hook
 	hello handshake // owned by the side that writes until it is over, see handshake.go
 
-	untracked bool // its type is wrong for client-side caching: see checked.go
+	admitted  uint64 // the choice it was dialed for; guarded by db.conns.mu
+	untracked bool   // its type is wrong for client-side caching: see checked.go
 
-	admitted uint64 // the choice it was dialed for; guarded by db.conns.mu
-
-	// failed holds the error that ended this connection. It is sticky: go-redis peeks for RESP3 pushes before it
-	// reads a reply and swallows what that peek returns. Without stickiness the read that follows meets a closed
-	// socket, looks like a request that was never sent, and an INCR is run twice.
+	// failed holds the cause that ended this connection. It is sticky: go-redis peeks for RESP3 pushes before it reads
+	// a reply and swallows what that peek returns. Without stickiness the read that follows meets a closed socket,
+	// looks like a request that was never sent, and an INCR is run twice.
 	failed atomic.Pointer[connFailure]
 
+	// What the connection is.
+	ready  atomic.Bool // the handshake is over: what is written now is a user's request
+	pubsub atomic.Bool // told by its first request; receive timeouts are normal here
+	local  atomic.Bool // closed by us or by the pool, so the errors that follow are nobody's evidence
+
+	// What has happened since the pool handed it out last.
+	stale   atomic.Bool // it was handed out after its database had lost its place
+	dirty   atomic.Bool // a user's request has been written: another one is the next step of a session, or full duplex
+	session atomic.Bool // that first request began a session (WATCH, SELECT, ...): full duplex is ruled out
+	duplex  atomic.Bool // a request was written while a read was waiting
+
+	// What is going on now.
 	multi    atomic.Bool // the request in flight begins with MULTI
-	ready    atomic.Bool // the handshake is over: what is written now is a user's request
-	used     atomic.Bool // a user's request has been written
-	pubsub   atomic.Bool // told by its first request; receive timeouts are normal here
-	stale    atomic.Bool // handed out by the pool after its database had lost its place
 	writing  atomic.Bool // a request is being written: what follows before the first read continues it
+	reading  atomic.Bool // a read is waiting
 	busy     atomic.Bool // a request is outstanding, and nothing was read since it was written
 	checking atomic.Bool // the pool is looking whether an idle connection is still alive
-	probing  atomic.Bool // the reads that follow look for pushes on an idle connection; no reply is owed
-	local    atomic.Bool // closed by us or by the pool, so the errors that follow are nobody's evidence
+	cleared  atomic.Bool // the read deadline was taken away, which precedes a look for pushes
+	probing  atomic.Bool // the reads that follow look for pushes; a timeout means that there are none
 
 	reads atomic.Uint64 // reads that brought data
 }
 
-type connFailure struct{ err error }
+type connFailure struct{ cause error }
 
 // newConn wraps nc in the type through which the pool can be told that it is of no use any more: see checked.go.
 func newConn(h *Hook, db *database, nc net.Conn, client *clientTraits) (*conn, net.Conn) {
@@ -66,35 +74,10 @@ func (c *conn) current() bool {
 	return now.db == c.db && !now.down
 }
 
-// SetDeadline is called by nobody but the pool, on an idle connection that it is about to hand out. A connection of
-// an old database that gets this far is refused at its next request; one that a session holds is not.
-func (c *conn) SetDeadline(t time.Time) error {
-	if !c.current() {
-		c.stale.Store(true)
-	}
-	c.probing.Store(true)
-	c.checking.Store(true)
-	return c.Conn.SetDeadline(t)
-}
-
-// SetReadDeadline with no deadline is what go-redis does before it looks for pushes on an idle connection.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	if c.checking.Load() {
-		c.checking.Store(false)
-	}
-	if t.IsZero() && !c.probing.Load() && !c.busy.Load() && !c.writing.Load() {
-		c.probing.Store(true)
-	}
-	return c.Conn.SetReadDeadline(t)
-}
-
 // Write lets a request pass, or refuses it before its first byte.
 func (c *conn) Write(p []byte) (int, error) {
-	if f := c.failed.Load(); f != nil {
-		return 0, c.hide(f.notSent(c), false)
-	}
 	if c.writing.Load() {
-		return c.write(p, true)
+		return c.write(p, true, false)
 	}
 	if !c.ready.Load() {
 		return c.writeHandshake(p)
@@ -102,24 +85,37 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.writeRequest(p)
 }
 
+// writeRequest writes the first piece of a request, which is often all of it.
 func (c *conn) writeRequest(p []byte) (int, error) {
 	name := commandName(p)
 	c.multi.Store(len(name) == 5 && name[0]|0x20 == 'm' && strings.EqualFold(string(name), "multi"))
+	more := c.dirty.Load()
 	if !c.current() && !c.maySettle() {
-		return 0, c.refuse()
+		return 0, c.refuse(more)
 	}
-	if !c.pubsub.Load() && isSubscribe(name) {
-		c.pubsub.Store(true)
+	if !more {
+		c.begin(name)
 	}
-	if !c.used.Load() {
-		c.used.Store(true)
+	if c.reading.Load() && !c.duplex.Load() {
+		c.duplex.Store(true)
 	}
 	if c.probing.Load() {
 		c.probing.Store(false)
 	}
 	c.writing.Store(true)
 	c.busy.Store(true)
-	return c.write(p, false)
+	return c.write(p, false, more)
+}
+
+// begin notes what the first request since the connection was handed out says about its use.
+func (c *conn) begin(name []byte) {
+	c.dirty.Store(true)
+	switch {
+	case isSubscribe(name):
+		c.pubsub.Store(true)
+	case beginsSession(name):
+		c.session.Store(true)
+	}
 }
 
 // maySettle reports whether a session may go on here although the database has lost its place: it is being drained,
@@ -128,40 +124,30 @@ func (c *conn) maySettle() bool {
 	return c.db.draining.Load() && !c.stale.Load()
 }
 
-// refuse answers a new request on a connection whose database has lost its place.
-func (c *conn) refuse() error {
-	if c.hook.active.Load().down {
-		return commandError(c.db.name, false, ErrNoDatabase)
+func (c *conn) write(p []byte, continues, more bool) (int, error) {
+	if f := c.failed.Load(); f != nil {
+		return 0, c.writeError(f.cause, continues, more)
 	}
-	return c.hide(commandError(c.db.name, false, errNotActive), false)
-}
-
-// hide decides whether go-redis may see the cause of a failure, and so run the request again by itself. It must not if
-// the request was sent, unless this is pub/sub, where nothing is run again and timeouts are looked for. It must not in a
-// transaction either, even if nothing was sent: it would leave the error of the first run on the MULTI of the second,
-// and report a transaction that was executed as failed.
-func (c *conn) hide(err error, sent bool) error {
-	if sent && !c.pubsub.Load() || c.multi.Load() {
-		return &hidden{err}
-	}
-	return err
-}
-
-func (c *conn) write(p []byte, continues bool) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err == nil {
 		return n, nil
 	}
-	// Nothing of this write was accepted, and it began the request: it was not sent. TLS counts whole records, and a
-	// record that is not whole cannot be read by the other side.
-	sent := continues || n > 0
-	return n, c.fail(err, sent && c.ready.Load())
+	c.fail(err)
+	// If nothing of this write was accepted, and it began the request, that was not sent. TLS counts whole records, and
+	// a record that is not whole cannot be read by the other side.
+	return n, c.writeError(c.failed.Load().cause, continues || n > 0, more)
 }
 
 // Read reads replies, and remembers that the database is alive.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.cleared.Load() {
+		c.cleared.Store(false)
+	}
+	if !c.ready.Load() && c.hello.canned != nil {
+		return c.readCanned(p)
+	}
 	if f := c.failed.Load(); f != nil {
-		return 0, f.err
+		return 0, c.readError(f.cause)
 	}
 	if c.writing.Load() {
 		c.writing.Store(false)
@@ -169,7 +155,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		// More of the replies owed: a request outstanding just as before.
 		c.busy.Store(true)
 	}
+	c.reading.Store(true)
 	n, err := c.Conn.Read(p)
+	c.reading.Store(false)
 	if n > 0 {
 		c.reads.Add(1)
 		if c.busy.Load() {
@@ -182,33 +170,72 @@ func (c *conn) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if isTimeout(err) && (c.pubsub.Load() || c.probing.Load()) {
+	if isTimeout(err) && (c.pubsub.Load() || c.probing.Load() && !c.duplex.Load()) {
 		return n, err
 	}
-	return n, c.fail(err, c.ready.Load() && c.used.Load() && !c.probing.Load())
+	c.fail(err)
+	return n, c.readError(c.failed.Load().cause)
 }
 
-// fail ends the connection with its first error, and says what the request in flight comes to.
-func (c *conn) fail(cause error, sent bool) error {
-	err := c.hide(commandError(c.db.name, sent, cause), sent)
+// SetDeadline is called by nobody but the pool, on an idle connection that it is about to hand out. A connection of
+// an old database that gets this far is refused at its next request; one that a session holds is not.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.stale.Store(!c.current())
+	for _, flag := range []*atomic.Bool{&c.dirty, &c.session, &c.duplex} {
+		if flag.Load() {
+			flag.Store(false)
+		}
+	}
+	c.checking.Store(true)
+	c.cleared.Store(true)
+	return c.Conn.SetDeadline(t)
+}
+
+// SetReadDeadline comes before replies are read, and without a deadline before a look for pushes. On a connection that
+// was cut in between it must not return the bare error of the socket, which go-redis would take for a reason to send the
+// request again.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.checking.Load() {
+		c.checking.Store(false)
+	}
+	if t.IsZero() {
+		c.cleared.Store(true)
+	}
+	if err := c.Conn.SetReadDeadline(t); err != nil {
+		c.fail(err)
+		return c.readError(c.failed.Load().cause)
+	}
+	return nil
+}
+
+// SetWriteDeadline comes before a request is written.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	if err := c.Conn.SetWriteDeadline(t); err != nil {
+		c.fail(err)
+		return c.writeError(c.failed.Load().cause, false, c.dirty.Load())
+	}
+	return nil
+}
+
+// lookingForPushes is called when go-redis asks for the socket, which it does after it has taken the deadline away, to
+// see whether a push has arrived. A timeout of the read that may follow is an answer to that and no failure.
+func (c *conn) lookingForPushes() {
+	if c.cleared.Load() {
+		c.cleared.Store(false)
+		c.probing.Store(true)
+	}
+}
+
+// fail ends the connection with its first error.
+func (c *conn) fail(cause error) {
 	c.busy.Store(false)
-	if !c.failed.CompareAndSwap(nil, &connFailure{err}) {
-		return c.failed.Load().err
+	if !c.failed.CompareAndSwap(nil, &connFailure{cause}) {
+		return
 	}
 	if !c.local.Load() && !isTimeout(cause) {
 		// Timeouts are left to the hook, which knows the caller's deadline.
-		c.hook.evidence(c.db, err)
+		c.hook.evidence(c.db, commandError(c.db.name, c.ready.Load() && c.dirty.Load(), cause))
 	}
-	return err
-}
-
-// notSent is the error for a request on a connection that has failed before: whatever failed then, this one was not sent.
-func (f *connFailure) notSent(c *conn) error {
-	var failed *CommandError
-	if errors.As(f.err, &failed) {
-		return commandError(c.db.name, false, failed.Err)
-	}
-	return f.err
 }
 
 // Close is called by the pool, by PubSub, or by whoever dialed.
@@ -237,24 +264,22 @@ func isSubscribe(name []byte) bool {
 	if len(name) < 9 || name[len(name)-1]|0x20 != 'e' {
 		return false
 	}
-	switch string(name) {
-	case "subscribe", "psubscribe", "ssubscribe", "SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE":
+	switch strings.ToLower(string(name)) {
+	case "subscribe", "psubscribe", "ssubscribe":
 		return true
 	}
 	return false
 }
 
-// deadConn stands in for a connection that could not be dialed. If DialHook returned the error, go-redis' pool would
-// sleep 100 ms and dial again, five times, and after PoolSize such errors answer with a stale one for up to a second;
-// this way the error surfaces in the handshake, at once.
-type deadConn struct{ err error }
-
-func (d deadConn) Read([]byte) (int, error)              { return 0, d.err }
-func (d deadConn) Write([]byte) (int, error)             { return 0, d.err }
-func (d deadConn) Close() error                          { return nil }
-func (d deadConn) LocalAddr() net.Addr                   { return &net.TCPAddr{} }
-func (d deadConn) RemoteAddr() net.Addr                  { return &net.TCPAddr{} }
-func (d deadConn) SetDeadline(time.Time) error           { return nil }
-func (d deadConn) SetReadDeadline(time.Time) error       { return nil }
-func (d deadConn) SetWriteDeadline(time.Time) error      { return nil }
-func (d deadConn) SyscallConn() (syscall.RawConn, error) { return nil, d.err }
+// beginsSession reports whether the name of a request is one that a Tx or a Conn begins with and that the full-duplex
+// autopipeliner does not take.
+func beginsSession(name []byte) bool {
+	if len(name) < 4 || len(name) > 6 {
+		return false
+	}
+	switch strings.ToLower(string(name)) {
+	case "watch", "select", "multi", "auth", "hello", "client", "reset":
+		return true
+	}
+	return false
+}

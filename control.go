@@ -46,16 +46,7 @@ func (h *Hook) ForceActive(name string, d time.Duration) error {
 
 // Release ends a manual choice: from here on the databases are chosen automatically again. It switches nothing by
 // itself. Safe for concurrent use.
-func (h *Hook) Release() {
-	h.selector.mu.Lock()
-	h.selector.drop()
-	h.selector.version++
-	dbs := append([]*database(nil), h.selector.dbs...)
-	h.selector.mu.Unlock()
-	for _, db := range dbs {
-		db.nudge()
-	}
-}
+func (h *Hook) Release() { h.selector.unhold(0) }
 
 // SetWeight changes the weight of a database. If another database is preferred then, and may be returned to (see
 // Failback), it is moved to as planned once it has passed its checks, which happens in the background. Safe for
@@ -217,8 +208,9 @@ func (s *selector) hold(db *database, d time.Duration) error {
 	}
 	s.drop()
 	s.held = db
-	if d > 0 {
-		s.release = time.AfterFunc(d, s.h.Release)
+	s.holds++
+	if this := s.holds; d > 0 {
+		s.release = time.AfterFunc(d, func() { s.unhold(this) })
 	}
 	s.version++
 	done := func() {}
@@ -228,6 +220,22 @@ func (s *selector) hold(db *database, d time.Duration) error {
 	s.mu.Unlock()
 	done()
 	return nil
+}
+
+// unhold ends the manual choice with that number, or whichever it is if the number is 0.
+func (s *selector) unhold(which uint64) {
+	s.mu.Lock()
+	if which != 0 && which != s.holds {
+		s.mu.Unlock()
+		return
+	}
+	s.drop()
+	s.version++
+	dbs := append([]*database(nil), s.dbs...)
+	s.mu.Unlock()
+	for _, db := range dbs {
+		db.nudge()
+	}
 }
 
 // add puts a database behind the others.

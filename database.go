@@ -32,6 +32,7 @@ type database struct {
 
 	weight   atomic.Uint64 // math.Float64bits
 	draining atomic.Bool   // a planned switch has left it, and sessions may still finish
+	left     atomic.Uint64 // the last choice of it that was given up: the drain that belongs to that one ends the draining
 	removed  atomic.Bool
 
 	conns connections

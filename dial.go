@@ -13,23 +13,27 @@ const dialPatience = 2 * time.Second
 
 // DialHook makes the client dial the active database, whatever address it was made with. go-redis calls it; it is pure,
 // and what it returns is safe for concurrent use.
-func (h *Hook) DialHook(next redis.DialHook) redis.DialHook {
+//
+// It does not call the next hook: how to reach a database is said by the options of that database, and the next hook ends
+// in the dialer of the client, whose address may look the same and lead elsewhere (Sentinel clients all have one, TLS and
+// tunnels do not show in it). Dial hooks added before this one see every dial, those added after it see none.
+func (h *Hook) DialHook(redis.DialHook) redis.DialHook {
 	traits := &clientTraits{}
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return h.dial(ctx, network, addr, next, traits)
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return h.dial(ctx, traits)
 	}
 }
 
 // dial returns a connection of the database that is active when it returns. It does not return an error while there
 // is a caller to hear it: see deadConn.
-func (h *Hook) dial(ctx context.Context, network, addr string, next redis.DialHook, traits *clientTraits) (net.Conn, error) {
+func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error) {
 	deadline := time.Now().Add(dialPatience)
 	for {
 		now := h.active.Load()
 		if now.down && !h.isClosed() {
 			return deadConn{commandError("", false, ErrNoDatabase)}, nil
 		}
-		nc, err := h.dialDatabase(ctx, now, network, addr, next, traits)
+		nc, err := h.dialDatabase(ctx, now, traits)
 		switch {
 		case err == nil && nc == nil, now.superseded() && ctx.Err() == nil:
 			// The race with a switch was lost: once more, to the new one.
@@ -49,7 +53,7 @@ func (h *Hook) dial(ctx context.Context, network, addr string, next redis.DialHo
 
 // dialDatabase dials the database of the choice. Both results are nil if the choice was superseded meanwhile.
 func (h *Hook) dialDatabase(
-	ctx context.Context, now *choice, network, addr string, next redis.DialHook, traits *clientTraits,
+	ctx context.Context, now *choice, traits *clientTraits,
 ) (net.Conn, error) {
 	db := now.db
 	// A switch ends the dial: the database that is left may answer to nothing for as long as DialTimeout.
@@ -61,17 +65,9 @@ func (h *Hook) dialDatabase(
 	if err != nil {
 		return nil, err
 	}
-	var nc net.Conn
-	if network == db.opt.Network && addr == db.opt.Addr {
-		nc, err = next(ctx, network, addr)
-	} else {
-		nc, err = db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
-	}
+	nc, err := db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
 	if err != nil {
 		return nil, err
-	}
-	if c := routed(nc); c != nil && c.hook == h {
-		return nc, nil // the hook was added twice; the inner one has done it all
 	}
 	h.dials.Add(1)
 	c, wrapped := newConn(h, db, nc, traits)
@@ -81,19 +77,6 @@ func (h *Hook) dialDatabase(
 		return nil, nil
 	}
 	return wrapped, nil
-}
-
-// routed returns the conn behind a connection that a hook has made, or nil.
-func routed(nc net.Conn) *conn {
-	switch c := nc.(type) {
-	case plainConn:
-		return c.conn
-	case checkedConn:
-		return c.conn
-	case opaqueConn:
-		return c.conn
-	}
-	return nil
 }
 
 // await waits for the first of: a newer choice, the verdict, the end of ctx, patience. It reports whether waiting was

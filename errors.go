@@ -178,6 +178,17 @@ func (e *netRevealed) Temporary() bool {
 	return ok && t.Temporary()
 }
 
+// deadSession is the error of every request on a Conn or Tx whose connection was lost with an earlier one: this request
+// was not sent, whatever became of that one. The cause stays visible.
+func deadSession(database string, err error) error {
+	cause := reveal(err)
+	var earlier *CommandError
+	if errors.As(cause, &earlier) {
+		database, cause = earlier.Database, fmt.Errorf("the connection of this session is lost: %w", earlier.Err)
+	}
+	return commandError(database, false, cause)
+}
+
 // refusal is why the gate of a connection did not let a request pass. It is a net.Error that is no timeout because
 // that is what go-redis' own loop runs again on another connection, which is right: nothing was sent.
 type refusal string

@@ -63,8 +63,11 @@ const (
 type handshake struct {
 	phase    handshakePhase
 	as       credentials
-	refused  bool // the server refused HELLO: go-redis falls back to AUTH
-	selected bool // the index of the database is selected
+	held     []byte // the beginning of a request that has not arrived whole
+	canned   []byte // the answer to a request that was not passed on
+	refused  bool   // the server refused HELLO: go-redis falls back to AUTH
+	loggedIn bool   // the credentials have been sent
+	selected bool   // the index of the database is selected
 	client   *clientTraits
 }
 
@@ -79,40 +82,118 @@ type clientTraits struct {
 }
 
 // writeHandshake sends one request of the handshake, rewritten for the database of the connection, or finds that the
-// handshake is over and this is a user's request.
+// handshake is over and this is a user's request. A request may come in pieces, if the client's buffer is small or its
+// credentials are long: it is held until it is whole, for a piece that passed unread might hold a password.
 func (c *conn) writeHandshake(p []byte) (int, error) {
-	if !c.current() && !c.db.draining.Load() {
-		return 0, c.refuse()
-	}
 	hs := &c.hello
-	switch name := strings.ToLower(string(commandName(p))); {
-	case name == "hello" && hs.phase == expectHello:
-		hs.phase = expectReply
-		return c.sendHandshake(p, rewriteHello(p, hs.as))
-	case name == "auth" && (hs.phase == expectHello || hs.refused):
+	if f := c.failed.Load(); f != nil {
+		return 0, c.writeError(f.cause, false, false)
+	}
+	if !c.current() && !c.db.draining.Load() {
+		return 0, c.refuse(false)
+	}
+	request := p
+	if hs.held != nil {
+		request = append(hs.held, p...)
+		hs.held = nil
+	}
+	names, whole := commandNames(request)
+	if !whole && (len(names) == 0 || isHandshakeName(names[0])) {
+		hs.held = append([]byte(nil), request...)
+		return len(p), nil
+	}
+	if c.handshakeStep(names) {
+		return c.sendHandshake(p, request, names[0])
+	}
+	if err := c.finishHandshake(); err != nil {
+		c.fail(err)
+		return 0, c.writeError(err, false, false)
+	}
+	n, err := c.writeRequest(request)
+	return min(max(0, n-(len(request)-len(p))), len(p)), err
+}
+
+// handshakeStep reports whether a request is a step of go-redis' handshake.
+func (c *conn) handshakeStep(names []string) bool {
+	hs := &c.hello
+	switch names[0] {
+	case "hello":
+		return hs.phase == expectHello && len(names) == 1
+	case "auth":
+		return (hs.phase == expectHello || hs.refused) && len(names) == 1
+	case "select":
+		return hs.phase == expectOptions && c.hook.selectIsHandshake(hs.client) && allOptions(names[1:])
+	}
+	return hs.phase >= expectOptions && allOptions(names)
+}
+
+// allOptions reports whether requests set nothing but what go-redis' handshake sets.
+func allOptions(names []string) bool {
+	for _, name := range names {
+		switch name {
+		case "readonly", "client|setname", "client|setinfo", "client|tracking", "client|maint_notifications":
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// isHandshakeName reports whether a request may be a step of the handshake by its name.
+func isHandshakeName(name string) bool {
+	name, _, _ = strings.Cut(name, "|")
+	switch name {
+	case "hello", "auth", "select", "client", "readonly":
+		return true
+	}
+	return false
+}
+
+// sendHandshake writes a step of the handshake as this database wants it, and reports the length the caller knows.
+func (c *conn) sendHandshake(p, request []byte, name string) (int, error) {
+	hs := &c.hello
+	switch name {
+	case "hello":
+		hs.phase, hs.loggedIn = expectReply, true
+		request = rewriteHello(request, hs.as)
+	case "auth":
 		hs.phase, hs.refused = expectReply, false
-		return c.sendHandshake(p, rewriteAuth(p, hs.as))
-	case name == "select" && hs.phase == expectOptions && !hs.client.noSelect.Load():
+		if hs.as.password == "" && hs.as.username == "" {
+			// This database wants no password, and may refuse one.
+			hs.canned = []byte("+OK\r\n")
+			return len(p), nil
+		}
+		hs.loggedIn = true
+		request = rewriteAuth(request, hs.as)
+	case "select":
 		hs.phase, hs.selected = expectRequest, true
-		return c.sendHandshake(p, rewriteSelect(p, hs.as.index))
-	case (name == "client" || name == "readonly") && hs.phase >= expectOptions:
-		// Options of the connection, which are the client's own: they pass as they are.
+		if err := c.logIn(); err != nil {
+			c.fail(err)
+			return 0, c.writeError(err, false, false)
+		}
+		request = rewriteSelect(request, hs.as.index)
+	default:
 		hs.leaveOptions()
-		if c.untracked && bytes.Contains(bytes.ToLower(p), []byte("\r\ntracking\r\n")) {
+		if c.untracked && bytes.Contains(bytes.ToLower(request), []byte("\r\ntracking\r\n")) {
 			// The first connection of a client that caches: once more, as the type that this needs.
 			hs.client.tracking.Store(true)
 			c.local.Store(true)
-			return 0, c.fail(errRetype, false)
+			c.fail(errRetype)
+			return 0, c.writeError(errRetype, false, false)
 		}
-		return c.sendHandshake(p, p)
 	}
-	hs.leaveOptions()
-	if err := c.selectIndex(); err != nil {
-		return 0, c.fail(err, false)
+	if name != "hello" && name != "auth" {
+		if err := c.logIn(); err != nil {
+			c.fail(err)
+			return 0, c.writeError(err, false, false)
+		}
 	}
-	hs.as = credentials{}
-	c.ready.Store(true)
-	return c.writeRequest(p)
+	c.busy.Store(true)
+	if n, err := c.Conn.Write(request); err != nil {
+		c.fail(err)
+		return min(n, len(p)), c.writeError(err, false, false)
+	}
+	return len(p), nil
 }
 
 // leaveOptions notes that the option pipeline did not begin with SELECT.
@@ -123,13 +204,30 @@ func (hs *handshake) leaveOptions() {
 	}
 }
 
-// sendHandshake writes a request of the handshake and reports the length the caller knows.
-func (c *conn) sendHandshake(p, rewritten []byte) (int, error) {
-	c.busy.Store(true)
-	if n, err := c.Conn.Write(rewritten); err != nil {
-		return min(n, len(p)), c.fail(err, false)
+// finishHandshake makes up for what the client's own handshake has left out.
+func (c *conn) finishHandshake() error {
+	c.hello.leaveOptions()
+	if err := c.logIn(); err != nil {
+		return err
 	}
-	return len(p), nil
+	if err := c.selectIndex(); err != nil {
+		return err
+	}
+	c.hello.as = credentials{}
+	c.hello.held = nil
+	c.ready.Store(true)
+	return nil
+}
+
+// logIn sends the credentials where the client's handshake has not: its HELLO was refused, and it has no password of its
+// own to fall back to AUTH with.
+func (c *conn) logIn() error {
+	hs := &c.hello
+	if hs.as.password == "" || hs.loggedIn && !hs.refused {
+		return nil
+	}
+	hs.loggedIn, hs.refused = true, false
+	return c.exchange("auth", rewriteAuth(nil, hs.as))
 }
 
 // selectIndex selects the index of the database where the client's handshake did not, because the client itself uses
@@ -141,10 +239,15 @@ func (c *conn) selectIndex() error {
 		return nil
 	}
 	hs.selected = true
-	if err := c.Conn.SetReadDeadline(time.Now().Add(selectTimeout)); err != nil {
+	return c.exchange(fmt.Sprintf("select %d", hs.as.index), respCommand("select", strconv.Itoa(hs.as.index)))
+}
+
+// exchange runs a request of our own.
+func (c *conn) exchange(what string, request []byte) error {
+	if err := c.Conn.SetReadDeadline(time.Now().Add(exchangeTimeout)); err != nil {
 		return err
 	}
-	if _, err := c.Conn.Write(respCommand("select", strconv.Itoa(hs.as.index))); err != nil {
+	if _, err := c.Conn.Write(request); err != nil {
 		return err
 	}
 	line, err := readLine(c.Conn)
@@ -152,16 +255,36 @@ func (c *conn) selectIndex() error {
 		return err
 	}
 	if line[0] == '-' {
-		return fmt.Errorf("select %d: %w", hs.as.index, replyError(line[1:]))
+		return fmt.Errorf("%s: %w", what, replyError(line[1:]))
 	}
 	return nil
 }
 
-const selectTimeout = 5 * time.Second
+const exchangeTimeout = 5 * time.Second
 
 // helloAnswered looks at the reply to HELLO or AUTH: go-redis sends AUTH next only if HELLO was refused.
 func (c *conn) helloAnswered(reply []byte) {
 	if hs := &c.hello; hs.phase == expectReply {
 		hs.phase, hs.refused = expectOptions, reply[0] == '-'
 	}
+}
+
+// readCanned answers a request that was not passed on.
+func (c *conn) readCanned(p []byte) (int, error) {
+	n := copy(p, c.hello.canned)
+	if c.hello.canned = c.hello.canned[n:]; len(c.hello.canned) == 0 {
+		c.hello.canned = nil
+		c.hello.phase = expectOptions
+	}
+	return n, nil
+}
+
+// selectIsHandshake decides about a SELECT that follows HELLO: is it the client's own, of its handshake, or a user's
+// first command? A client whose handshake went on without one has none. Otherwise the process hook has seen it come: the
+// handshake's in a batch, a user's alone. A clone of the client passes no hook and is taken at its word.
+func (h *Hook) selectIsHandshake(client *clientTraits) bool {
+	if client.noSelect.Load() {
+		return false
+	}
+	return h.batchSelects.Load() > 0 || h.singleSelects.Load() == 0
 }

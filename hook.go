@@ -22,6 +22,9 @@ type Hook struct {
 	active   atomic.Pointer[choice]
 	selector selector
 
+	// SELECTs under way that came as one command, and in a batch: see selectIsHandshake.
+	singleSelects, batchSelects atomic.Int64
+
 	dials    atomic.Uint64 // connections dialed for clients
 	unrouted atomic.Bool   // the warning about them has been given
 
@@ -99,11 +102,12 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if now.down || now.db.slow > 0 {
 			return h.processSlowly(ctx, cmd, next, now)
 		}
+		if isHandshake(cmd) {
+			return h.passHandshake(ctx, cmd, next)
+		}
 		err := next(ctx, cmd)
 		if err == nil {
-			if !isHandshake(cmd) {
-				now.db.outcomes.Success()
-			}
+			now.db.outcomes.Success()
 			return nil
 		}
 		return h.settle(ctx, cmd, next, now, err)
@@ -114,7 +118,7 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // commands take.
 func (h *Hook) processSlowly(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice) error {
 	if isHandshake(cmd) {
-		return h.settle(ctx, cmd, next, now, next(ctx, cmd))
+		return h.passHandshake(ctx, cmd, next)
 	}
 	if now.down {
 		var err error
@@ -138,7 +142,7 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		now := h.active.Load()
 		if len(cmds) == 0 || isHandshakeBatch(cmds) {
-			return h.settleHandshake(cmds, next(ctx, cmds))
+			return h.passHandshakeBatch(ctx, cmds, next)
 		}
 		if now.down {
 			var err error
@@ -157,8 +161,29 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	}
 }
 
-// isHandshake recognises the single commands of go-redis' handshake. A user's own are treated alike: passed on as they
-// are, never counted, never run again, because they belong to one connection.
+// passHandshake passes on a command of the handshake, or a user's own of that name: as it is, never counted, never run
+// again, because it belongs to one connection.
+func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
+	if cmd.Name() == "select" {
+		h.singleSelects.Add(1)
+		defer h.singleSelects.Add(-1)
+	}
+	return reveal(next(ctx, cmd))
+}
+
+// passHandshakeBatch is passHandshake for the option pipelines.
+func (h *Hook) passHandshakeBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) error {
+	if len(cmds) > 0 && cmds[0].Name() == "select" {
+		h.batchSelects.Add(1)
+		defer h.batchSelects.Add(-1)
+	}
+	if err := next(ctx, cmds); err != nil {
+		return h.finishBatch(cmds, err)
+	}
+	return nil
+}
+
+// isHandshake recognises the commands of go-redis' handshake and those that change the state of a connection.
 func isHandshake(cmd redis.Cmder) bool {
 	switch cmd.Name() {
 	case "hello", "auth", "client", "select", "readonly", "reset", "quit":

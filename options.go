@@ -44,7 +44,9 @@ type Options struct {
 	ReplayCommands map[string]Replay
 
 	// DrainTimeout is how long a session (a Conn, a Tx, a reply still owed) may go on on the old, healthy database
-	// after a planned switch. Default: 5s. Negative: not at all, its connections are closed at once.
+	// after a planned switch. The default, 10s, is longer than the full-duplex autopipeliner of go-redis holds a
+	// connection (its FullDuplexMaxHold, 5s), so that it returns it by itself. A blocking command that waits for longer
+	// ends with an error. Negative: not at all, its connections are closed at once.
 	DrainTimeout time.Duration
 
 	// MaxWait is how long a command waits for a database when none is usable. Default: it does not wait but fails
@@ -187,7 +189,7 @@ const (
 	defaultMaxAttempts    = 8
 	defaultMinBackoff     = 5 * time.Millisecond
 	defaultMaxBackoff     = 250 * time.Millisecond
-	defaultDrainTimeout   = 5 * time.Second
+	defaultDrainTimeout   = 10 * time.Second
 )
 
 // withDefaults returns a copy in which every 0 has become its default. It shares nothing mutable with o.

@@ -42,11 +42,15 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 	}
 	from := unanswered(ctx, cmds)
 	if from == len(cmds) {
-		if !classify(ctx, err).failed() {
-			// Replies, or an error that was made on this side (another hook, an argument): not the database's.
-			return nil, h.judge(ctx, now, err, func() bool { return false })
+		// Every command has its answer, or an error that was made on this side (another hook, an argument).
+		if e := cannotServeAmong(cmds); e != nil {
+			err = e
 		}
-		from = 0
+		result := h.judge(ctx, now, err, func() bool { return false })
+		if result != nil {
+			result.final = true
+		}
+		return nil, result
 	}
 	tail := cmds[from:]
 	if isReply(err) && len(tail) > 0 && tail[0].Err() != nil {
@@ -70,6 +74,9 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 		cmds[len(cmds)-1].SetErr(nil)
 		now.db.succeeded(0)
 		return nil, nil
+	}
+	if e := cannotServeAmong(inside); e != nil && isReply(err) {
+		err = e // EXECABORT hides why
 	}
 	result := h.judge(ctx, now, worst(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
 	if result != nil && (executed || isReply(result.err)) {
@@ -96,6 +103,16 @@ func unanswered(ctx context.Context, cmds []redis.Cmder) int {
 		from = i
 	}
 	return from
+}
+
+// cannotServeAmong finds a reply by which the database says that it cannot serve now.
+func cannotServeAmong(cmds []redis.Cmder) error {
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil && unavailable(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // worst is the error that decides about a batch: that a part of it was sent, if anything says so. The error of the batch
@@ -137,14 +154,6 @@ func (h *Hook) finishBatch(cmds []redis.Cmder, err error) error {
 		return reveal(err)
 	}
 	return first
-}
-
-// settleHandshake finishes a batch that is never run again.
-func (h *Hook) settleHandshake(cmds []redis.Cmder, err error) error {
-	if err == nil {
-		return nil
-	}
-	return h.finishBatch(cmds, err)
 }
 
 // isTransaction tells the batch of a TxPipeline, which go-redis wraps in MULTI and EXEC.

@@ -36,6 +36,30 @@ func commandName(p []byte) []byte {
 	return p[i : i+size]
 }
 
+// commandNames returns the names of the requests in p, in lower case and "client" with its subcommand, and whether the
+// last of them is whole. It stops at the first one that cannot be a step of a handshake.
+func commandNames(p []byte) (names []string, whole bool) {
+	for len(p) > 0 {
+		name := commandName(p)
+		if name == nil {
+			return names, false
+		}
+		first := strings.ToLower(string(name))
+		if !isHandshakeName(first) {
+			return append(names, first), true
+		}
+		args, rest, ok := parseCommand(p)
+		if !ok {
+			return append(names, first), false
+		}
+		if first == "client" && len(args) > 1 {
+			first += "|" + strings.ToLower(args[1])
+		}
+		names, p = append(names, first), rest
+	}
+	return names, len(names) > 0
+}
+
 // parseCommand splits the first request in p into its arguments and returns what follows it.
 func parseCommand(p []byte) (args []string, rest []byte, ok bool) {
 	n, p, ok := parseHeader(p, '*')

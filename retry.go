@@ -52,23 +52,23 @@ func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
 
 // settle decides what becomes of a command whose first attempt failed.
 func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice, err error) error {
-	if err == nil {
-		return nil
-	}
-	if isHandshake(cmd) {
-		return reveal(err)
-	}
 	first := h.judge(ctx, now, err, func() bool { return h.rules.may(ctx, cmd) })
 	if first == nil || first.final {
 		return h.finish(err, first)
 	}
 	return h.runAgain(ctx, first, func(now *choice) *attempt {
-		cmd.SetErr(nil) // a stale error would outlive the success
-		err := next(ctx, cmd)
-		if err == nil {
+		// The error of the last attempt stays on the command: go-redis overwrites it in the end, and where next does
+		// not run anything (the full-duplex autopipeliner lets hooks only look on) a cleared one would turn the
+		// failure into a success.
+		again := next(ctx, cmd)
+		if again == nil {
 			now.db.succeeded(0)
 			return nil
 		}
+		if again == err { //nolint:errorlint // the same value: nothing was run
+			return &attempt{err: reveal(err), final: true}
+		}
+		err = again
 		return h.judge(ctx, now, err, func() bool { return h.rules.may(ctx, cmd) })
 	})
 }
@@ -96,6 +96,9 @@ func (h *Hook) judge(ctx context.Context, now *choice, err error, replayable fun
 		} else {
 			db.replayed.Add(1)
 		}
+	case sessionDead:
+		a.final = true
+		a.err = deadSession(db.name, err)
 	default:
 		a.final = true
 	}

@@ -23,6 +23,7 @@ type selector struct {
 	started bool   // the initial policy is satisfied
 	closed  bool
 	held    *database // a manual choice, until released or dead
+	holds   uint64    // counts them, so that the timer of one does not end the next
 	release *time.Timer
 	dry     *database // where we would be, in a dry run
 
@@ -126,6 +127,7 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	}
 	s.reweighed = false
 	old.db.draining.Store(planned && s.h.opt.DrainTimeout > 0)
+	old.db.left.Store(old.seq)
 	to.draining.Store(false)
 	s.h.active.Store(newChoice(to, down, old.seq+1))
 	old.retire()
@@ -280,12 +282,17 @@ func (s *selector) hasAlternative(db *database) bool {
 	return false
 }
 
+// close ends all decisions. A closed hook lets everything through, so the last choice must not be "down".
 func (s *selector) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	s.version++
 	s.drop()
+	if now := s.h.active.Load(); now != nil && now.down {
+		s.h.active.Store(newChoice(now.db, false, now.seq+1))
+		now.retire()
+	}
 }
 
 func (s *selector) closeDatabases() error {

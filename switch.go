@@ -32,8 +32,9 @@ func (h *Hook) drain(old *choice) {
 	case <-h.ctx.Done():
 		// A closed hook lets everything through; nobody is left to close the connections.
 	}
-	if now := h.active.Load(); now.db == old.db {
-		return // back again meanwhile: they are good connections
+	if now := h.active.Load(); now.db == old.db || old.db.left.Load() != old.seq {
+		// Back again meanwhile, so they are good connections; or left again since, and then that drain has just begun.
+		return
 	}
 	old.db.draining.Store(false)
 	cutAll(old.db.matching(func(c *conn) bool { return c.admitted <= old.seq }))

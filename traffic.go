@@ -42,19 +42,32 @@ func (db *database) sample(failures uint64) (verdict window.Verdict) {
 	db.successes.Add(successes)
 	now := time.Now()
 	for _, d := range db.detectors {
-		d.Record(now, window.Sample{Successes: successes, Failures: failures, Slow: slow})
-		if v := d.Verdict(now); v.Failing && !verdict.Failing {
+		if v := judged(d, now, window.Sample{Successes: successes, Failures: failures, Slow: slow}); v.Failing && !verdict.Failing {
 			verdict = v
 		}
 	}
 	return verdict
 }
 
+// judged asks one detector, which may be a user's and may panic: it then has no opinion.
+func judged(d window.Detector, now time.Time, s window.Sample) (v window.Verdict) {
+	defer func() {
+		if recover() != nil {
+			v = window.Verdict{}
+		}
+	}()
+	d.Record(now, s)
+	return d.Verdict(now)
+}
+
 func (db *database) resetDetectors() {
 	db.judging.Lock()
 	defer db.judging.Unlock()
 	for _, d := range db.detectors {
-		d.Reset()
+		func() {
+			defer func() { _ = recover() }() // as above
+			d.Reset()
+		}()
 	}
 }
 

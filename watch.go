@@ -12,47 +12,58 @@ import (
 // downInterval is the pace of probing while nothing is usable: the first database to answer is used at once.
 const downInterval = 50 * time.Millisecond
 
-// watch is the health loop of one database: one goroutine, so that there are never two rounds at once and the result
-// of a round is acted upon before the next begins.
+// watch is the health loop of one database. It is one goroutine, and a regular check, which may take as long as the user
+// allows it to, runs beside it, one at a time: a suspicion that comes up meanwhile is confirmed at once.
 func (h *Hook) watch(db *database) {
 	defer db.resolve() // nobody waits for a verdict that will not come
 	h.firstCheck(db)
 	timer := time.NewTimer(h.stagger(db))
 	defer timer.Stop()
-	lookedAt := time.Now()
+	round := round{done: make(chan error, 1)}
 	for {
 		select {
 		case <-h.ctx.Done():
 			return
+		case err := <-round.done:
+			round.running = false
+			h.settleRound(db, &round, err)
 		case <-timer.C:
 		case <-db.wake:
 		}
 		if db.removed.Load() {
 			return
 		}
-		var next time.Duration
-		suspect, wait := db.suspected()
-		switch {
-		case !db.usable():
-			db.resolve()
-			next = h.tryAgain(db)
-		case suspect != nil && wait > 0:
-			next = wait
-		case suspect != nil:
-			h.confirmSuspicion(db, suspect)
-			next = h.pace(db)
-		default:
-			switch due := time.Since(lookedAt) >= h.opt.Health.Interval; {
-			case due || !h.isActive(db):
-				h.checkHealthy(db)
-				lookedAt = time.Now()
-			case db.silence() >= h.opt.Health.ActiveInterval:
-				h.confirmAlive(db)
-			}
-			next = h.pace(db)
-		}
-		timer.Reset(max(next, time.Millisecond))
+		timer.Reset(max(h.lookAt(db, &round), time.Millisecond))
 	}
+}
+
+// round is the regular check of one database.
+type round struct {
+	running bool
+	began   time.Time
+	since   time.Time // the breaker's last change when it began: the result is void if there is another one since
+	done    chan error
+}
+
+// lookAt does what is due and returns the time to the next look.
+func (h *Hook) lookAt(db *database, r *round) time.Duration {
+	suspect, wait := db.suspected()
+	switch {
+	case !db.usable():
+		db.resolve()
+		return h.tryAgain(db)
+	case suspect != nil && wait > 0:
+		return wait
+	case suspect != nil:
+		h.confirmSuspicion(db, suspect)
+	case h.isActive(db) && db.silence() >= h.opt.Health.ActiveInterval:
+		h.confirmAlive(db)
+	}
+	if !r.running && db.usable() && (!h.isActive(db) || time.Since(r.began) >= h.opt.Health.Interval) {
+		r.running, r.began, r.since = true, time.Now(), db.changed()
+		h.wg.Go(func() { r.done <- h.check(db, db.evicting) })
+	}
+	return h.pace(db)
 }
 
 // firstCheck finds out what the database is like before it may be chosen.
@@ -113,23 +124,32 @@ func (h *Hook) check(db *database, checks probes.Checks) error {
 	return err
 }
 
-// checkHealthy looks at a database that is usable so far.
-func (h *Hook) checkHealthy(db *database) {
-	err := h.check(db, db.evicting)
-	if err != nil && !h.isClosed() {
-		// Once more before the verdict: one lost packet is no outage.
-		if err = h.confirm(db); err == nil {
-			err = h.check(db, db.evicting)
-		}
-	}
+// settleRound acts on the result of a regular check.
+func (h *Hook) settleRound(db *database, r *round, err error) {
 	switch {
-	case h.isClosed():
-	case err != nil:
-		h.condemn(db, ReasonHealthCheck, err)
-	default:
+	case h.isClosed() || db.changed() != r.since:
+		return
+	case err == nil:
 		db.heard(time.Now())
 		h.considerFailback(db)
+		return
 	}
+	// Once more before the verdict: one lost packet is no outage.
+	if quick := h.confirm(db); quick != nil {
+		err = quick
+	} else {
+		err = h.check(db, db.evicting)
+	}
+	if err != nil && !h.isClosed() {
+		h.condemn(db, ReasonHealthCheck, err)
+	}
+}
+
+// changed is when the breaker changed last.
+func (db *database) changed() time.Time {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.since
 }
 
 // confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a

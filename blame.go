@@ -1,0 +1,64 @@
+package multidb
+
+import (
+	"net"
+	"syscall"
+	"time"
+)
+
+// What a failure on a connection is called: whether the request was sent, and whether go-redis may see the cause.
+
+// refuse answers a new request on a connection whose database has lost its place.
+func (c *conn) refuse(more bool) error {
+	if c.hook.active.Load().down {
+		return c.hide(commandError(c.db.name, c.mayOwe(more), ErrNoDatabase), more)
+	}
+	return c.hide(commandError(c.db.name, c.mayOwe(more), errNotActive), more)
+}
+
+// writeError is the error of a request that could not be written. more says that others were written before it since
+// the connection was handed out.
+func (c *conn) writeError(cause error, sent, more bool) error {
+	sent = c.ready.Load() && (sent || c.mayOwe(more))
+	return c.hide(commandError(c.db.name, sent, cause), sent || more)
+}
+
+// mayOwe reports whether requests before this one may still be without an answer. The full-duplex autopipeliner gives
+// the error of a failed write to everything that is in flight, and runs all of it again if the error lets it: so unless
+// the first request has shown that this is a session, where requests and replies alternate, they must be counted as sent.
+func (c *conn) mayOwe(more bool) bool {
+	return more && !c.session.Load() && !c.pubsub.Load()
+}
+
+// readError is the error of a request whose reply did not come. It was sent if any was since the connection was handed
+// out: which replies are owed cannot be told from here.
+func (c *conn) readError(cause error) error {
+	sent := c.ready.Load() && c.dirty.Load()
+	return c.hide(commandError(c.db.name, sent, cause), sent)
+}
+
+// hide decides whether go-redis may see the cause of a failure, and so run the request again by itself. It must not if
+// the request was sent or others before it are in flight, unless this is pub/sub, where nothing is run again and timeouts
+// are looked for. It must not in a transaction either, even if nothing was sent: it would leave the error of the first
+// run on the MULTI of the second, and report a transaction that was executed as failed.
+func (c *conn) hide(err error, inFlight bool) error {
+	if inFlight && !c.pubsub.Load() || c.multi.Load() {
+		return &hidden{err}
+	}
+	return err
+}
+
+// deadConn stands in for a connection that could not be dialed. If DialHook returned the error, go-redis' pool would
+// sleep 100 ms and dial again, five times, and after PoolSize such errors answer with a stale one for up to a second;
+// this way the error surfaces in the handshake, at once.
+type deadConn struct{ err error }
+
+func (d deadConn) Read([]byte) (int, error)              { return 0, d.err }
+func (d deadConn) Write([]byte) (int, error)             { return 0, d.err }
+func (d deadConn) Close() error                          { return nil }
+func (d deadConn) LocalAddr() net.Addr                   { return &net.TCPAddr{} }
+func (d deadConn) RemoteAddr() net.Addr                  { return &net.TCPAddr{} }
+func (d deadConn) SetDeadline(time.Time) error           { return nil }
+func (d deadConn) SetReadDeadline(time.Time) error       { return nil }
+func (d deadConn) SetWriteDeadline(time.Time) error      { return nil }
+func (d deadConn) SyscallConn() (syscall.RawConn, error) { return nil, d.err }
