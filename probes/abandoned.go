@@ -9,8 +9,9 @@ import (
 )
 
 // returnGrace is how long after the end of its time a probe that heeds its context
-// may take to return before it counts as stuck.
-const returnGrace = 10 * time.Millisecond
+// may take to return before it counts as stuck. A process short of CPU needs tens of
+// milliseconds for that.
+const returnGrace = 100 * time.Millisecond
 
 // abandoned knows the probes of the whole process that were left to themselves.
 // They are kept here and not in a Check because a Check is a value that may be

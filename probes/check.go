@@ -87,7 +87,9 @@ func (c Check) withDefaults() Check {
 // Run returns in time even if the probe does not: the probe is left to itself and
 // its answer is void. While it has not returned, Run with the same probe and
 // database fails at once with [ErrStillRunning], so that a probe that hangs costs
-// one goroutine and not one per round. (Runs that overlap may leave one each.)
+// one goroutine and not one per round. (Runs that overlap may leave one each.) One
+// that was cut short by the end of ctx is first given the rest of its Timeout, and
+// 100 ms to return.
 //
 // Run starts no goroutine that outlives it otherwise. Safe for concurrent use.
 func (c Check) Run(ctx context.Context, db Target) error {

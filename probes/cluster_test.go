@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -90,7 +91,7 @@ func TestRealClusterPassesOnlyWithItsSlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range builtIn() {
-		check := probes.Check{Probe: p, Probes: 50, Policy: probes.Any}
+		check := probes.Check{Probe: p, Probes: 50, Policy: probes.Any, Timeout: 10 * time.Second}
 		if err := check.Run(t.Context(), db); err != nil {
 			t.Error(err)
 		}

@@ -9,11 +9,12 @@ import (
 )
 
 var (
-	// ErrNotPermitted says that the database answered, and refused the probe for
+	// ErrNotPermitted says that what was asked answered, and refused the probe for
 	// what this user may do and not for the state it is in: a missing permission
 	// (NOPERM), a missing or wrong password (NOAUTH, WRONGPASS), protected mode
 	// (DENIED), a command that the server or a proxy does not offer, and 401 and 403
-	// of the REST API. It is no sign of ill health, and asking again will not help.
+	// of the REST API. It is no sign of ill health, and asking again will not help; nor
+	// is it a sign of health: of a 401 all that is known is that the API answers.
 	// Where [redis.IsAuthError] holds as well, this user's other commands are refused too.
 	ErrNotPermitted = errors.New("probes: not permitted")
 
@@ -34,7 +35,8 @@ const (
 	Passed Outcome = iota
 	// Failed: it cannot, or did not say so in time.
 	Failed
-	// NotPermitted: it answered, and the probe may not do its work; see [ErrNotPermitted].
+	// NotPermitted: it answered, and the probe may not do its work; see
+	// [ErrNotPermitted]. No reason to leave a database, and none to move to it.
 	NotPermitted
 	// NoVerdict: the caller gave up first; see [ErrNoVerdict].
 	NoVerdict

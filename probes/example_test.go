@@ -30,7 +30,7 @@ func Example() {
 		return err
 	})
 
-	check := probes.Check{Probe: probes.Gate(backlog), Probes: 2, Delay: 10 * time.Millisecond}
+	check := probes.Check{Probe: probes.Gate(backlog), Probes: 2, Delay: 10 * time.Millisecond, Timeout: 5 * time.Second}
 	east := probes.Target{Name: "east", Client: rdb}
 	fmt.Println(check.Run(context.Background(), east))
 
@@ -46,7 +46,7 @@ func ExampleOutcomeOf() {
 	defer server.Close()
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
 	defer func() { _ = rdb.Close() }()
-	check := probes.Check{Probe: probes.Ping(), Probes: 1}
+	check := probes.Check{Probe: probes.Ping(), Probes: 1, Timeout: 5 * time.Second}
 	east := probes.Target{Name: "east", Client: rdb}
 
 	fmt.Println(probes.OutcomeOf(check.Run(context.Background(), east)))
@@ -74,8 +74,9 @@ func ExampleWrite() {
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
 	defer func() { _ = rdb.Close() }()
 	check := probes.Check{
-		Probe:  probes.Write(probes.WriteOptions{Prefix: "app:probe:", TTL: 5 * time.Second}),
-		Probes: 1,
+		Probe:   probes.Write(probes.WriteOptions{Prefix: "app:probe:", TTL: 5 * time.Second}),
+		Probes:  1,
+		Timeout: 5 * time.Second,
 	}
 	east := probes.Target{Name: "east", Client: rdb}
 	fmt.Println(check.Run(context.Background(), east))

@@ -288,10 +288,10 @@ func TestLagAwareAnswers(t *testing.T) {
 		{name: "password repeated instead of HTTP", avail: func(w http.ResponseWriter, req *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {
-				_, _ = fmt.Fprintf(conn, "%s %s\r\n\r\n", password, req.Header.Get("Authorization"))
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 %s %s\r\n\r\n", password, req.Header.Get("Authorization"))
 				_ = conn.Close()
 			}
-		}, want: probes.Failed, mention: "malformed HTTP"},
+		}, want: probes.Failed, mention: `malformed HTTP status code "xxxxx"`},
 		{name: "description of a book's length", avail: refuse(503, `{"description":"`+strings.Repeat("ö", 20_000)+`"}`), want: probes.Failed, status: 503, mention: "öö"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -322,6 +322,32 @@ func TestLagAwareAnswers(t *testing.T) {
 		})
 	}
 }
+
+// An answer that is not read to its end must be let go of all the same, even if the
+// caller's context goes on.
+func TestLagAwareClosesEveryBody(t *testing.T) {
+	for _, status := range []int{200, 204, 307, 401, 503} {
+		for _, length := range []int{0, 10, 1 << 20, 5 << 20} {
+			opened, closed := 0, 0
+			client := &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+				opened++
+				body := body{strings.NewReader(strings.Repeat(" ", length)), &closed}
+				return &http.Response{StatusCode: status, Body: body, Request: req}, nil
+			})}
+			p := lagAware(t, probes.LagAwareOptions{HTTPClient: client})
+			if err := p.Check(t.Context(), probes.Target{Addr: "east:6379"}); err == nil || opened != 1 || closed == 0 {
+				t.Errorf("%d with %d bytes: opened %d, closed %d: %v", status, length, opened, closed, err)
+			}
+		}
+	}
+}
+
+type body struct {
+	io.Reader
+	closed *int
+}
+
+func (b body) Close() error { *b.closed++; return nil }
 
 // endless sends until nobody listens any more.
 func endless(w http.ResponseWriter, _ *http.Request) {
