@@ -2,11 +2,12 @@ package faultproxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -60,7 +61,7 @@ func (c *conn) start() {
 	})
 }
 
-// kill ends the connection at once. Whatever waits to be passed on is lost.
+// kill ends the connection at once. Whatever waits to be passed on is lost. The caller takes it out of the proxy's conns.
 func (c *conn) kill(reset bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,12 +84,6 @@ func (c *conn) kill(reset bool) {
 
 func (c *conn) gone() { c.left.Do(func() { c.proxy.open.Add(-1) }) }
 
-// end is kill when the connection ends by itself.
-func (c *conn) end(reset bool) {
-	c.kill(reset)
-	c.proxy.forget(c)
-}
-
 // setWriteDeadline interrupts the writes of both directions.
 func (c *conn) setWriteDeadline(t time.Time) {
 	c.mu.Lock()
@@ -107,7 +102,8 @@ func (c *conn) dial() *net.TCPConn {
 	var dialer net.Dialer
 	up, err := dialer.DialContext(c.ctx, "tcp", c.proxy.upstream)
 	if err != nil {
-		c.end(true)
+		c.kill(true)
+		c.proxy.forget(c)
 		return nil
 	}
 	c.mu.Lock()
@@ -122,12 +118,12 @@ func (c *conn) dial() *net.TCPConn {
 
 func (c *conn) read() {
 	defer close(c.in)
+	buf := make([]byte, 32<<10)
 	for {
-		buf := make([]byte, 32<<10)
 		n, err := c.client.Read(buf)
 		if n > 0 {
 			select {
-			case c.in <- buf[:n]:
+			case c.in <- bytes.Clone(buf[:n]):
 			case <-c.ctx.Done():
 				return
 			}
@@ -143,23 +139,22 @@ func (c *conn) read() {
 // write ends the connection when it is told to, and not when the client no longer listens: requests may still be on their
 // way to the server.
 func (c *conn) write() {
-	var buf []byte
 	var broken bool
 	for {
 		due, ok := c.out.head()
 		if !ok || !c.sleep(time.Until(due)) {
 			return
 		}
-		var end ending
-		buf, end = c.out.take(buf[:0], time.Now())
-		if len(buf) > 0 && !broken {
-			broken = c.forward(c.client, buf, &c.proxy.log.toClient, nil) != nil
+		data, end := c.out.take(time.Now())
+		if len(data) > 0 && !broken {
+			broken = c.forward(c.client, data, &c.proxy.log.toClient, nil) != nil
 		}
 		if end == closes || end == resets {
 			if c.proxy.gate.enter(c.ctx.Done()) {
-				c.proxy.gate.leave()
+				c.kill(end == resets)
+				c.proxy.gate.leave() // and only now the mutex of the proxy, which SetMode holds while it shuts the gate
+				c.proxy.forget(c)
 			}
-			c.end(end == resets)
 			return
 		}
 	}
@@ -179,10 +174,13 @@ func (c *conn) sleep(d time.Duration) bool {
 	}
 }
 
+// maxWrite bounds what one write takes, so that the counters tell how far a long one has come.
+const maxWrite = 256 << 10
+
 // forward writes to one of both sides while the gate is open, in pieces if that is wanted. It calls first, if there is one,
 // once the gate has let it in.
-func (c *conn) forward(to *net.TCPConn, b []byte, count *atomic.Uint64, first func()) error {
-	for first != nil || len(b) > 0 {
+func (c *conn) forward(to io.Writer, b []byte, count *atomic.Uint64, first func()) error {
+	for pauses := 20; first != nil || len(b) > 0; {
 		if !c.proxy.gate.enter(c.ctx.Done()) {
 			return net.ErrClosed
 		}
@@ -190,8 +188,9 @@ func (c *conn) forward(to *net.TCPConn, b []byte, count *atomic.Uint64, first fu
 			first()
 			first = nil
 		}
-		size := len(b)
-		if chunk := int(c.proxy.faults.chunk.Load()); chunk > 0 {
+		chunk := int(c.proxy.faults.chunk.Load())
+		size := min(len(b), maxWrite)
+		if chunk > 0 {
 			size = min(size, chunk)
 		}
 		n, err := to.Write(b[:size])
@@ -201,8 +200,11 @@ func (c *conn) forward(to *net.TCPConn, b []byte, count *atomic.Uint64, first fu
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) { // that is interrupt's
 			return err
 		}
-		if len(b) > 0 {
-			runtime.Gosched() // lets the receiver see the piece by itself
+		// A receiver finds a piece by itself only if it wakes up before the next one is there. Waiting for that each time
+		// would make a megabyte of single bytes take minutes.
+		if chunk > 0 && len(b) > 0 && pauses > 0 {
+			pauses--
+			c.sleep(50 * time.Microsecond)
 		}
 	}
 	return nil
@@ -218,7 +220,7 @@ func (c *conn) replies(up *net.TCPConn) {
 		case err == nil:
 			c.order.receive(msg)
 		case errors.Is(err, errSyntax):
-			c.out.push(msg, goesOn)
+			c.order.pass(msg)
 			c.copyRest(br)
 			return
 		case errors.Is(err, syscall.ECONNRESET):
@@ -237,7 +239,7 @@ func (c *conn) copyRest(br *bufio.Reader) {
 		c.out.room()
 		buf := make([]byte, 32<<10)
 		n, err := br.Read(buf)
-		c.out.push(buf[:n], goesOn)
+		c.order.pass(buf[:n])
 		if err != nil {
 			c.order.finish(nil, closes)
 			return

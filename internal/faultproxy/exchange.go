@@ -96,28 +96,28 @@ func (x *exchange) request(req request) bool {
 		x.batch = append(x.batch, req.raw...)
 		return true
 	}
-	command := Command{Conn: x.conn.id, Args: req.args}
 	f := x.conn.proxy.faults.decide(req.args)
-	command.Forwarded = f.fate != answered && f.fate != lost
-	if !command.Forwarded && x.flush() != nil {
-		return false
-	}
-	x.commands = append(x.commands, command)
-	if command.Forwarded {
-		x.batch = append(x.batch, req.raw...)
-	} else if x.flush() != nil {
-		return false
-	}
-
 	s := slot{end: f.end, keep: f.keep, acks: acknowledgements(req.args)}
-	if !command.Forwarded {
+	isForwarded := f.fate == forwarded
+	if isForwarded {
+		x.batch = append(x.batch, req.raw...)
+	} else {
 		s.ready, s.reply = true, []byte(f.reply)
 	}
-	if x.isAnswered(req.args) || s.end != goesOn {
+	x.commands = append(x.commands, Command{Conn: x.conn.id, Args: req.args, Forwarded: isForwarded})
+
+	isAnswered := x.isAnswered(req.args)
+	if !isAnswered && s.end != goesOn {
+		s.ready, s.reply = true, nil // there is no reply to wait for
+	}
+	if s.ready && x.flush() != nil { // the others are sent before they can be answered, this one is on record before it is
+		return false
+	}
+	if isAnswered || s.end != goesOn {
 		x.conn.order.expect(s)
 	}
 	if s.end == closes || s.end == resets {
-		_ = x.flush() // replies tells
+		_ = x.flush() // an error here is one of replies, too
 		return false
 	}
 	return true

@@ -47,7 +47,8 @@ func (p *Proxy) Delay(d time.Duration) { p.faults.delay.Store(int64(d)) }
 
 func (f *faults) delayNow() time.Duration { return time.Duration(f.delay.Load()) }
 
-// Chunk splits what goes either way into writes of at most n bytes. 0 ends it.
+// Chunk splits what goes either way into writes of at most n bytes, with a short pause after each of the first twenty of
+// what is there to be written, so that the receiver sees them one by one. 0 ends it.
 func (p *Proxy) Chunk(n int) { p.faults.chunk.Store(int64(n)) }
 
 // ResetOneIn resets the connection of one in n requests, of all connections together. It comes in order: the replies to

@@ -13,7 +13,7 @@ func splitInline(line string) (args []string, err error) {
 			return args, nil
 		}
 		var arg []byte
-		for i < len(line) && !isBlank(line[i]) {
+		for i < len(line) && !endsWord(line[i]) {
 			if quote := line[i]; quote != '"' && quote != '\'' {
 				arg = append(arg, line[i])
 				i++
@@ -77,3 +77,6 @@ func unescape(c byte) byte {
 }
 
 func isBlank(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+
+// endsWord differs from isBlank by the vertical tab and the form feed, as in Redis.
+func endsWord(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

@@ -16,7 +16,7 @@ func Named(names ...string) func(args []string) bool {
 // Session matches the commands that set a connection up or look after it, which a client sends by itself.
 func Session(args []string) bool { return session(args) }
 
-var session = Named("AUTH", "CLIENT", "ECHO", "HELLO", "PING", "QUIT", "READONLY", "RESET", "SELECT")
+var session = Named("AUTH", "CLIENT", "HELLO", "PING", "QUIT", "READONLY", "RESET", "SELECT")
 
 // First matches the first n commands that pred matches, and none after that.
 func First(n int, pred func(args []string) bool) func(args []string) bool {

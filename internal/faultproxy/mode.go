@@ -32,7 +32,7 @@ func (m Mode) String() string {
 	return fmt.Sprintf("Mode(%d)", int(m))
 }
 
-// Pass is SetMode(Pass).
+// Pass is SetMode(Pass). Its error, if there is one, fails the test of [Start]; without a test it panics. So do Refuse and Hang.
 func (p *Proxy) Pass() { p.must(p.SetMode(Pass)) }
 
 // Refuse is SetMode(Refuse).

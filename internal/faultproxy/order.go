@@ -90,6 +90,13 @@ func (o *order) receive(msg []byte) {
 	o.drain()
 }
 
+// pass passes on what is no RESP.
+func (o *order) pass(data []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.emit(data, goesOn)
+}
+
 // finish passes on what is left when the server sends no more.
 func (o *order) finish(rest []byte, end ending) {
 	o.mu.Lock()
@@ -115,6 +122,9 @@ const (
 // classify requires o.mu.
 func (o *order) classify(msg []byte) kind {
 	if msg[0] != '>' && msg[0] != '*' {
+		if string(msg) == "+RESET\r\n" {
+			clear(o.subscribed)
+		}
 		return reply
 	}
 	first := firstElement(msg)

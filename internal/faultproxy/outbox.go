@@ -68,14 +68,17 @@ func (b *outbox) head() (time.Time, bool) {
 	return b.queue[0].due, true
 }
 
-// take appends to data what is due by now.
-func (b *outbox) take(data []byte, now time.Time) ([]byte, ending) {
+// take returns what is due by now.
+func (b *outbox) take(now time.Time) (data []byte, end ending) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	end, n := goesOn, 0
+	n := 0
 	for n < len(b.queue) && !b.queue[n].due.After(now) {
-		data = append(data, b.queue[n].data...)
-		end = b.queue[n].end
+		if end = b.queue[n].end; n == 0 {
+			data = b.queue[n].data // one reply alone needs no copy
+		} else {
+			data = append(data, b.queue[n].data...)
+		}
 		n++
 	}
 	clear(b.queue[:n]) // lets go of the data

@@ -19,8 +19,8 @@ import (
 
 // Proxy stands in front of one Redis address. It starts in mode [Pass]. Safe for concurrent use.
 //
-// An upstream that refuses is seen through the proxy as a connection that is accepted and then reset; for refused dials
-// there is [Proxy.Refuse].
+// A server that is down is seen through the proxy as a connection that is accepted and then reset, which net.Dial may report
+// already; for refused dials there is [Proxy.Refuse]. A reply is passed on when it is complete, or when the server is gone.
 type Proxy struct {
 	upstream string
 	addr     string

@@ -129,7 +129,7 @@ func readLine(br *bufio.Reader, raw []byte) ([]byte, string, error) {
 // readBytes appends n bytes to raw. It makes room as they come: a length that somebody claims is not worth 512 MiB.
 func readBytes(br *bufio.Reader, raw []byte, n int) ([]byte, error) {
 	for n > 0 {
-		step := min(n, 64<<10)
+		step := min(n, max(len(raw), 64<<10))
 		raw = slices.Grow(raw, step)
 		got, err := io.ReadFull(br, raw[len(raw):len(raw)+step])
 		raw = raw[:len(raw)+got]
