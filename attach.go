@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"weak"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -18,8 +19,8 @@ type unencodable struct{}
 func (unencodable) MarshalBinary() ([]byte, error) { return nil, errPurge }
 
 // Attach adds the hook to a client and replaces the connections that the client had before, which do not follow the
-// active database. For a client just made, rdb.AddHook(hook) is enough unless it has MinIdleConns. Connections that are
-// in use meanwhile, and subscriptions made before, stay as they are: attach before the client is used.
+// active database: idle ones at once, the others when they come back to the pool (it waits a second for them). Subscriptions made before stay as they
+// are. For a client just made, rdb.AddHook(hook) is enough unless it has MinIdleConns.
 //
 // Only a *redis.Client can be routed. Attach reports any other kind, and options that would defeat the hook. Safe for
 // concurrent use.
@@ -36,16 +37,75 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 			"to every database; give each Database a CredentialsProviderContext instead")
 	}
 	client.AddHook(h)
-	stats := client.PoolStats()
-	if err := purge(client, int(stats.TotalConns)); err != nil {
-		return err
+	h.attachMu.Lock()
+	h.attached = append(h.attached, weak.Make(client))
+	h.attachMu.Unlock()
+	for until := time.Now().Add(time.Second); ; pause(h.ctx, 5*time.Millisecond) {
+		purge(client)
+		if h.older() <= 0 || time.Now().After(until) || h.isClosed() {
+			break
+		}
 	}
-	return purgePipelines(client)
+	dialTimeout := client.Options().DialTimeout
+	h.spawn(func() { h.purgeLater(dialTimeout) })
+	return nil
 }
 
-// purge replaces the connections of the main pool. They are claimed all at once, so that a connection dialed in the
-// place of a dropped one is not taken for an old one.
-func purge(client *redis.Client, n int) error {
+// purgeLater replaces the connections that were in use when the client was attached, as they come back to the pool, and
+// those that were being dialed.
+func (h *Hook) purgeLater(dialTimeout time.Duration) {
+	for until := time.Now().Add(max(dialTimeout, time.Second)); time.Now().Before(until) || h.older() > 0; {
+		pause(h.ctx, 50*time.Millisecond)
+		if h.isClosed() {
+			return
+		}
+		if h.older() > 0 {
+			for _, client := range h.clients() {
+				purge(client)
+			}
+		}
+	}
+}
+
+// older returns how many connections the attached clients have that are older than the hook; too few if other clients
+// use the hook as well.
+func (h *Hook) older() int {
+	have := 0
+	for _, client := range h.clients() {
+		stats := client.PoolStats()
+		have += int(stats.TotalConns) + int(stats.PubSubStats.Active)
+		if stats.PipelineStats != nil {
+			have += int(stats.PipelineStats.TotalConns)
+		}
+	}
+	for _, db := range h.selector.all() {
+		have -= len(db.matching(func(*conn) bool { return true }))
+	}
+	return have
+}
+
+// clients returns the attached clients that are still in use somewhere.
+func (h *Hook) clients() []*redis.Client {
+	h.attachMu.Lock()
+	defer h.attachMu.Unlock()
+	var clients []*redis.Client
+	for _, w := range h.attached {
+		if client := w.Value(); client != nil {
+			clients = append(clients, client)
+		}
+	}
+	return clients
+}
+
+// purge replaces the idle connections of a client.
+func purge(client *redis.Client) {
+	purgePool(client, int(client.PoolStats().IdleConns))
+	purgePipelines(client)
+}
+
+// purgePool replaces the idle connections of the main pool. They are claimed all at once, so that a connection dialed in
+// the place of a dropped one is not taken for an old one.
+func purgePool(client *redis.Client, n int) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	var claimed []*redis.Conn
@@ -59,28 +119,26 @@ func purge(client *redis.Client, n int) error {
 		claimed = append(claimed, conn)
 		if err := conn.Process(ctx, redis.NewCmd(ctx, "ping", unencodable{})); !errors.Is(err, errPurge) {
 			// The pool is exhausted by users of the client, or the database cannot be reached: what is idle is done.
-			break
+			return
 		}
 	}
-	return nil
 }
 
 // purgePipelines replaces the idle connections of the pool that go-redis keeps for pipelines.
-func purgePipelines(client *redis.Client) error {
+func purgePipelines(client *redis.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
 		stats := client.PoolStats().PipelineStats
 		if stats == nil || stats.IdleConns == 0 {
-			return nil
+			return
 		}
 		pipe := client.Pipeline()
 		pipe.Do(ctx, "ping", unencodable{})
 		if _, err := pipe.Exec(ctx); !errors.Is(err, errPurge) {
-			return nil
+			return
 		}
 	}
-	return nil
 }
 
 // warnIfUnrouted reports, once, that commands run through the hook but none of their connections was dialed by it.

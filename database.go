@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,7 +64,6 @@ type traffic struct {
 	outcomes  window.Counter
 	detectors []window.Detector
 	slow      time.Duration // the bound above which a command counts as slow; 0: nobody asks
-	judging   sync.Mutex    // keeps a sample and its verdict together
 
 	successes, failures, replayed, refused, unknown atomic.Uint64
 }
@@ -143,6 +143,7 @@ func probeOptions(user *redis.Options) *redis.Options {
 	opt.PipelinePoolSize, opt.MaxConcurrentDials = -1, 0
 	opt.ConnMaxIdleTime, opt.ConnMaxLifetime = -1, -1
 	opt.Limiter, opt.OnConnect, opt.ClientSideCache = nil, nil, nil
+	opt.ClientSideCacheConfig = nil
 	opt.MaintNotificationsConfig = maintenanceOff()
 	opt.DisableIdentity = true
 	return &opt
@@ -191,14 +192,15 @@ func (db *database) sawRoundTrip(d time.Duration) {
 
 func (db *database) close() error { return db.probe.Close() }
 
-// redactURL keeps the password out of an error about a URL: net/url quotes the whole of it.
+// redactURL keeps the password out of an error about a URL: the parser quotes the part it stumbled over, which is the
+// password if that has a character that must be escaped.
 func redactURL(raw string, err error) error {
+	if strings.Contains(raw, "@") {
+		return errors.New("must be redis://, rediss:// or unix://, with user and password percent-encoded")
+	}
 	var parse *url.Error
 	if errors.As(err, &parse) {
 		return parse.Err
-	}
-	if u, e := url.Parse(raw); e == nil && u.User != nil {
-		return fmt.Errorf("%s: not a Redis URL", u.Redacted())
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/redis/go-redis/v9"
@@ -27,6 +28,9 @@ type Hook struct {
 
 	dials    atomic.Uint64 // connections dialed for clients
 	unrouted atomic.Bool   // the warning about them has been given
+
+	attachMu sync.Mutex
+	attached []weak.Pointer[redis.Client] // guarded by attachMu
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

@@ -28,8 +28,10 @@ func (h *Hook) settlePipeline(
 		tail, result = h.judgeBatch(ctx, now, tail, err)
 		return result
 	})
-	if errors.Is(err, ErrNoDatabase) {
-		setErrors(tail, err)
+	for _, cmd := range tail {
+		if err != nil && cmd.Err() != nil {
+			cmd.SetErr(err)
+		}
 	}
 	return h.finishBatch(cmds, err)
 }
@@ -67,9 +69,11 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 		executed = executed || cmd.Err() == nil
 		failed = failed || cmd.Err() != nil && !isReply(cmd.Err())
 	}
-	if executed && !failed {
-		// EXEC has answered every command. An error of MULTI itself is a stale one, of an attempt of go-redis' own
-		// before this one.
+	var onConnection *CommandError
+	if executed && !failed && errors.As(err, &onConnection) {
+		// A failure of the connection is put on every command that has no answer, so here EXEC has answered all of
+		// them. The error is a stale one on MULTI itself, of an attempt of go-redis' own before this one. (A reply as
+		// the error of the batch proves nothing: a refused login leaves the commands without an error.)
 		cmds[0].SetErr(nil)
 		cmds[len(cmds)-1].SetErr(nil)
 		now.db.succeeded(0)
@@ -78,6 +82,7 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 	if e := cannotServeAmong(inside); e != nil && isReply(err) {
 		err = e // EXECABORT hides why
 	}
+	executed = executed && failed
 	result := h.judge(ctx, now, worst(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
 	if result != nil && (executed || isReply(result.err)) {
 		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others; and if one

@@ -3,6 +3,7 @@ package multidb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -54,7 +55,10 @@ func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
 func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice, err error) error {
 	first := h.judge(ctx, now, err, func() bool { return h.rules.may(ctx, cmd) })
 	if first == nil || first.final {
-		return h.finish(err, first)
+		if first == nil {
+			return reveal(err)
+		}
+		return first.err
 	}
 	return h.runAgain(ctx, first, func(now *choice) *attempt {
 		// The error of the last attempt stays on the command: go-redis overwrites it in the end, and where next does
@@ -118,7 +122,7 @@ func (h *Hook) blame(now *choice, err error) *database {
 
 // runAgain runs failed work again until it succeeds, may not be run again, or has used up its attempts.
 func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *attempt) error {
-	last := first
+	last, sent := first, first.sent()
 	_, err := h.retry.WithContext(ctx).GetWithExecution(func(exec failsafe.Execution[any]) (any, error) {
 		if exec.IsFirstAttempt() {
 			return nil, h.beforeNext(ctx, last)
@@ -137,6 +141,9 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *
 			return nil, nil
 		}
 		last = result
+		if sent == nil {
+			sent = last.sent()
+		}
 		if last.final {
 			return nil, last
 		}
@@ -146,8 +153,29 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *
 		// The work is done, even if the caller's context ended meanwhile and failsafe-go says so.
 		return nil
 	}
-	_ = err
-	return h.finish(last.err, last)
+	return finish(ctx, last.err, sent, err)
+}
+
+// sent returns the failure if it leaves open whether the work was done.
+func (a *attempt) sent() *CommandError {
+	var failed *CommandError
+	if errors.As(a.err, &failed) && failed.Sent {
+		return failed
+	}
+	return nil
+}
+
+// finish is the error that the caller gets after all attempts. If one of them was sent, the last one's "not sent" is not
+// the whole truth; and if the caller gave up meanwhile, that shows as well.
+func finish(ctx context.Context, last error, sent *CommandError, ended error) error {
+	var failed *CommandError
+	if sent != nil && !(errors.As(last, &failed) && failed.Sent) {
+		last = commandError(sent.Database, true, last)
+	}
+	if gaveUp := ctx.Err(); gaveUp != nil && errors.Is(ended, gaveUp) && !errors.Is(last, gaveUp) {
+		return fmt.Errorf("%w: %w", gaveUp, last)
+	}
+	return last
 }
 
 // beforeNext waits, after a failed attempt, for what decides where the next one goes: a newer choice or the verdict on
@@ -161,14 +189,6 @@ func (h *Hook) beforeNext(ctx context.Context, failed *attempt) error {
 		await(ctx, now, verdict, verdictPatience)
 	}
 	return &attempt{err: failed.err, moved: now.superseded()}
-}
-
-// finish is the error that the caller gets.
-func (h *Hook) finish(err error, last *attempt) error {
-	if last == nil {
-		return reveal(err)
-	}
-	return last.err
 }
 
 // awaitDatabase waits as long as Options.MaxWait says for a database to be usable. last is what the command has met before.

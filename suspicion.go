@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/redishook/multidb/probes"
 )
 
@@ -142,6 +144,9 @@ func (h *Hook) ping(ctx context.Context, db *database) error {
 		db.sawRoundTrip(time.Since(began))
 		return nil
 	case probes.NotPermitted:
+		if redis.IsAuthError(err) && !h.isActive(db) {
+			return err
+		}
 		return nil
 	}
 	return err

@@ -63,7 +63,9 @@ func (h *Hook) considerFailback(db *database) {
 		return
 	}
 	if len(db.checks) > len(db.evicting) || len(db.checks) == 0 {
-		if err := h.check(db, db.checks); err != nil {
+		// A gate that is not permitted to ask has not been asked.
+		if err := db.checks.Run(h.ctx, db.target); err != nil {
+			h.events.probed(db.name, err, 0)
 			return
 		}
 	}

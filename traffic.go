@@ -36,8 +36,6 @@ func (h *Hook) consult(db *database, failures uint64) {
 
 // sample drains the counters into the detectors.
 func (db *database) sample(failures uint64) (verdict window.Verdict) {
-	db.judging.Lock()
-	defer db.judging.Unlock()
 	successes, slow := db.outcomes.Take()
 	db.successes.Add(successes)
 	now := time.Now()
@@ -61,8 +59,6 @@ func judged(d window.Detector, now time.Time, s window.Sample) (v window.Verdict
 }
 
 func (db *database) resetDetectors() {
-	db.judging.Lock()
-	defer db.judging.Unlock()
 	for _, d := range db.detectors {
 		func() {
 			defer func() { _ = recover() }() // as above

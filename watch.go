@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/redishook/multidb/probes"
 )
 
@@ -107,13 +109,16 @@ func (h *Hook) pace(db *database) time.Duration {
 }
 
 // check runs checks against a database and returns nil if they pass. A probe that is not permitted to ask proves that
-// the database answers.
+// the database answers, which is enough to stay there; one whose login is refused is no place to go to.
 func (h *Hook) check(db *database, checks probes.Checks) error {
 	began := time.Now()
 	err := checks.Run(h.ctx, db.target)
 	h.events.probed(db.name, err, time.Since(began))
 	switch probes.OutcomeOf(err) {
 	case probes.NotPermitted:
+		if redis.IsAuthError(err) && !h.isActive(db) {
+			return err
+		}
 		return nil
 	case probes.Passed:
 		if len(checks) == 1 && checks[0].Probes == 1 {
