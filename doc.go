@@ -42,8 +42,8 @@
 // (tracing, metrics) sees one logical command, however often it was attempted. One added after it sees each attempt. Both
 // work; add this hook last to count commands, first to count attempts.
 //
-// A dial hook added after this one sees the dials to the address that the client was made with. Other databases are
-// dialed with the Dialer of their own Options.
+// Dial hooks added before this one see every dial, those added after it see none: how a database is reached is said by the
+// options of that database, with the Dialer in them.
 //
 // Add the hook right after the client is made. If the client may have connections by then (MinIdleConns), use
 // [Hook.Attach], which replaces them.
@@ -92,7 +92,7 @@
 //     what was sent is never run again for it. clone.AddHook(hook) gives it that.
 //   - A client with a StreamingCredentialsProvider, which would send its credentials to every database: Attach refuses it.
 //     Give each [Database] a CredentialsProviderContext.
-//   - With DisableIdentity and database index 0, go-redis sends no command after the login. A user's SELECT that is the
-//     very first command of the process, on a Conn, then looks like the handshake's, and the index of the database is
-//     selected in its place.
+//   - With DisableIdentity and database index 0, go-redis sends nothing after the login. A user's SELECT that is the very
+//     first command of the process, on a Conn of a WithTimeout clone, then looks like the handshake's, and the index of the
+//     database is selected in its place.
 package multidb
