@@ -62,12 +62,13 @@ func (t *timeline) event(at time.Time, text string) {
 	fmt.Fprintf(t.out, "%s  -- %s\n", t.stamp(at), text)
 }
 
-// detail prints more about the line above it, cut to what fits a terminal.
+// detail prints more about the line above it. What does not fit a terminal is left out of the middle: an error begins with
+// where it happened and ends with why.
 func (t *timeline) detail(text string) {
-	const limit = 108
+	const head, tail = 56, 50
 	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > limit {
-		text = text[:limit-3] + "..."
+	if len(text) > head+tail {
+		text = text[:head] + "..." + text[len(text)-tail:]
 	}
 	fmt.Fprintf(t.out, "%8s     %s\n", "", text)
 }
