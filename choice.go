@@ -10,6 +10,9 @@ type choice struct {
 	down bool   // nothing is usable; db is only where we were last
 	seq  uint64 // 1 for the first choice of a hook
 
+	reason  Reason // why it was made; set before it is published
+	planned bool   // the database before it was healthy
+
 	ctx    context.Context // done when the next choice has been published
 	retire context.CancelFunc
 }

@@ -168,6 +168,9 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 // passHandshake passes on a command of the handshake, or a user's own of that name: as it is, never counted, never run
 // again, because it belongs to one connection.
 func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
+	if h.answer(cmd) {
+		return nil
+	}
 	if cmd.Name() == "select" {
 		h.singleSelects.Add(1)
 		defer h.singleSelects.Add(-1)

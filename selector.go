@@ -129,7 +129,9 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	old.db.draining.Store(planned && s.h.opt.DrainTimeout > 0)
 	old.db.left.Store(old.seq)
 	to.draining.Store(false)
-	s.h.active.Store(newChoice(to, down, old.seq+1))
+	next := newChoice(to, down, old.seq+1)
+	next.reason, next.planned = reason, planned
+	s.h.active.Store(next)
 	old.retire()
 	event.Took = time.Since(began)
 	s.announce(event, old, down)
