@@ -1,0 +1,44 @@
+package txwrap
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/redishook/multidb"
+)
+
+// UnansweredError says that EXEC was sent and not answered, so the transaction may or may not have been executed. Find
+// it with [errors.As]; a *multidb.CommandError is behind it, whatever the function made of the error.
+type UnansweredError struct {
+	// Database is the name of the database that EXEC was sent to.
+	Database string
+	// Attempt is the number of the attempt, from 1.
+	Attempt int
+	// Err is what the function returned. Never nil.
+	Err error
+
+	exec error // what EXEC met
+}
+
+// Error names the database and the attempt.
+func (e *UnansweredError) Error() string {
+	return fmt.Sprintf("txwrap: database %q, attempt %d: EXEC was sent and not answered, so the transaction may or may not "+
+		"have been executed: %v", e.Database, e.Attempt, e.Err)
+}
+
+// Unwrap returns what the function returned and what EXEC met.
+func (e *UnansweredError) Unwrap() []error {
+	if errors.Is(e.Err, e.exec) {
+		return []error{e.Err}
+	}
+	return []error{e.Err, e.exec}
+}
+
+// sentError finds the failure of a request that was sent and not answered.
+func sentError(err error) *multidb.CommandError {
+	var failed *multidb.CommandError
+	if errors.As(err, &failed) && failed.Sent {
+		return failed
+	}
+	return nil
+}

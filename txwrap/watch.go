@@ -1,0 +1,167 @@
+package txwrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb"
+)
+
+// Tx is one attempt of a transaction: a *redis.Tx that knows its number and its database. Not safe for concurrent use,
+// like *redis.Tx, and of no use after the function has returned.
+type Tx struct {
+	*redis.Tx
+
+	attempt  int
+	database string
+}
+
+// Attempt returns the number of this attempt, from 1. Lost races count as well.
+func (tx *Tx) Attempt() int { return tx.attempt }
+
+// Database returns the name of the database that the keys are watched on, or, if none are, of the one that was active
+// when the attempt began. Empty for a client without the hook.
+func (tx *Tx) Database() string { return tx.database }
+
+// Watch runs fn in a transaction that watches the keys, and again as the package says, with the default [Options].
+func Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, keys ...string) error {
+	return Options{}.Watch(ctx, rdb, fn, keys...)
+}
+
+// Watch runs fn in a transaction that watches the keys: fn reads through tx, and writes in tx.TxPipelined. It is run
+// again as the package says, and must begin from nothing each time: only the results of the last attempt count.
+//
+// The error is that of the last attempt. It is redis.TxFailedErr if the budget for races is spent, an [*UnansweredError]
+// if EXEC was sent and not answered, and otherwise what fn or the client returned. It carries the error of ctx as well if
+// that ended between two attempts. Safe for concurrent use.
+func (o Options) Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, keys ...string) error {
+	r := &run{opt: o.withDefaults(), rdb: rdb, hook: multidb.HookOf(rdb), fn: fn, keys: keys}
+	for {
+		err := r.attempt(ctx)
+		pause, again := r.again(err)
+		if !again {
+			return r.result(err)
+		}
+		if !sleep(ctx, pause) {
+			return fmt.Errorf("%w: %w", ctx.Err(), r.result(err))
+		}
+	}
+}
+
+// run is one call of Watch.
+type run struct {
+	opt  Options
+	rdb  redis.UniversalClient
+	hook *multidb.Hook
+	fn   func(*Tx) error
+	keys []string
+
+	attempts, races, losses int
+
+	// Of the last attempt.
+	began   uint64 // the choice of the hook when it began
+	entered bool   // fn was called
+	seen    *witness
+}
+
+// attempt runs the function once.
+func (r *run) attempt(ctx context.Context) error {
+	r.attempts++
+	r.entered = false
+	r.seen = &witness{hook: r.hook}
+	// With the hook, the keys are watched here and not by go-redis, because the witness must be there before. Without it,
+	// a ClusterClient finds its node by them.
+	keys := r.keys
+	if r.hook != nil {
+		keys = nil
+	}
+	return r.rdb.Watch(ctx, func(tx *redis.Tx) error {
+		tx.AddHook(r.seen)
+		defer func() { r.seen.over = true }()
+		database, err := r.watch(ctx, tx)
+		if err != nil {
+			return err
+		}
+		r.entered = true
+		return r.fn(&Tx{Tx: tx, attempt: r.attempts, database: database})
+	}, keys...)
+}
+
+// watch sends WATCH and finds out on which database. A switch in that moment leaves it open which one the connection
+// belongs to, so that is a failure like any other before EXEC.
+func (r *run) watch(ctx context.Context, tx *redis.Tx) (string, error) {
+	if r.hook == nil {
+		return "", nil
+	}
+	before := r.hook.Choice()
+	r.began = before.Number
+	if len(r.keys) == 0 {
+		return before.Database, nil
+	}
+	if err := tx.Watch(ctx, r.keys...).Err(); err != nil {
+		return "", err
+	}
+	if r.hook.Choice().Number != before.Number {
+		return "", &multidb.CommandError{Err: errMoved}
+	}
+	return before.Database, nil
+}
+
+var errMoved = errors.New("txwrap: the active database changed while the keys were being watched")
+
+// again decides about another attempt, and how long to wait before it.
+func (r *run) again(err error) (pause time.Duration, again bool) {
+	switch {
+	case err == nil, r.seen.committed:
+		return 0, false
+	case r.seen.unanswered == nil && errors.Is(err, redis.TxFailedErr):
+		r.races++
+		return r.opt.jitter(), r.races <= r.opt.AfterRace
+	case r.hook == nil:
+		return 0, false
+	case r.seen.unanswered != nil && !r.opt.RunUnansweredAgain:
+		return 0, false
+	case r.seen.unanswered == nil && !r.seen.harmless(err):
+		return 0, false
+	case !r.entered && errors.Is(err, multidb.ErrNoDatabase):
+		// The hook has waited as long as its MaxWait says.
+		return 0, false
+	}
+	if errors.Is(err, errMoved) {
+		return 0, true // once per switch, so they bound it
+	}
+	r.losses++
+	if r.hook.Choice().Number == r.began {
+		pause = backoff(r.losses - 1)
+	}
+	return pause, r.losses <= r.opt.AfterSwitch
+}
+
+// result is the error of the last attempt, as the caller gets it.
+func (r *run) result(err error) error {
+	if err == nil || r.seen.unanswered == nil {
+		return err
+	}
+	return &UnansweredError{
+		Database: r.seen.unanswered.Database, Attempt: r.attempts, Err: err, exec: r.seen.unanswered,
+	}
+}
+
+// sleep reports whether ctx goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
