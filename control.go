@@ -24,6 +24,7 @@ func (h *Hook) SetActive(ctx context.Context, name string) error {
 	if err := h.probeFor(ctx, db); err != nil {
 		return fmt.Errorf("multidb: database %q is not healthy, so it was not made active: %w", name, err)
 	}
+	h.prepare(db)
 	return h.selector.hold(db, 0)
 }
 
@@ -41,6 +42,7 @@ func (h *Hook) ForceActive(name string, d time.Duration) error {
 	if db.closeBreaker() {
 		h.readmittedEvent(db)
 	}
+	h.prepare(db)
 	return h.selector.hold(db, d)
 }
 
@@ -66,6 +68,7 @@ func (h *Hook) SetWeight(name string, weight float64) error {
 	dbs := append([]*database(nil), h.selector.dbs...)
 	h.selector.mu.Unlock()
 	for _, db := range dbs {
+		db.recheck.Store(true)
 		db.nudge()
 	}
 	return nil
@@ -117,6 +120,7 @@ func (h *Hook) Remove(ctx context.Context, name string) error {
 		if err != nil {
 			return fmt.Errorf("multidb: database %q is active and cannot be removed: %w", name, err)
 		}
+		h.prepare(to)
 		h.selector.leave(db, to)
 	}
 }
@@ -234,6 +238,7 @@ func (s *selector) unhold(which uint64) {
 	dbs := append([]*database(nil), s.dbs...)
 	s.mu.Unlock()
 	for _, db := range dbs {
+		db.recheck.Store(true)
 		db.nudge()
 	}
 }

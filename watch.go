@@ -29,6 +29,9 @@ func (h *Hook) watch(db *database) {
 		case err := <-round.done:
 			round.running = false
 			h.settleRound(db, &round, err)
+			if db.usable() && db.pending() == nil {
+				continue // the timer is set for the next look
+			}
 		case <-timer.C:
 		case <-db.wake:
 		}
@@ -42,7 +45,7 @@ func (h *Hook) watch(db *database) {
 // round is the regular check of one database.
 type round struct {
 	running bool
-	began   time.Time
+	due     time.Time // not before
 	since   time.Time // the breaker's last change when it began: the result is void if there is another one since
 	done    chan error
 }
@@ -61,11 +64,15 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 	case h.isActive(db) && db.silence() >= h.opt.Health.ActiveInterval:
 		h.confirmAlive(db)
 	}
-	if !r.running && db.usable() && (!h.isActive(db) || time.Since(r.began) >= h.opt.Health.Interval) {
-		r.running, r.began, r.since = true, time.Now(), db.changed()
+	next := h.pace(db)
+	if !r.running && db.usable() && (!time.Now().Before(r.due) || db.recheck.Swap(false)) {
+		r.running, r.since, r.due = true, db.changed(), time.Now().Add(next)
+		if h.isActive(db) {
+			r.due = time.Now().Add(h.opt.Health.Interval)
+		}
 		h.wg.Go(func() { r.done <- h.check(db, db.evicting) })
 	}
-	return h.pace(db)
+	return next
 }
 
 // firstCheck finds out what the database is like before it may be chosen.

@@ -1,0 +1,69 @@
+package multidb
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/probes"
+)
+
+// TestProbePace: a healthy database is checked at its interval and no more often, whatever else the health loop does. (A
+// loop that started the next check as soon as one had ended was a storm of probes that no other test saw.)
+func TestProbePace(t *testing.T) {
+	for _, n := range []int{2, 64} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			at := make(map[string][]time.Duration)
+			began := time.Now()
+			dbs, specs := newVirtuals(t, n)
+			for i := range specs {
+				specs[i].Name = string(rune('A' + i))
+			}
+			h, err := New(t.Context(), Options{
+				Databases: specs, Logger: testLog(t),
+				Health: Health{Checks: []probes.Check{{Probes: 1, Probe: probes.Func("count",
+					func(_ context.Context, db probes.Target) error {
+						mu.Lock()
+						defer mu.Unlock()
+						at[db.Name] = append(at[db.Name], time.Since(began))
+						return nil
+					})}}},
+			})
+			require.NoError(t, err)
+			time.Sleep(time.Minute)
+			require.NoError(t, h.Close())
+			var all []time.Duration
+			for name, times := range at {
+				require.InDelta(t, 12, len(times), 3, "checks of %s in a minute at an interval of 5 s", name)
+				for _, d := range times {
+					if d > time.Second { // the first check of all is made at once, because New waits for it
+						all = append(all, d)
+					}
+				}
+			}
+			slices.Sort(all)
+			require.LessOrEqual(t, burst(all, 100*time.Millisecond), max(2, n/4), "checks within 100 ms of %d databases", n)
+			for _, v := range dbs {
+				v.redis.Close()
+			}
+		})
+	}
+}
+
+// burst is the largest number of times within a span.
+func burst(sorted []time.Duration, span time.Duration) int {
+	most, from := 0, 0
+	for to := range sorted {
+		for sorted[to]-sorted[from] > span {
+			from++
+		}
+		most = max(most, to-from+1)
+	}
+	return most
+}
