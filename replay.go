@@ -54,14 +54,14 @@ const (
 
 	// ReplayLastWins is the rung of writes that end in the same state unless another client wrote in between, whose
 	// write is then overwritten: SET, HSET, ZADD, EXPIRE, RENAME, SUNIONSTORE. A relative time to live counts anew from
-	// the second run. XCLAIM and XAUTOCLAIM may count a delivery twice.
+	// the second run. XCLAIM and XAUTOCLAIM may count a delivery twice, and XAUTOCLAIM may claim more than its COUNT.
 	//
 	// This is the default.
 	ReplayLastWins
 
 	// ReplayAccumulating is the rung of writes that are applied twice: INCR, APPEND, LPUSH, LPOP, SPOP, XADD with a
 	// generated id, EVAL. It also holds forms of milder commands that build on their own result, such as LTRIM k 1 -1,
-	// ZREMRANGEBYRANK k 0 0 or BITOP NOT k k.
+	// ZREMRANGEBYRANK k 0 0, BITOP NOT k k or XTRIM k MAXLEN ~ 9.
 	ReplayAccumulating
 
 	// ReplayAdmin is the rung of commands that change the server: FLUSHALL, CONFIG SET, SAVE, SCRIPT LOAD, MIGRATE.
@@ -156,7 +156,7 @@ func newReplayRules(highest Replay, user map[string]Replay) (replayRules, error)
 	rules := replayRules{}
 	var ok bool
 	if rules.max, ok = highest.resolve(); !ok {
-		errs = append(errs, fmt.Errorf("Replay: %d is no rung (%s is the highest)", int(highest), "ReplayAll"))
+		errs = append(errs, fmt.Errorf("Replay: %d is no rung (ReplayAll is the highest)", int(highest)))
 	}
 	names := make([]string, 0, len(user))
 	for name := range user {
@@ -165,7 +165,7 @@ func newReplayRules(highest Replay, user map[string]Replay) (replayRules, error)
 	slices.Sort(names) // the same mistakes give the same message
 	spelling := make(map[string]string, len(user))
 	for _, name := range names {
-		lower, rung := strings.ToLower(name), user[name]
+		lower, rung := lower(name), user[name]
 		first, twice := spelling[lower]
 		switch {
 		case name == "" || strings.ContainsAny(name, " \t\r\n|"):
@@ -226,19 +226,4 @@ func (r replayRules) rung(cmd redis.Cmder) Replay {
 		}
 	}
 	return args.rung()
-}
-
-// rungOf returns the rung of one command: what running it twice does. Commands that are on no rung, because a second
-// run is a different act or because they are not known, have the rung [ReplayAll].
-func rungOf(cmd redis.Cmder) Replay { return argv(cmd.Args()).rung() }
-
-// replayable says whether a command that was sent and not answered may be run again when max is the highest rung
-// allowed.
-func replayable(cmd redis.Cmder, max Replay) bool {
-	return replayRules{max: max}.may(context.Background(), cmd)
-}
-
-// replayableAll says the same of the unanswered tail of a pipeline.
-func replayableAll(cmds []redis.Cmder, max Replay) bool {
-	return replayRules{max: max}.may(context.Background(), cmds...)
 }

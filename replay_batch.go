@@ -1,6 +1,10 @@
 package multidb
 
-import "github.com/redis/go-redis/v9"
+import (
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // What may be said of several commands is less than what may be said of each. The connection may have died after any
 // part of the tail was executed, so the whole of it, run after any such part, must end where one run would have:
@@ -41,43 +45,86 @@ func wholeTransactions(cmds []redis.Cmder) bool {
 }
 
 // composes says whether commands, each of which may be run twice, may be so in this order. It is so if at most one of
-// them writes: what reads changes nothing. It is so if every write assigns constants to parts of one key (a value, a
-// field, a member, a bit, an expiry, or nothing at all, as DEL does) whatever was there: then the last assignment of
-// each part decides, and it is the same one in every run. Everything else is not run again: commands that look before
-// they write (NX, XX, LSET, LTRIM) and commands that carry data from one key to another (RENAME, COPY, the STOREs).
+// them writes: what reads changes nothing. It is so if each of them has an effect that asks for nothing but the type of
+// the key, and no key is both filled and emptied:
+//
+//   - after a reset nothing before it counts, in any run;
+//   - without one, what fills a key leaves each part as its last assignment says, and what empties a key leaves what no
+//     command removes, however often.
+//
+// Filling and emptying do not mix, for a key that loses its last part is gone, with its time to live and its type: on a
+// set of one member b that expires,
+//
+//	SREM k a; SADD k a; SREM k b
+//
+// keeps the expiry, and run again, now that b is gone, loses it. Everything else is not run again: commands that look
+// before they write (NX, XX, LSET, LTRIM, EXPIRE) and commands that carry data from one key to another (RENAME, COPY,
+// the STOREs).
 func (r replayRules) composes(cmds []redis.Cmder) bool {
-	writes, assigning := 0, 0
+	writes, understood := 0, true
+	var partly map[string]effect // by key: how its parts are changed
 	for _, cmd := range cmds {
 		if r.rung(cmd) <= ReplayRead {
 			continue
 		}
 		writes++
-		if r.assigns(cmd) {
-			assigning++
+		e := r.effect(cmd)
+		if e == resets {
+			continue
 		}
+		key, ok := argv(cmd.Args()).text(1)
+		if before, changed := partly[key]; e == anything || !ok || changed && before != e {
+			understood = false
+			continue
+		}
+		if partly == nil {
+			partly = make(map[string]effect)
+		}
+		partly[key] = e
 	}
-	return writes <= 1 || writes == assigning
+	return writes <= 1 || understood
 }
 
-// assigns reports whether a command sets parts of keys to constants, whatever is there. Without options it is told by
-// the name; with one that makes it conditional the rung is another than that of the plain command.
-func (r replayRules) assigns(cmd redis.Cmder) bool {
+// effect is what a command does to its keys, as far as the order of several commands asks.
+type effect int
+
+const (
+	anything effect = iota // none of the others, or not known
+	resets                 // gives whole keys a constant value, or deletes them, whatever was there
+	fills                  // sets parts of a key to constants; makes the key if it is not there
+	empties                // removes parts of a key, and the key with the last of them
+)
+
+var effectOf = map[string]effect{
+	"set": resets, "mset": resets, "setex": resets, "psetex": resets, "del": resets, "unlink": resets,
+	"hset": fills, "hmset": fills, "sadd": fills, "zadd": fills, "geoadd": fills, "setbit": fills, "setrange": fills,
+	"hdel": empties, "srem": empties, "zrem": empties,
+}
+
+func (r replayRules) effect(cmd redis.Cmder) effect {
 	args := argv(cmd.Args())
 	name, _ := args.text(0)
 	name = lower(name)
 	if _, declared := r.user[name]; declared {
-		return false // the user has spoken of the command alone
+		return anything // the user has spoken of the command alone
 	}
-	plain, ok := assignments[name]
-	return ok && args.rung() == plain
+	e := effectOf[name]
+	unconditional := true
+	switch name {
+	case "set": // GET looks at the type, KEEPTTL at the time to live
+		_, unconditional = expiryOptions.parse(args, 3)
+	case "zadd", "geoadd":
+		option, ok := args.text(2)
+		if lower(option) == "ch" {
+			option, ok = args.text(3)
+		}
+		_, err := strconv.ParseFloat(option, 64)
+		unconditional = ok && err == nil
+	}
+	if !unconditional {
+		return anything
+	}
+	return e
 }
 
-// assignments has the commands that assign, with the rung of their plain form. LSET fails on a list
-// that is too short, and EXPIRE does nothing to a key that is not there, so an earlier DEL or SET changes what they do.
-var assignments = map[string]Replay{
-	"set": ReplayLastWins, "mset": ReplayLastWins, "setex": ReplayLastWins, "psetex": ReplayLastWins,
-	"hset": ReplayLastWins, "hmset": ReplayLastWins, "zadd": ReplayLastWins, "geoadd": ReplayLastWins,
-	"setbit": ReplayLastWins, "setrange": ReplayLastWins,
-	"sadd": ReplayChecked, "srem": ReplayChecked, "zrem": ReplayChecked, "hdel": ReplayChecked,
-	"del": ReplayChecked, "unlink": ReplayChecked,
-}
+var expiryOptions = options{"ex": 1, "px": 1, "exat": 1, "pxat": 1}

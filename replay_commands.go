@@ -98,13 +98,16 @@ func bitfieldRung(a argv) Replay {
 	}
 }
 
-// sortRung: SORT key [option …].
+// sortRung: SORT key [option …]. The patterns of BY and GET name more keys to read, and the destination may be one.
 func sortRung(a argv) Replay {
-	g, ok := sortOptions.parse(a, 2)
-	if !ok {
+	switch g, ok := sortOptions.parse(a, 2); {
+	case !ok:
 		return rungNever
+	case g.any("store") && g.any("by", "get"):
+		return ReplayAccumulating
+	default:
+		return storeRung(a, g, "store")
 	}
-	return storeRung(a, g, "store")
 }
 
 // georadiusRung: GEORADIUS key lon lat radius unit [option …], GEORADIUSBYMEMBER key member radius unit [option …].
@@ -283,7 +286,10 @@ func xaddRung(a argv) Replay {
 			i += 2
 		case "maxlen", "minid":
 			i++
-			if t, _ := a.text(i); t == "=" || t == "~" {
+			switch t, ok := a.text(i); {
+			case !ok:
+				return rungNever
+			case t == "=", t == "~":
 				i++
 			}
 		default:
@@ -308,21 +314,30 @@ func digits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// xtrimRung: XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT n] …. With a LIMIT each run trims some more.
+// xtrimRung: XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT n] …. With a LIMIT each run trims some more. An approximate
+// trim has one, of a hundred nodes, unless it says LIMIT 0.
 func xtrimRung(a argv) Replay {
-	i := 3
-	if s, _ := a.text(i); s == "=" || s == "~" {
+	i, approximate := 3, false
+	switch s, ok := a.text(i); {
+	case !ok:
+		return rungNever
+	case s == "=", s == "~":
+		approximate = s == "~"
 		i++
 	}
 	rest := options{"limit": 1, "keepref": 0, "delref": 0, "acked": 0}
-	switch g, ok := rest.parse(a, i+1); {
-	case !ok:
+	g, ok := rest.parse(a, i+1)
+	if !ok {
 		return rungNever
-	case g.any("limit"):
-		return ReplayAccumulating
-	default:
-		return ReplayChecked
 	}
+	if at, limited := g["limit"]; limited {
+		n, ok := a.number(at + 1)
+		approximate = !ok || n != 0
+	}
+	if approximate {
+		return ReplayAccumulating
+	}
+	return ReplayChecked
 }
 
 // subcommandRung: CONFIG GET, OBJECT ENCODING, ….
@@ -343,7 +358,7 @@ func subcommandRung(a argv) Replay {
 	if rung, ok := subcommandRungOf[full]; ok {
 		return rung
 	}
-	if serverCommands[full].flags&flagRead != 0 {
+	if serverCommands[full]&flagRead != 0 {
 		return ReplayRead
 	}
 	return rungNever
