@@ -95,7 +95,7 @@ func errorFaults() []errorFault {
 				return ctx, cancel
 			}},
 		{name: "deadline over before", context: within(-time.Second)},
-		{name: "deadline meanwhile", set: silence, context: within(40 * time.Millisecond),
+		{name: "deadline meanwhile", set: silence, context: within(120 * time.Millisecond),
 			options: func(o *redis.Options) { o.ContextTimeoutEnabled = true }},
 		{name: "deadline meanwhile, not enabled", set: silence, context: within(20 * time.Millisecond),
 			options: func(o *redis.Options) { o.ReadTimeout = 80 * time.Millisecond }},
