@@ -29,6 +29,8 @@ type Hook struct {
 	dials    atomic.Uint64 // connections dialed for clients
 	unrouted atomic.Bool   // the warning about them has been given
 
+	preparers preparers
+
 	attachMu sync.Mutex
 	attached []weak.Pointer[redis.Client] // guarded by attachMu
 

@@ -3,7 +3,11 @@ package multidb
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -89,4 +93,73 @@ func (wall) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 
 func (wall) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(context.Context, []redis.Cmder) error { return errWall }
+}
+
+// prepareTime bounds how long a planned switch waits for those who want to be ready on the new database.
+const prepareTime = 200 * time.Millisecond
+
+// preparers are the functions that OnPrepare has registered.
+type preparers struct {
+	mu    sync.Mutex
+	calls map[*func(context.Context, string)]struct{}
+}
+
+// OnPrepare registers a function that is called with the name of the new database before a planned switch is made, so
+// that a subscriber can be there first. The switch waits for it, for 200 ms at most: ctx ends then. It may not come about
+// in the end. The function is called without a lock, maybe from several goroutines, and must not call a method of control.
+// cancel ends the registration. Safe for concurrent use.
+func (h *Hook) OnPrepare(f func(ctx context.Context, database string)) (cancel func()) {
+	p, key := &h.preparers, &f
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.calls == nil {
+		p.calls = make(map[*func(context.Context, string)]struct{})
+	}
+	p.calls[key] = struct{}{}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.calls, key)
+	}
+}
+
+// prepare runs before a planned switch to db.
+func (h *Hook) prepare(db *database) {
+	if h.active.Load().db == db {
+		return
+	}
+	h.preparers.mu.Lock()
+	calls := slices.Collect(maps.Keys(h.preparers.calls))
+	h.preparers.mu.Unlock()
+	if len(calls) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(h.ctx, prepareTime)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, call := range calls {
+		wg.Go(func() { (*call)(ctx, db.name) })
+	}
+	wg.Wait()
+}
+
+// Databases returns the names of the databases, in the order of configuration. Safe for concurrent use.
+func (h *Hook) Databases() []string {
+	var names []string
+	for _, db := range h.selector.all() {
+		names = append(names, db.name)
+	}
+	return names
+}
+
+// DatabaseOptions returns the options of a client for one database, to be changed and used by the caller: address,
+// dialer, TLS and credentials are those of the database, and there are no retries. The error is ErrUnknownDatabase or
+// ErrClosed. Safe for concurrent use.
+func (h *Hook) DatabaseOptions(name string) (*redis.Options, error) {
+	db, err := h.known(name)
+	if err != nil {
+		return nil, err
+	}
+	opt := *db.opt
+	return &opt, nil
 }

@@ -69,6 +69,9 @@ func (h *Hook) considerFailback(db *database) {
 			return
 		}
 	}
+	if !h.opt.DryRun {
+		h.prepare(db)
+	}
 	h.selector.failback(db)
 }
 
