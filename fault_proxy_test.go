@@ -156,7 +156,7 @@ func TestCallersOwnDoing(t *testing.T) {
 	const goroutines = 20
 	calls := 10_000
 	if testing.Short() {
-		calls = 3_000
+		calls = 2_000
 	}
 	for _, contextTimeout := range []bool{false, true} {
 		t.Run(fmt.Sprint("ContextTimeoutEnabled ", contextTimeout), func(t *testing.T) {

@@ -1,0 +1,212 @@
+package multidb
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/redistest"
+)
+
+// What a hook costs when nothing happens: the README states it, and these tests hold it to that.
+
+// stated reads the numbers out of the README: "2 goroutines, and for each database one more and one connection".
+func stated(t *testing.T) (goroutines, perDatabase, connections int) {
+	t.Helper()
+	m := regexp.MustCompile(`costs when nothing happens: (\w+) goroutines, and for each database (\w+) more and\s+(\w+) connection`).
+		FindStringSubmatch(readme(t))
+	require.NotNil(t, m, "the README does not state what the hook costs")
+	number := func(word string) int {
+		if n, err := strconv.Atoi(word); err == nil {
+			return n
+		}
+		n, ok := map[string]int{"no": 0, "one": 1, "two": 2, "three": 3}[word]
+		require.True(t, ok, word)
+		return n
+	}
+	return number(m[1]), number(m[2]), number(m[3])
+}
+
+// ours counts the goroutines that run code of this package, or of go-redis on its behalf, but not those of tests.
+func ours() (n int) {
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	for g := range bytes.SplitSeq(buf, []byte("\n\n")) {
+		text := string(g)
+		if strings.Contains(text, "redishook/multidb.") && !strings.Contains(text, "testing.tRunner(") &&
+			!strings.Contains(text, "_test.go") || strings.Contains(text, "go-redis/v9") && !strings.Contains(text, "testing.tRunner(") {
+			n++
+		}
+	}
+	return n
+}
+
+// clientsOf are the connections that a server has, besides that of the one who asks.
+func clientsOf(t *testing.T, server *redistest.Redis) int {
+	t.Helper()
+	list, err := server.Client().ClientList(t.Context()).Result()
+	require.NoError(t, err)
+	asking := strconv.FormatInt(server.Client().ClientID(t.Context()).Val(), 10)
+	n := 0
+	for line := range strings.Lines(list) {
+		if !strings.HasPrefix(line, "id="+asking+" ") {
+			n++
+		}
+	}
+	return n
+}
+
+// settles waits for a number that stays: three looks in a row that find it.
+func settles(t *testing.T, within time.Duration, what string, want int, count func() int) {
+	t.Helper()
+	hits, got := 0, 0
+	eventually(t, within, fmt.Sprintf("%s to settle at %d", what, want), func() bool {
+		time.Sleep(10 * time.Millisecond)
+		if got = count(); got == want {
+			hits++
+		} else {
+			hits = 0
+			t.Logf("%s: %d", what, got)
+		}
+		return hits == 3
+	})
+}
+
+func TestIdleCostOnServers(t *testing.T) {
+	goroutines, perDatabase, connections := stated(t)
+	settles(t, 5*time.Second, "goroutines left by other tests", 0, ours)
+	for _, n := range []int{1, 3} {
+		t.Run(fmt.Sprint(n, " databases"), func(t *testing.T) {
+			var servers []*redistest.Redis
+			opt := Options{Logger: testLog(t), Initial: InitialAll}
+			for i := range n {
+				server := redistest.Start(t)
+				servers = append(servers, server)
+				opt.Databases = append(opt.Databases, Database{Name: fmt.Sprint(i), Options: server.Options()})
+			}
+			for _, server := range servers {
+				require.NoError(t, server.Client().Ping(t.Context()).Err())
+				settles(t, 5*time.Second, "connections before", 0, func() int { return clientsOf(t, server) })
+			}
+			base := ours()
+			hook, err := New(t.Context(), opt)
+			require.NoError(t, err)
+			defer hook.Close()
+			count := func() int { return ours() - base }
+			settles(t, 5*time.Second, "goroutines", goroutines+n*perDatabase, count)
+			for _, server := range servers {
+				settles(t, 5*time.Second, "connections", connections, func() int { return clientsOf(t, server) })
+			}
+
+			// A client that has been used and is idle again adds its own connection, and nothing of ours.
+			rdb := redis.NewClient(&redis.Options{Addr: servers[0].Addr(), PipelinePoolSize: -1})
+			defer rdb.Close()
+			rdb.AddHook(hook)
+			require.NoError(t, rdb.Set(t.Context(), "k", 1, 0).Err())
+			settles(t, 5*time.Second, "connections with a client", connections+1, func() int { return clientsOf(t, servers[0]) })
+			settles(t, 5*time.Second, "goroutines with a client", goroutines+n*perDatabase, count)
+			if n > 1 {
+				require.NoError(t, hook.SetActive(t.Context(), "1"))
+				require.NoError(t, rdb.Set(t.Context(), "k", 1, 0).Err())
+				settles(t, 5*time.Second, "connections after a switch, at the new one", connections+1, func() int { return clientsOf(t, servers[1]) })
+				settles(t, 5*time.Second, "connections after a switch, at the old one", connections, func() int { return clientsOf(t, servers[0]) })
+			}
+
+			require.NoError(t, hook.Close())
+			settles(t, 5*time.Second, "goroutines after Close", 0, count)
+			require.NoError(t, rdb.Close())
+			for _, server := range servers {
+				settles(t, 5*time.Second, "connections after Close", 0, func() int { return clientsOf(t, server) })
+			}
+		})
+	}
+}
+
+// TestIdleCostAfterAFailover: what a switch starts, ends.
+func TestIdleCostAfterAFailover(t *testing.T) {
+	goroutines, perDatabase, _ := stated(t)
+	p := newPair(t, nil)
+	l := start(10, setGet(p.rdb))
+	eventually(t, 10*time.Second, "load to run", func() bool { return l.ops.Load() > 500 })
+	l.strike(p.east.Kill)
+	awaitRecovery(t, l, 10*time.Second)
+	l.end()
+	p.east.Restart()
+	eventually(t, 20*time.Second, "the old one to be usable again", p.hook.usableAgain)
+	settles(t, 10*time.Second, "goroutines", goroutines+2*perDatabase, ours)
+	require.NoError(t, p.hook.Close())
+	settles(t, 5*time.Second, "goroutines after Close", 0, ours)
+}
+
+// TestClosedHookPassesThrough: to the database that was active last, also after a switch and after an outage, for
+// everything that a client does; and nothing watches over it any more.
+func TestClosedHookPassesThrough(t *testing.T) {
+	for name, before := range map[string]func(t *testing.T, p *pair){
+		"at once": func(*testing.T, *pair) {},
+		"after a switch": func(t *testing.T, p *pair) {
+			require.NoError(t, p.rdb.Set(t.Context(), "k", 1, 0).Err())
+			require.NoError(t, p.hook.SetActive(t.Context(), "west"))
+		},
+		"during an outage": func(t *testing.T, p *pair) {
+			p.east.Kill()
+			p.west.Kill()
+			require.Error(t, p.rdb.Set(t.Context(), "k", 1, 0).Err())
+			eventually(t, 10*time.Second, "the outage", func() bool { return p.hook.Stats().Down })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, nil)
+			ctx := t.Context()
+			before(t, p)
+			require.NoError(t, p.hook.Close())
+			require.NoError(t, p.hook.Close(), "again")
+			active, passive := p.servers()
+			active.Restart() // all connections are new
+			require.NoError(t, everything(ctx, p.rdb))
+			require.EqualValues(t, 4, counter(t, active, "n"))
+			require.False(t, p.hook.Stats().Down)
+
+			// It is a client like any other now: when its server dies, it says so, and goes nowhere else.
+			active.Kill()
+			impatient, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+			defer cancel()
+			err := p.rdb.Set(impatient, "k", 1, 0).Err()
+			require.Error(t, err)
+			require.NotErrorIs(t, err, ErrNoDatabase)
+			active.Restart()
+			require.NoError(t, everything(ctx, p.rdb))
+			if name != "during an outage" {
+				require.Zero(t, counter(t, passive, "n"))
+			}
+		})
+	}
+}
+
+// everything increments a counter in four ways, and listens.
+func everything(ctx context.Context, rdb *redis.Client) error {
+	if err := rdb.Incr(ctx, "n").Err(); err != nil {
+		return err
+	}
+	if _, err := rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error { return pipe.Incr(ctx, "n").Err() }); err != nil {
+		return err
+	}
+	if _, err := rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error { return pipe.Incr(ctx, "n").Err() }); err != nil {
+		return err
+	}
+	if err := increment(rdb, "n"); err != nil {
+		return err
+	}
+	sub := rdb.Subscribe(ctx, "news")
+	defer sub.Close()
+	_, err := sub.Receive(ctx)
+	return err
+}
