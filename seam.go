@@ -163,3 +163,11 @@ func (h *Hook) DatabaseOptions(name string) (*redis.Options, error) {
 	opt := *db.opt
 	return &opt, nil
 }
+
+// Report tells the hook that a connection to a database of its own has failed its owner, or could not be made: it asks
+// the database at once whether it is there, as if a command had failed. The verdict is its own. Safe for concurrent use.
+func (h *Hook) Report(database string, err error) {
+	if db, known := h.known(database); known == nil && err != nil {
+		h.evidence(db, commandError(database, false, err))
+	}
+}
