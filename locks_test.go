@@ -1,0 +1,135 @@
+package multidb
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/probes"
+	"github.com/redishook/multidb/window"
+)
+
+// lockWatch is called from everything that is a user's or does I/O. A lock that its own goroutine holds there is one
+// that it can never get, so it tries each lock for a while.
+type lockWatch struct {
+	hook  atomic.Pointer[Hook]
+	calls sync.Map // place → true
+	held  sync.Map // what was found
+}
+
+func (w *lockWatch) look(place string) {
+	h := w.hook.Load()
+	if h == nil {
+		return
+	}
+	w.calls.Store(place, true)
+	try := func(name string, mu *sync.Mutex) {
+		for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+			if mu.TryLock() {
+				mu.Unlock()
+				return
+			}
+		}
+		w.held.Store(name+" in "+place, true)
+	}
+	try("selector.mu", &h.selector.mu)
+	try("events.mu", &h.events.mu)
+	for _, db := range h.selector.all() {
+		try("database.mu", &db.mu)
+		try("connections.mu", &db.conns.mu)
+	}
+}
+
+type watchedConn struct {
+	net.Conn
+	w *lockWatch
+}
+
+func (c watchedConn) Write(p []byte) (int, error) { c.w.look("write"); return c.Conn.Write(p) }
+func (c watchedConn) Close() error                { c.w.look("close"); return c.Conn.Close() }
+
+type watchedStrategy struct{ w *lockWatch }
+
+func (s watchedStrategy) Choose(usable []Candidate) string {
+	s.w.look("strategy")
+	return HighestWeight{}.Choose(usable)
+}
+
+type watchedDetector struct{ w *lockWatch }
+
+func (d watchedDetector) Record(time.Time, window.Sample) { d.w.look("detector record") }
+func (d watchedDetector) Reset()                          { d.w.look("detector reset") }
+func (d watchedDetector) Verdict(time.Time) window.Verdict {
+	d.w.look("detector verdict")
+	return window.Verdict{}
+}
+
+// TestNoLockIsHeld while a socket, Redis or a user's function runs (P11).
+func TestNoLockIsHeld(t *testing.T) {
+	w := &lockWatch{}
+	p := &pair{east: redistest.Start(t), west: redistest.Start(t)}
+	watched := func(server *redistest.Redis) *redis.Options {
+		opt := server.Options()
+		opt.Dialer = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			w.look("dialer")
+			nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", server.Addr())
+			if err != nil {
+				return nil, err
+			}
+			return watchedConn{nc, w}, nil
+		}
+		opt.CredentialsProviderContext = func(context.Context) (string, string, error) {
+			w.look("credentials")
+			return "", "", nil
+		}
+		return opt
+	}
+	p.attach(t, watched(p.east), watched(p.west), func(o *Options, _ *redis.Options) {
+		o.Strategy = watchedStrategy{w}
+		o.Detectors = []window.Factory{func() window.Detector { return watchedDetector{w} }}
+		o.Breaker.Delay = 50 * time.Millisecond
+		o.Health.Interval = 200 * time.Millisecond
+		o.Failback.GracePeriod = 500 * time.Millisecond
+		o.Health.Checks = []probes.Check{{Probes: 1, Probe: probes.Func("watched", func(context.Context, probes.Target) error {
+			w.look("probe")
+			return nil
+		})}}
+		o.Events = Events{
+			OnSwitch:    func(Switch) { w.look("OnSwitch") },
+			OnHealth:    func(HealthChange) { w.look("OnHealth") },
+			OnAllDown:   func(error) { w.look("OnAllDown") },
+			OnRecovered: func(string) { w.look("OnRecovered") },
+		}
+	})
+	w.hook.Store(p.hook)
+	l := start(4, setGet(p.rdb))
+	eventually(t, 20*time.Second, "load to run", func() bool { return l.ops.Load() > 50 })
+	require.NoError(t, p.hook.SetActive(t.Context(), "west"))
+	p.hook.Release()
+	require.NoError(t, p.hook.SetWeight("east", 3))
+	eventually(t, 20*time.Second, "failback", func() bool { return p.hook.Active() == "east" })
+	p.east.Kill()
+	eventually(t, 20*time.Second, "failover", func() bool { return p.hook.Active() == "west" })
+	p.west.Kill()
+	eventually(t, 20*time.Second, "all down", func() bool { return p.hook.Stats().Down })
+	p.west.Restart()
+	eventually(t, 20*time.Second, "recovery", func() bool { return !p.hook.Stats().Down })
+	p.east.Restart()
+	require.NoError(t, p.hook.Remove(t.Context(), "east"))
+	l.end()
+	for _, place := range []string{"dialer", "write", "close", "strategy", "probe", "credentials", "detector record",
+		"detector verdict", "detector reset", "OnSwitch", "OnHealth", "OnAllDown", "OnRecovered"} {
+		eventually(t, 10*time.Second, place+" to have been looked at", func() bool { _, ok := w.calls.Load(place); return ok })
+	}
+	w.held.Range(func(what, _ any) bool {
+		t.Errorf("a lock is held: %v", what)
+		return true
+	})
+}

@@ -1,0 +1,168 @@
+package multidb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// step is one thing that happens in a schedule.
+type step struct {
+	what string
+	db   int
+	num  int
+}
+
+func (s step) String() string { return fmt.Sprintf("%s(%c,%d)", s.what, 'a'+s.db, s.num) }
+
+var steps = []string{"down", "up", "down", "up", "weight", "force", "set", "release", "remove", "add", "wait"}
+
+// TestSchedules: random schedules of faults, recoveries, weight changes, additions, removals and manual choices, each in a
+// bubble of its own. What must hold is asserted after each step, when what follows from it has had its time.
+func TestSchedules(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		schedule := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
+			return step{
+				what: rapid.SampledFrom(steps).Draw(r, "what"),
+				db:   rapid.IntRange(0, 2).Draw(r, "db"),
+				num:  rapid.IntRange(1, 20).Draw(r, "num"),
+			}
+		}), 1, 15).Draw(r, "schedule")
+		failure := ""
+		ok := t.Run("", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { failure = runSchedule(t, schedule) })
+		})
+		if !ok || failure != "" {
+			r.Fatalf("%v: %s", schedule, failure)
+		}
+	})
+}
+
+const scheduleGrace = 8 * time.Second
+
+// runSchedule returns what was broken first, or "".
+func runSchedule(t *testing.T, schedule []step) string {
+	dbs, specs := newVirtuals(t, 3)
+	healthy := make(map[string]time.Time) // since when, by its events
+	active, broken := "a", ""
+	fail := func(format string, args ...any) {
+		if broken == "" {
+			broken = fmt.Sprintf(format, args...)
+		}
+	}
+	h, err := New(t.Context(), Options{
+		Databases: specs, Logger: testLog(t), Failback: Failback{GracePeriod: scheduleGrace},
+		Events: Events{
+			OnHealth: func(c HealthChange) {
+				delete(healthy, c.Database)
+				if c.State == BreakerClosed {
+					healthy[c.Database] = time.Now()
+				}
+			},
+			OnSwitch: func(s Switch) {
+				if s.From != active {
+					fail("a switch from %s to %s, but %s was active", s.From, s.To, active)
+				}
+				if s.Reason == ReasonFailback {
+					if since, ok := healthy[s.To]; !ok || time.Since(since) < scheduleGrace {
+						fail("back to %s inside its grace period", s.To)
+					}
+				}
+				active = s.To
+			},
+		},
+	})
+	require.NoError(t, err)
+	rdb := redis.NewClient(specs[0].Options)
+	rdb.AddHook(h)
+	var asked, answered atomic.Int64
+	present := map[string]bool{"a": true, "b": true, "c": true}
+	held := ""
+	for _, s := range schedule {
+		name := specs[s.db].Name
+		// Somebody is always waiting for an answer.
+		asked.Add(1)
+		go func() {
+			err := rdb.Set(context.Background(), "k", 1, 0).Err()
+			if err != nil && !errors.Is(err, ErrNoDatabase) && !SafeToRetry(err) {
+				fail("a SET may be run twice, and ended with %v", err)
+			}
+			answered.Add(1)
+		}()
+		switch s.what {
+		case "down":
+			dbs[s.db].up.Store(false)
+		case "up":
+			dbs[s.db].up.Store(true)
+		case "weight":
+			_ = h.SetWeight(name, float64(s.num))
+		case "force":
+			if h.ForceActive(name, 0) == nil {
+				held = name
+			}
+		case "set":
+			if h.SetActive(context.Background(), name) == nil {
+				held = name
+			}
+		case "release":
+			h.Release()
+			held = ""
+		case "remove":
+			if h.Remove(context.Background(), name) == nil {
+				present[name] = false
+				if held == name {
+					held = ""
+				}
+			}
+		case "add":
+			if h.Add(context.Background(), specs[s.db]) == nil {
+				present[name] = true
+			}
+		case "wait":
+			time.Sleep(time.Duration(s.num) * time.Second)
+		}
+		time.Sleep(7 * time.Second) // a probe round, a verdict, a breaker's delay
+		synctest.Wait()
+
+		up := func(name string) bool {
+			i := slices.IndexFunc(specs, func(d Database) bool { return d.Name == name })
+			return present[name] && dbs[i].up.Load()
+		}
+		anyUp := up("a") || up("b") || up("c")
+		stats := h.Stats()
+		if stats.Down == anyUp {
+			fail("after %v: down is %v, although some database is up is %v", s, stats.Down, anyUp)
+		}
+		if anyUp && !up(stats.Active) {
+			fail("after %v: %s is active and not usable", s, stats.Active)
+		}
+		if held != "" && !up(held) && stats.Held != held {
+			held = "" // a manual choice ends with its database
+		}
+		if held != "" && up(held) && stats.Active != held {
+			fail("after %v: the manual choice of %s does not stand: %s is active", s, held, stats.Active)
+		}
+		if n := answered.Load(); n != asked.Load() {
+			fail("after %v: %d of %d commands still wait", s, asked.Load()-n, asked.Load())
+		}
+		if active != stats.Active {
+			fail("after %v: by the events %s is active, by the statistics %s", s, active, stats.Active)
+		}
+	}
+	assert.NoError(t, rdb.Close())
+	assert.NoError(t, h.Close())
+	for _, v := range dbs {
+		v.redis.Close()
+	}
+	return broken
+}
