@@ -66,19 +66,35 @@ func TestDelayIsAddedToEachReplyAndOncePerPipeline(t *testing.T) {
 	assert.Less(t, time.Since(begin), 20*delay/4)
 }
 
+func TestEachReplyWaitsForItsOwnDelay(t *testing.T) {
+	t.Parallel()
+	const delay = 200 * time.Millisecond
+	p, _ := start(t)
+	p.Delay(delay)
+	conn := dial(t, p)
+	conn.send("PING\r\n")
+	time.Sleep(delay / 2)
+	begin := time.Now()
+	conn.send("ECHO x\r\n")
+	conn.expect("+PONG\r\n$1\r\nx\r\n")
+	assert.GreaterOrEqual(t, time.Since(begin), delay)
+}
+
 func TestResetOneInIsExact(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name     string
 		when     faultproxy.When
 		executed int64
+		seed     uint64
 	}{
-		{"before execution", faultproxy.BeforeExecution, 90},
-		{"after execution", faultproxy.AfterExecution, 100},
+		{"before execution", faultproxy.BeforeExecution, 90, 1},
+		{"after execution", faultproxy.AfterExecution, 100, 2},
+		{"other requests", faultproxy.AfterExecution, 100, 3},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p, r := start(t)
+			p, r := start(t, faultproxy.Seed(tt.seed))
 			// With RESP3, go-redis reports EOF: it looks for push messages first, and a socket says only once that it was reset.
 			c := client(t, p, func(opt *redis.Options) { opt.Protocol = 2 })
 			p.ResetOneIn(10, tt.when, faultproxy.Session)

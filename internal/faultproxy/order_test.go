@@ -61,7 +61,8 @@ func TestOrder(t *testing.T) {
 		{"cut", []any{slot{end: closes, keep: 2}, ":123\r\n"}, ":1", closes},
 		{"cut behind the end", []any{slot{end: closes, keep: 20}, ":123\r\n"}, ":123\r\n", closes},
 		{"subscription without a reply", []any{slot{acks: 2, end: closes}, ack("subscribe", "a", "1")}, "", closes},
-		{"silence", []any{forward, slot{ready: true, end: fallsSilent}, forward, ":0\r\n", ":1\r\n", "end"}, ":0\r\n", closes},
+		{"silence", []any{forward, slot{ready: true, end: fallsSilent}, forward, ":0\r\n", ":1\r\n", "end+PAR"}, ":0\r\n", closes},
+		{"the server ends after a reset", []any{slot{end: resets}, ":0\r\n", "end+PAR"}, "", resets},
 		{"the server ends in a reply", []any{forward, ":0\r\n", forward, "end+PAR"}, ":0\r\n+PAR", closes},
 		{"the server ends before a dropped reply", []any{slot{end: resets}, "end+PAR"}, "", resets},
 	} {

@@ -193,6 +193,13 @@ func TestNewListensWhereItIsToldAndReportsWhatItCannot(t *testing.T) {
 	require.NoError(t, p.SetMode(faultproxy.Hang))
 	_, err = net.Dial("tcp", p.Addr())
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+	refusing, err := faultproxy.New("127.0.0.1:1")
+	require.NoError(t, err)
+	refusing.Refuse()
+	refusing.Close()
+	require.NoError(t, refusing.SetMode(faultproxy.Pass), "which must not open it again")
+	_, err = net.Dial("tcp", refusing.Addr())
+	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 
 	again, err := faultproxy.New("127.0.0.1:1", faultproxy.Listen(p.Addr()))
 	require.NoError(t, err)

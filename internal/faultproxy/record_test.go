@@ -78,3 +78,17 @@ func TestRecordTellsConnectionsApartAndWhatTheServerHas(t *testing.T) {
 		{1, "PING", true}, {1, "ECHO x", false}, {1, "PING", true}, {2, "PING", true}, {2, "INCR n", false},
 	}, got)
 }
+
+func TestCommandIsOnRecordBeforeItsAnswerCanBeSeen(t *testing.T) {
+	t.Parallel()
+	p, _ := start(t)
+	p.Answer(func(args []string) (string, bool) { return "+own\r\n", args[0] == "ECHO" })
+	for range 20 {
+		p.Record(true)
+		conn := dial(t, p)
+		conn.send("ECHO x\r\n" + strings.Repeat("PING\r\n", 4000)) // the latter are to keep the proxy busy
+		conn.expect("+own\r\n")
+		assert.NotEmpty(t, p.Commands())
+		conn.expect(strings.Repeat("+PONG\r\n", 4000))
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -78,6 +79,19 @@ func TestReadRequestGivesUpWithoutLosingAnything(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, raw, string(req.raw)+string(rest), "%.50q", raw)
 	}
+}
+
+func TestClaimedLengthsTakeNoMemory(t *testing.T) { // not parallel: it counts what all allocate
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 10 {
+		_, err := readRequest(reader("*2147483647\r\n$536870912\r\nx"))
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		_, err = readReply(reader("*2147483647\r\n$536870912\r\nx"))
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	}
+	runtime.ReadMemStats(&after)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(100<<20))
 }
 
 func TestReadReply(t *testing.T) {
