@@ -1,0 +1,84 @@
+package pubsubwrap
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb"
+)
+
+// Event is one element of the stream: exactly one of its fields is set. A value; what it points to must not be changed.
+type Event struct {
+	// Message is a message of a channel, of a pattern (its Pattern is set then) or of a shard channel.
+	Message *redis.Message
+	// Switched says that from here on messages come from another connection.
+	Switched *Switched
+	// Err says that something is wrong with the subscription: a *SubscribeError, or what a handler panicked with.
+	Err error
+}
+
+// Switched is the notice that the subscription has moved, or was lost and is there again. Messages published in the gap
+// may be missing; no others are.
+type Switched struct {
+	// From and To are names of databases. They are the same if only the connection was lost.
+	From, To string
+	// Reason says why: that of the switch, or ReasonConnectionLost.
+	Reason multidb.Reason
+	// Planned is true if the old database was healthy.
+	Planned bool
+	// Gap is how long nothing could be received. 0: at every moment one of the two databases was subscribed.
+	Gap time.Duration
+}
+
+// ReasonConnectionLost is the reason of a notice without a switch.
+const ReasonConnectionLost multidb.Reason = "connection_lost"
+
+// Kind is one of the three kinds of subscription.
+type Kind string
+
+// The kinds of subscription.
+const (
+	Channel      Kind = "channel"
+	Pattern      Kind = "pattern"
+	ShardChannel Kind = "shard channel"
+)
+
+// SubscribeError says that a database has refused a subscription, as its access rules may say. It is tried again after
+// the next switch and when the connection is replaced. It unwraps to the reply.
+type SubscribeError struct {
+	// Database is the name of the database.
+	Database string
+	// Kind and Name say what was to be subscribed.
+	Kind Kind
+	Name string
+	// Err is the reply. Never nil.
+	Err error
+}
+
+// Error names the database and the subscription.
+func (e *SubscribeError) Error() string {
+	return fmt.Sprintf("pubsubwrap: database %q refused %s %q: %v", e.Database, e.Kind, e.Name, e.Err)
+}
+
+// Unwrap returns the reply.
+func (e *SubscribeError) Unwrap() error { return e.Err }
+
+// ErrClosed is what the methods of a [Subscriber] return after Close. Test with [errors.Is].
+var ErrClosed = errors.New("pubsubwrap: subscriber is closed")
+
+// HandlerPanicError is the error in the stream, and of Run at its end, for a handler that has panicked.
+type HandlerPanicError struct {
+	// Channel is the channel of the message.
+	Channel string
+	// Value is what the handler panicked with, Stack where.
+	Value any
+	Stack []byte
+}
+
+// Error says what the handler panicked with.
+func (e *HandlerPanicError) Error() string {
+	return fmt.Sprintf("pubsubwrap: the handler of a message on %q panicked: %v", e.Channel, e.Value)
+}

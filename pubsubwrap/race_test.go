@@ -1,0 +1,5 @@
+//go:build race
+
+package pubsubwrap
+
+const raceEnabled = true

@@ -1,0 +1,208 @@
+package pubsubwrap
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb"
+)
+
+// Subscriber is a set of subscriptions that follows the active database, and the stream of what they bring. Make it with
+// [New] or [Subscribe], end it with Close. Its stream is read in one of three ways: Channel, Receive or Run; they share
+// it. Safe for concurrent use.
+type Subscriber struct {
+	hook *multidb.Hook
+	opt  Options
+	buf  *buffer
+	row  row
+
+	controlMu sync.Mutex // held while subscriptions are sent, so that they reach each database in the order of the calls
+
+	mu      sync.Mutex
+	topics  map[topic]Handler // what is wanted; a nil handler leaves it to the stream. Guarded by mu
+	links   map[*link]struct{}
+	home    *link         // where calls wait for their answers; guarded by mu
+	change  chan struct{} // closed and replaced when something a call waits for has changed; guarded by mu
+	waiting atomic.Int64
+
+	follow *follower
+	inbox  chan func() // for the follower, from readers
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	close  sync.Once
+}
+
+// topic is what one can subscribe to.
+type topic struct {
+	kind Kind
+	name string
+}
+
+var kinds = [...]Kind{Channel, Pattern, ShardChannel}
+
+// New makes a subscriber for the databases of the hook that the client has, without a subscription yet. It opens
+// connections of its own, with the options of the databases, not of the client. It is an error if the client has no hook.
+func New(rdb redis.UniversalClient, opt Options) (*Subscriber, error) {
+	hook := multidb.HookOf(rdb)
+	if hook == nil {
+		return nil, errors.New("pubsubwrap: the client has no hook of multidb: call hook.Attach(rdb) first")
+	}
+	s := &Subscriber{
+		hook: hook, opt: opt.withDefaults(),
+		topics: make(map[topic]Handler), links: make(map[*link]struct{}),
+		change: make(chan struct{}), inbox: make(chan func(), 16),
+	}
+	s.row.room.L = &s.row.mu
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.buf = newBuffer(&s.opt, s.ctx.Done())
+	if s.opt.FanIn {
+		s.wg.Go(s.fanIn)
+		return s, nil
+	}
+	s.follow = newFollower(s)
+	s.wg.Go(s.follow.run)
+	return s, nil
+}
+
+// Subscribe is New with the default options, and a subscription to channels.
+func Subscribe(ctx context.Context, rdb redis.UniversalClient, channels ...string) (*Subscriber, error) {
+	return begin(ctx, rdb, (*Subscriber).Subscribe, channels)
+}
+
+// PSubscribe is New with the default options, and a subscription to patterns.
+func PSubscribe(ctx context.Context, rdb redis.UniversalClient, patterns ...string) (*Subscriber, error) {
+	return begin(ctx, rdb, (*Subscriber).PSubscribe, patterns)
+}
+
+// SSubscribe is New with the default options, and a subscription to shard channels.
+func SSubscribe(ctx context.Context, rdb redis.UniversalClient, channels ...string) (*Subscriber, error) {
+	return begin(ctx, rdb, (*Subscriber).SSubscribe, channels)
+}
+
+func begin(
+	ctx context.Context, rdb redis.UniversalClient,
+	subscribe func(*Subscriber, context.Context, ...string) error, names []string,
+) (*Subscriber, error) {
+	s, err := New(rdb, Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := subscribe(s, ctx, names...); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close ends the subscriptions and joins every goroutine. The channel of the stream is closed; what is in it can still be
+// read. Further calls do nothing. Not to be called from a handler, for which it does not wait.
+func (s *Subscriber) Close() error {
+	s.close.Do(func() {
+		s.cancel()
+		s.mu.Lock()
+		for l := range s.links {
+			s.wg.Go(l.kill)
+		}
+		s.mu.Unlock()
+		s.row.mu.Lock()
+		s.row.room.Broadcast()
+		s.row.mu.Unlock()
+		s.wg.Wait()
+		close(s.buf.events)
+	})
+	return nil
+}
+
+func (s *Subscriber) isClosed() bool { return s.ctx.Err() != nil }
+
+// Stats are counters of a subscriber.
+type Stats struct {
+	// Dropped is how many messages were dropped because the buffer was full.
+	Dropped uint64
+	// Buffered is how many events wait now.
+	Buffered int
+	// Database is the name of the database that calls are answered by; empty if none is subscribed now.
+	Database string
+}
+
+// Stats returns a snapshot. Safe for concurrent use.
+func (s *Subscriber) Stats() Stats {
+	stats := Stats{Dropped: s.buf.dropped.Load(), Buffered: len(s.buf.events)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.home != nil && s.home.alive() {
+		stats.Database = s.home.db
+	}
+	return stats
+}
+
+// enlist makes a link known to those who change subscriptions, and returns what is wanted now. Caller must hold the link's
+// writeMu, so that later changes are written later.
+func (s *Subscriber) enlist(l *link) map[Kind][]string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.links[l] = struct{}{}
+	if s.isClosed() {
+		l.killed.Store(true)
+	}
+	wanted := make(map[Kind][]string)
+	for t := range s.topics {
+		wanted[t.kind] = append(wanted[t.kind], t.name)
+	}
+	return wanted
+}
+
+func (s *Subscriber) delist(l *link) {
+	s.mu.Lock()
+	delete(s.links, l)
+	s.mu.Unlock()
+	s.changed()
+}
+
+// setHome says where calls wait for their answers.
+func (s *Subscriber) setHome(l *link) {
+	s.mu.Lock()
+	s.home = l
+	s.mu.Unlock()
+	s.changed()
+}
+
+// changed wakes the calls that wait.
+func (s *Subscriber) changed() {
+	if s.waiting.Load() == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.change)
+	s.change = make(chan struct{})
+}
+
+// tell lets the follower do something.
+func (s *Subscriber) tell(f func()) {
+	if s.follow == nil {
+		return
+	}
+	select {
+	case s.inbox <- f:
+	case <-s.ctx.Done():
+	}
+}
+
+// pause waits, and reports whether the subscriber goes on.
+func (s *Subscriber) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
