@@ -36,7 +36,8 @@ type database struct {
 	left     atomic.Uint64 // the last choice of it that was given up: the drain that belongs to that one ends the draining
 	removed  atomic.Bool
 
-	conns connections
+	conns   connections
+	dialing chan struct{} // a place for each dial under way; nil: no limit
 	health
 	traffic
 }
@@ -99,6 +100,9 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	}
 	db.breaker = newBreaker(opt.Breaker)
 	db.grace = newGrace(opt.Failback)
+	if opt.DialLimit > 0 {
+		db.dialing = make(chan struct{}, opt.DialLimit)
+	}
 	db.born = time.Now()
 	db.since = db.born
 	db.wake = make(chan struct{}, 1)

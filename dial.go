@@ -65,7 +65,12 @@ func (h *Hook) dialDatabase(
 	if err != nil {
 		return nil, err
 	}
+	leave, err := db.queue(ctx)
+	if err != nil {
+		return nil, err
+	}
 	nc, err := db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
+	leave()
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +82,20 @@ func (h *Hook) dialDatabase(
 		return nil, nil
 	}
 	return wrapped, nil
+}
+
+// queue waits for a place among the dials under way, so that a database that has just become active does not meet
+// everybody at once.
+func (db *database) queue(ctx context.Context) (leave func(), err error) {
+	if db.dialing == nil {
+		return func() {}, nil
+	}
+	select {
+	case db.dialing <- struct{}{}:
+		return func() { <-db.dialing }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // await waits for the first of: a newer choice, the verdict, the end of ctx, patience. It reports whether waiting was

@@ -49,6 +49,10 @@ type Options struct {
 	// ends with an error. Negative: not at all, its connections are closed at once.
 	DrainTimeout time.Duration
 
+	// DialLimit is how many connections are dialed to one database at the same time, over all clients of the hook: after a
+	// failover everybody needs a new one at once. Default: 32. Negative: no limit.
+	DialLimit int
+
 	// MaxWait is how long a command waits for a database when none is usable. Default: it does not wait but fails
 	// with ErrNoDatabase at once. The caller's context cuts it short.
 	MaxWait time.Duration
@@ -189,6 +193,7 @@ const (
 	defaultMaxAttempts    = 8
 	defaultMinBackoff     = 5 * time.Millisecond
 	defaultMaxBackoff     = 250 * time.Millisecond
+	defaultDialLimit      = 32
 	defaultDrainTimeout   = 10 * time.Second
 )
 
@@ -220,6 +225,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.Retry.MinBackoff, defaultMinBackoff)
 	orDefault(&o.Retry.MaxBackoff, max(defaultMaxBackoff, o.Retry.MinBackoff))
 	orDefault(&o.DrainTimeout, defaultDrainTimeout)
+	orDefault(&o.DialLimit, defaultDialLimit)
 	if o.Strategy == nil {
 		o.Strategy = HighestWeight{}
 	}
