@@ -81,6 +81,11 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	if err := spec.validate("Database"); err != nil {
 		return err
 	}
+	if spec.Checks == nil {
+		h.selector.mu.Lock()
+		spec.Checks = h.selector.checks
+		h.selector.mu.Unlock()
+	}
 	db, err := newDatabase(spec, 0, &h.opt)
 	if err != nil {
 		return fmt.Errorf("multidb: Database.%w", err)
@@ -148,7 +153,7 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 	if err := h.pingWithin(ctx, db); err != nil {
 		return err
 	}
-	err := db.checks.Run(ctx, db.target)
+	err := db.checks.Load().all.Run(ctx, db.target)
 	if h.isClosed() {
 		return ErrClosed
 	}

@@ -27,9 +27,8 @@ type database struct {
 	opt   *redis.Options
 	probe *redis.Client // for health checks only; ours, except that nothing of a user's client is closed with it
 
-	target   probes.Target
-	checks   probes.Checks // the whole set: what must pass before a move to this database
-	evicting probes.Checks // what may cause a move away from it
+	target probes.Target
+	checks atomic.Pointer[checkSet]
 
 	weight   atomic.Uint64 // math.Float64bits
 	draining atomic.Bool   // a planned switch has left it, and sessions may still finish
@@ -81,15 +80,11 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	db.opt = client.Options()
 	db.probe = client
 	client.AddHook(probeDial{})
-	db.checks = append(probes.Checks(nil), opt.Health.Checks...)
+	checks := opt.Health.Checks
 	if spec.Checks != nil {
-		db.checks = spec.Checks
+		checks = spec.Checks
 	}
-	db.evicting = db.checks.Evicting()
-	if len(db.evicting) == 0 {
-		// Checks that only gate would leave nobody to notice a death.
-		db.evicting = probes.Checks{{Probe: probes.Ping(), Probes: 1}}
-	}
+	db.checks.Store(newCheckSet(checks))
 	db.target = probes.Target{Name: spec.Name, Client: client, HealthCheckURL: spec.HealthCheckURL, Addr: db.opt.Addr}
 	for _, make := range opt.Detectors {
 		detector := make()

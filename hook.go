@@ -2,6 +2,7 @@ package multidb
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,7 +92,7 @@ func (h *Hook) Close() error {
 		h.selector.close()
 		h.events.close()
 		h.wg.Wait()
-		err = h.selector.closeDatabases()
+		err = errors.Join(h.selector.closeProbes(), h.selector.closeDatabases())
 	})
 	return err
 }

@@ -67,3 +67,25 @@ func burst(sorted []time.Duration, span time.Duration) int {
 	}
 	return most
 }
+
+// TestAddAndRemoveProbe at run time: a new check is asked of every database, and a gate holds back a move and no more.
+func TestAddAndRemoveProbe(t *testing.T) {
+	bubble(t, 2, Options{Failback: Failback{GracePeriod: time.Second}}, func(h *Hook, dbs []*virtual) {
+		refuse := probes.Func("refuses", func(context.Context, probes.Target) error { return context.DeadlineExceeded })
+		require.ErrorContains(t, h.AddProbe(probes.Check{}), "Probe")
+		require.NoError(t, h.AddProbe(probes.Check{Probe: probes.Gate(refuse), Probes: 1}))
+		time.Sleep(time.Minute)
+		require.Equal(t, "a", h.Active(), "a gate evicts nobody")
+		require.Error(t, h.SetActive(context.Background(), "b"), "and lets nobody in")
+		dbs[0].up.Store(false)
+		time.Sleep(5 * time.Second)
+		require.Equal(t, "b", h.Active(), "but an outage is worse than a gate")
+		dbs[0].up.Store(true)
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, "b", h.Active(), "no failback through a closed gate")
+		require.NoError(t, h.RemoveProbe("refuses"))
+		time.Sleep(time.Minute)
+		require.Equal(t, "a", h.Active())
+		require.ErrorContains(t, h.RemoveProbe("refuses"), "no database has a probe named")
+	})
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/redishook/multidb/probes"
 )
 
 // selector owns the answer to "which database?": it is the only one who publishes a choice. Everybody else reports a
@@ -19,8 +21,9 @@ type selector struct {
 	mu sync.Mutex
 
 	dbs     []*database
-	version uint64 // of everything below and above; a decision is void if it has moved meanwhile
-	started bool   // the initial policy is satisfied
+	checks  probes.Checks // of databases that are added and have none of their own
+	version uint64        // of everything below and above; a decision is void if it has moved meanwhile
+	started bool          // the initial policy is satisfied
 	closed  bool
 	held    *database // a manual choice, until released or dead
 	holds   uint64    // counts them, so that the timer of one does not end the next
@@ -35,6 +38,7 @@ type selector struct {
 
 func (s *selector) init(h *Hook) {
 	s.h = h
+	s.checks = h.opt.Health.Checks
 	s.switches = make(map[Reason]uint64)
 	s.changed = make(chan struct{}, 1)
 }

@@ -2,6 +2,8 @@ package multidb
 
 import (
 	"time"
+
+	"github.com/redishook/multidb/window"
 )
 
 // Stats is a snapshot of what a dashboard needs. Counters never go back. The parts are read one after the other, so
@@ -35,6 +37,9 @@ type DatabaseStats struct {
 	Latency time.Duration
 	// Successes and Failures count commands (a pipeline is one) by how they ended on this database.
 	Successes, Failures uint64
+	// WindowFailures and WindowCommands are what the failure detector sees now: failures, and commands altogether, within
+	// its window; 0 if no detector tells (see window.Counting).
+	WindowFailures, WindowCommands uint64
 	// Replayed counts commands that were sent, not answered, and run again.
 	Replayed uint64
 	// Unknown counts commands that were sent and not answered, and whose callers were told so.
@@ -71,6 +76,13 @@ func (db *database) stats() DatabaseStats {
 		Name: db.name, Weight: db.getWeight(), Latency: time.Duration(db.rtt.Load()),
 		Successes: db.successes.Load(), Failures: db.failures.Load(), Replayed: db.replayed.Load(),
 		Unknown: db.unknown.Load(), Refused: db.refused.Load(),
+	}
+	for _, d := range db.detectors {
+		if counting, ok := d.(window.Counting); ok {
+			in := counting.Total(time.Now())
+			s.WindowFailures, s.WindowCommands = in.Failures, in.Failures+in.Successes
+			break
+		}
 	}
 	db.mu.Lock()
 	s.Breaker, s.Since, s.LastError, s.GracePeriod = db.state(), db.since, db.lastErr, db.grace.current

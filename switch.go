@@ -62,9 +62,9 @@ func (h *Hook) considerFailback(db *database) {
 	if !ok || time.Now().Before(at) || !h.selector.prefers(db) {
 		return
 	}
-	if len(db.checks) > len(db.evicting) || len(db.checks) == 0 {
+	if set := db.checks.Load(); set.gated {
 		// A gate that is not permitted to ask has not been asked.
-		if err := db.checks.Run(h.ctx, db.target); err != nil {
+		if err := set.all.Run(h.ctx, db.target); err != nil {
 			h.events.probed(db.name, err, 0)
 			return
 		}

@@ -70,14 +70,14 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 		if h.isActive(db) {
 			r.due = time.Now().Add(h.opt.Health.Interval)
 		}
-		h.wg.Go(func() { r.done <- h.check(db, db.evicting) })
+		h.wg.Go(func() { r.done <- h.check(db, db.checks.Load().evicting) })
 	}
 	return next
 }
 
 // firstCheck finds out what the database is like before it may be chosen.
 func (h *Hook) firstCheck(db *database) {
-	if err := h.check(db, db.evicting); err != nil {
+	if err := h.check(db, db.checks.Load().evicting); err != nil {
 		if h.isClosed() {
 			return
 		}
@@ -150,7 +150,7 @@ func (h *Hook) settleRound(db *database, r *round, err error) {
 	if quick := h.confirm(db); quick != nil {
 		err = quick
 	} else {
-		err = h.check(db, db.evicting)
+		err = h.check(db, db.checks.Load().evicting)
 	}
 	if err != nil && !h.isClosed() {
 		h.condemn(db, ReasonHealthCheck, err)
@@ -207,7 +207,7 @@ func (h *Hook) tryAgain(db *database) time.Duration {
 		// The delay is not watched by the breaker itself: it half-opens when it is asked again.
 		return max(wait, downInterval)
 	}
-	err := h.check(db, db.evicting)
+	err := h.check(db, db.checks.Load().evicting)
 	db.mu.Lock()
 	if err == nil {
 		db.breaker.RecordSuccess()
@@ -234,7 +234,7 @@ func (h *Hook) aliveAgain(db *database) bool {
 	if err := h.ping(ctx, db); err != nil {
 		return false
 	}
-	return h.check(db, db.evicting) == nil
+	return h.check(db, db.checks.Load().evicting) == nil
 }
 
 // condemn opens the breaker of a database and lets the selector see to the rest.

@@ -54,6 +54,12 @@ type Timed interface {
 	SlowerThan() time.Duration
 }
 
+// Counting is implemented by a [Detector] that tells what it has in its window, for statistics. The built-in ones do.
+type Counting interface {
+	// Total is what has happened within the window that ends at the time at. Safe for concurrent use.
+	Total(at time.Time) Sample
+}
+
 // Factory makes a detector in its initial state. Configuration carries factories and no detectors,
 // because a detector holds the state of one database and must not be shared between two.
 //

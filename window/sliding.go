@@ -47,6 +47,9 @@ func (d *sliding) Verdict(at time.Time) Verdict {
 	return d.rule.judge(d.total(at))
 }
 
+// Total is what is in the window; see [Counting].
+func (d *sliding) Total(at time.Time) Sample { return d.total(at) }
+
 func (d *sliding) total(at time.Time) Sample {
 	d.mu.Lock()
 	defer d.mu.Unlock()

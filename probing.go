@@ -1,0 +1,83 @@
+package multidb
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/redishook/multidb/probes"
+)
+
+// checkSet is what a database is asked. It never changes once stored.
+type checkSet struct {
+	all      probes.Checks // what must pass before a move to the database
+	evicting probes.Checks // what may cause a move away from it
+	gated    bool          // some only gate
+}
+
+func newCheckSet(all probes.Checks) *checkSet {
+	set := &checkSet{all: all, evicting: all.Evicting()}
+	set.gated = len(set.evicting) < len(all)
+	if len(set.evicting) == 0 {
+		// Checks that only gate would leave nobody to notice a death.
+		set.evicting = probes.Checks{{Probe: probes.Ping(), Probes: 1}}
+	}
+	return set
+}
+
+// AddProbe adds a check to those of every database, from its next round on, and to those of databases added later that
+// have none of their own. The error is that of the check's options, or ErrClosed. Safe for concurrent use.
+func (h *Hook) AddProbe(check probes.Check) error {
+	if err := (probes.Checks{check}).Validate(); err != nil {
+		return prefixed("multidb: AddProbe: Check", err)
+	}
+	return h.selector.editChecks(func(checks probes.Checks) probes.Checks {
+		return append(slices.Clone(checks), check)
+	})
+}
+
+// RemoveProbe removes the checks whose probe has that name (see [probes.Name]: "ping", "write", "lag-aware", ...) from
+// every database. A database that is left without a check is asked by PING. The error says if no database had it. Safe
+// for concurrent use.
+func (h *Hook) RemoveProbe(name string) error {
+	found := false
+	err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
+		return slices.DeleteFunc(slices.Clone(checks), func(c probes.Check) bool {
+			is := probes.Name(c.Probe) == name
+			found = found || is
+			return is
+		})
+	})
+	if err == nil && !found {
+		return fmt.Errorf("multidb: RemoveProbe: no database has a probe named %q", name)
+	}
+	return err
+}
+
+// editChecks replaces the checks of all databases, and those that later ones get.
+func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.checks = edit(s.checks)
+	for _, db := range s.dbs {
+		db.checks.Store(newCheckSet(edit(db.checks.Load().all)))
+	}
+	dbs := slices.Clone(s.dbs)
+	s.mu.Unlock()
+	for _, db := range dbs {
+		db.recheck.Store(true)
+		db.nudge()
+	}
+	return nil
+}
+
+// closeProbes releases what the probes hold.
+func (s *selector) closeProbes() error {
+	var all probes.Checks
+	for _, db := range s.all() {
+		all = append(all, db.checks.Load().all...)
+	}
+	return all.Close()
+}
