@@ -162,7 +162,13 @@ func (f *follower) begin(database string) {
 		if !l.farewell {
 			delete(f.leaving, l)
 			f.next, f.ready, f.early = l, false, true
-			l.ping(tokenBehind)
+			if database == f.choice.Database {
+				// Publishers may have moved already: what it receives from now on is later than what is held for it.
+				l.stepBehind()
+				f.ready = true
+			} else {
+				l.ping(tokenBehind)
+			}
 		}
 		// Else it is about to end. A second one before that would bring what it still receives twice.
 		return

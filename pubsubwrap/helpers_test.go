@@ -3,6 +3,7 @@ package pubsubwrap
 import (
 	"context"
 	"log/slog"
+	"net"
 	"testing"
 	"time"
 
@@ -39,7 +40,8 @@ func eventually(t testing.TB, within time.Duration, what string, condition func(
 // pair is two servers, east (heavier) and west, with a hooked client.
 type pair struct {
 	east, west *redistest.Redis
-	login      string // of a user with the password pw
+	login      string                                                            // of a user with the password pw
+	dialer     func(ctx context.Context, network, addr string) (net.Conn, error) // to east; nil: as usual
 	hook       *multidb.Hook
 	rdb        *redis.Client
 }
@@ -57,6 +59,9 @@ func (p *pair) attach(t testing.TB) {
 	defer cancel()
 	options := func(r *redistest.Redis) *redis.Options {
 		opt := r.Options()
+		if r == p.east {
+			opt.Dialer = p.dialer
+		}
 		if p.login != "" {
 			opt.Username, opt.Password = p.login, "pw"
 		}

@@ -156,7 +156,7 @@ func (l *link) promote(notice ...Event) {
 }
 
 // stepBehind takes a link that was about to leave to the end of the row, because its database is about to be used again.
-// Called by its reader.
+// Called by its reader, or by the follower if there is no time for that.
 func (l *link) stepBehind() {
 	row := &l.sub.row
 	row.mu.Lock()
