@@ -1,7 +1,9 @@
 # The real-server tests measure milliseconds, so packages are tested one after the other and never from the cache.
-TEST     = go test -race -count=1 -timeout 20m -p 1
+TEST     = go test -race -count=1 -timeout 40m -p 1
 FUZZTIME ?= 30s
 BENCH    ?= .
+# The tests that report a row.
+TABLE     = TestCrash|TestHang|TestUnavailableReplies|TestConnectionResets|TestSlowServer|TestCallersOwnDoing|TestBlackhole|TestBothDown|TestAllDown|TestSubscriptionsFollow|TestHerd
 
 .DEFAULT_GOAL := help
 
@@ -24,6 +26,13 @@ check: ## What a change must pass: formatting, vet, lint (if golangci-lint is th
 .PHONY: bench
 bench: ## Run the benchmarks (BENCH=Process for some of them)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: table
+table: deps ## Measure the README's table: every fault on real servers, an all-default client, no race detector
+	@rm -f $(CURDIR)/table.tmp
+	@MULTIDB_TABLE=$(CURDIR)/table.tmp go test -count=1 -timeout 20m -run '$(TABLE)' . >/dev/null; \
+		{ echo '| fault on the active database | load | next success after | errors at callers |'; echo '|---|---|---|---|'; \
+		cat $(CURDIR)/table.tmp; rm -f $(CURDIR)/table.tmp; }
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for a while (FUZZTIME=30s)
