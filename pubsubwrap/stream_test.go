@@ -164,6 +164,11 @@ func TestPlannedSwitchesLoseNothing(t *testing.T) {
 	}
 	w.end()
 	w.arrived(t)
+	eventually(t, waitFor, "the last notice", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.notices) >= n
+	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t.Logf("%d messages, %d switches", w.count.Load(), len(w.notices))
