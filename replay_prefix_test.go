@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -173,9 +174,14 @@ func TestReplayAfterAnyPrefix(t *testing.T) {
 		}
 	}
 	assert.Greater(t, len(allowed), 1000)
-	for pipeline, difference := range prefixes(t, rdb, allowed) {
-		assert.Fail(t, "may run again, and ends elsewhere", "%s: %s", pipeline, difference)
+	wrong := prefixes(t, rdb, allowed)
+	for i, pipeline := range slices.Sorted(maps.Keys(wrong)) {
+		if i == 5 {
+			break // one mistake shows in hundreds of pipelines
+		}
+		assert.Fail(t, "may run again, and ends elsewhere", "%s: %s", pipeline, wrong[pipeline])
 	}
+	assert.Zero(t, len(wrong))
 	// The same look finds differences where there are some, or it would prove nothing.
 	different := len(prefixes(t, rdb, refused))
 	t.Logf("%d pipelines may run again; of %d others %d end elsewhere", len(allowed), len(refused), different)
