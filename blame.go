@@ -42,7 +42,10 @@ func (c *conn) readError(cause error) error {
 // are looked for. It must not in a transaction either, even if nothing was sent: it would leave the error of the first
 // run on the MULTI of the second, and report a transaction that was executed as failed.
 func (c *conn) hide(err error, inFlight bool) error {
-	if inFlight && !c.pubsub.Load() || c.multi.Load() {
+	switch {
+	case !c.ready.Load():
+		return layer(err)
+	case inFlight && !c.pubsub.Load() || c.multi.Load():
 		return &hidden{err}
 	}
 	return err

@@ -11,8 +11,15 @@ import (
 // leave the pool after a switch without anybody having failed on them. What may answer the peek depends on the kind of
 // connection, so there are three types.
 
-// retired reports whether the pool must drop the connection.
-func (c *conn) retired() bool { return c.failed.Load() != nil || !c.current() }
+// retired reports whether the pool must drop the connection. One that it may hand out is not stale, even if its database
+// was not the active one a moment ago.
+func (c *conn) retired() bool {
+	if c.failed.Load() != nil || !c.current() {
+		return true
+	}
+	c.stale.Store(false)
+	return false
+}
 
 // plainConn is a conn over plain TCP or a Unix socket: the peek goes to the socket.
 type plainConn struct{ *conn }

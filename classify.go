@@ -42,13 +42,14 @@ func classify(ctx context.Context, err error) outcome {
 	if err == nil {
 		return answered
 	}
+	if isSessionDead(err) {
+		return sessionDead
+	}
 	if callerGaveUp(ctx) && !isReply(err) {
 		return excluded
 	}
 	var failed *CommandError
 	switch {
-	case isSessionDead(err):
-		return sessionDead
 	case errors.As(err, &failed):
 		if failed.Sent {
 			return lost

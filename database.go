@@ -211,6 +211,8 @@ type connections struct {
 	open   map[*conn]struct{}
 	dialed uint64
 	reads  uint64 // of connections that are closed
+
+	underWay atomic.Int64 // dials that have not ended
 }
 
 // admit registers a connection dialed during now, unless there has been another choice since: then it must not be
@@ -255,6 +257,7 @@ func (db *database) progress() (reads uint64, outstanding bool) {
 	db.conns.mu.Lock()
 	defer db.conns.mu.Unlock()
 	reads = db.conns.reads
+	outstanding = db.conns.underWay.Load() > 0 // a way that leads nowhere swallows the first packet of a dial as well
 	for c := range db.conns.open {
 		reads += c.reads.Load()
 		outstanding = outstanding || c.busy.Load() && !c.pubsub.Load()

@@ -31,7 +31,7 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 	for {
 		now := h.active.Load()
 		if now.down && !h.isClosed() {
-			return deadConn{commandError("", false, ErrNoDatabase)}, nil
+			return deadConn{layer(commandError("", false, ErrNoDatabase))}, nil
 		}
 		nc, err := h.dialDatabase(ctx, now, traits)
 		switch {
@@ -46,7 +46,7 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 		failed := commandError(now.db.name, false, err)
 		verdict := h.evidence(now.db, failed)
 		if !await(ctx, now, verdict, time.Until(deadline)) || !now.superseded() {
-			return deadConn{failed}, nil
+			return deadConn{layer(failed)}, nil
 		}
 	}
 }
@@ -65,12 +65,7 @@ func (h *Hook) dialDatabase(
 	if err != nil {
 		return nil, err
 	}
-	leave, err := db.queue(ctx)
-	if err != nil {
-		return nil, err
-	}
-	nc, err := db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
-	leave()
+	nc, err := db.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -84,15 +79,33 @@ func (h *Hook) dialDatabase(
 	return wrapped, nil
 }
 
+// connect dials, when it is its turn.
+func (db *database) connect(ctx context.Context) (net.Conn, error) {
+	leave, err := db.queue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	db.conns.underWay.Add(1)
+	defer db.conns.underWay.Add(-1)
+	return db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
+}
+
 // queue waits for a place among the dials under way, so that a database that has just become active does not meet
 // everybody at once.
 func (db *database) queue(ctx context.Context) (leave func(), err error) {
 	if db.dialing == nil {
 		return func() {}, nil
 	}
+	leave = func() { <-db.dialing }
 	select {
 	case db.dialing <- struct{}{}:
-		return func() { <-db.dialing }, nil
+		return leave, nil // a free place is taken even by who is late: the dialer has the word about an ended context
+	default:
+	}
+	select {
+	case db.dialing <- struct{}{}:
+		return leave, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

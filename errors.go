@@ -144,18 +144,19 @@ func reveal(err error) error {
 	if err == nil {
 		return nil
 	}
-	if lost, ok := err.(*hidden); ok { //nolint:errorlint // the common case: not wrapped
-		return lost.err
+	switch e := err.(type) { //nolint:errorlint // the common cases: not wrapped by others
+	case *hidden:
+		return e.err
+	case *layered:
+		return reveal(e.err)
+	case *netLayered:
+		return reveal(e.err)
 	}
 	var lost *hidden
 	if !errors.As(err, &lost) {
 		return err
 	}
-	r := &revealed{outer: err, inner: lost.err}
-	if ne, ok := lost.err.(net.Error); ok { //nolint:errorlint // built by commandError
-		return &netRevealed{revealed: r, net: ne}
-	}
-	return r
+	return &revealed{outer: err, inner: lost.err}
 }
 
 // revealed is an error of another layer (a hook, go-redis' sticky pool) around a hidden one: the text and the types of
@@ -165,17 +166,41 @@ type revealed struct{ outer, inner error }
 func (e *revealed) Error() string   { return e.outer.Error() }
 func (e *revealed) Unwrap() []error { return []error{e.outer, e.inner} }
 
-type netRevealed struct {
-	*revealed
+// layered is the error of a handshake or a dial. go-redis takes one layer off the errors of its handshake, whatever it is:
+// without this one that would be the CommandError.
+type layered struct{ err error }
+
+func (e *layered) Error() string { return e.err.Error() }
+func (e *layered) Unwrap() error { return e.err }
+
+// netLayered is layered around a net.Error.
+type netLayered struct {
+	layered
 	net net.Error
 }
 
-func (e *netRevealed) Timeout() bool { return e.net.Timeout() }
+func (e *netLayered) Timeout() bool { return e.net.Timeout() }
 
 // Temporary completes net.Error, as for netCommandError.
-func (e *netRevealed) Temporary() bool {
+func (e *netLayered) Temporary() bool {
 	t, ok := e.net.(interface{ Temporary() bool })
 	return ok && t.Temporary()
+}
+
+// isLayered reports an error of the handshake on its way to go-redis.
+func isLayered(err error) bool {
+	switch err.(type) { //nolint:errorlint // asked before anybody can have wrapped it
+	case *layered, *netLayered:
+		return true
+	}
+	return false
+}
+
+func layer(err error) error {
+	if ne, ok := err.(net.Error); ok { //nolint:errorlint // built by commandError
+		return &netLayered{layered{err}, ne}
+	}
+	return &layered{err}
 }
 
 // deadSession is the error of every request on a Conn or Tx whose connection was lost with an earlier one: this request
@@ -186,7 +211,7 @@ func deadSession(database string, err error) error {
 	if errors.As(cause, &earlier) {
 		database, cause = earlier.Database, fmt.Errorf("the connection of this session is lost: %w", earlier.Err)
 	}
-	return commandError(database, false, cause)
+	return &CommandError{Database: database, Err: cause} // no net.Error itself, as go-redis' is none
 }
 
 // refusal is why the gate of a connection did not let a request pass. It is a net.Error that is no timeout because

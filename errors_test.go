@@ -186,6 +186,11 @@ func TestErrorsAreThoseOfGoRedis(t *testing.T) {
 			if fault.warm && name == "pub/sub" {
 				continue
 			}
+			if name == "conn, and again" && (fault.name == "refused dial" || fault.name == "dial timeout") {
+				// The limit: go-redis dials again for a Conn that has no connection yet. With the hook it has got one,
+				// which failed in the handshake (see deadConn), and stays a Conn without a connection.
+				continue
+			}
 			t.Run(fault.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				plain := underFault(t, server, fault, surface.hit, surface.use, false)

@@ -178,7 +178,11 @@ func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.Pr
 		h.singleSelects.Add(1)
 		defer h.singleSelects.Add(-1)
 	}
-	return reveal(next(ctx, cmd))
+	err := next(ctx, cmd)
+	if isLayered(err) {
+		return err
+	}
+	return reveal(err)
 }
 
 // passHandshakeBatch is passHandshake for the option pipelines.
@@ -187,10 +191,11 @@ func (h *Hook) passHandshakeBatch(ctx context.Context, cmds []redis.Cmder, next 
 		h.batchSelects.Add(1)
 		defer h.batchSelects.Add(-1)
 	}
-	if err := next(ctx, cmds); err != nil {
-		return h.finishBatch(cmds, err)
+	err := next(ctx, cmds)
+	if err == nil || isLayered(err) {
+		return err
 	}
-	return nil
+	return h.finishBatch(cmds, err)
 }
 
 // isHandshake recognises the commands of go-redis' handshake and those that change the state of a connection.

@@ -9,6 +9,8 @@ import (
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/window"
 )
 
 // What happens to work that failed. Nothing here runs on the healthy path: the failsafe-go executor costs a microsecond
@@ -44,6 +46,7 @@ func newRetry(r Retry) failsafe.Executor[any] {
 // attempt is the failure of one attempt on its way through failsafe-go.
 type attempt struct {
 	err   error
+	kind  outcome
 	final bool // not to be run again
 	moved bool // there is another choice since
 }
@@ -89,7 +92,7 @@ func (h *Hook) judge(ctx context.Context, now *choice, err error, replayable fun
 	case kind.failed() && !ourDoing(err):
 		h.failed(db, err)
 	}
-	a := &attempt{err: reveal(err), moved: now.superseded()}
+	a := &attempt{err: reveal(err), kind: kind, moved: now.superseded()}
 	switch kind {
 	case notSent, cannotServe:
 		a.final = callerGaveUp(ctx) || h.isClosed()
@@ -123,6 +126,8 @@ func (h *Hook) blame(now *choice, err error) *database {
 // runAgain runs failed work again until it succeeds, may not be run again, or has used up its attempts.
 func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *attempt) error {
 	last, sent := first, first.sent()
+	var refused refusals
+	refused.add(h, h.active.Load().db, first)
 	_, err := h.retry.WithContext(ctx).GetWithExecution(func(exec failsafe.Execution[any]) (any, error) {
 		if exec.IsFirstAttempt() {
 			return nil, h.beforeNext(ctx, last)
@@ -141,6 +146,7 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *
 			return nil, nil
 		}
 		last = result
+		refused.add(h, now.db, last)
 		if sent == nil {
 			sent = last.sent()
 		}
@@ -154,6 +160,31 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *
 		return nil
 	}
 	return finish(ctx, last.err, sent, err)
+}
+
+// refusals watches one piece of work being answered "cannot serve now" again and again by the same database. Probes pass
+// on a database that has become a replica, and in a window full of earlier successes it takes seconds until the failure
+// detector sees a rate; this work has proof enough.
+type refusals struct {
+	db    *database
+	since time.Time
+}
+
+// refusalPatience is how long a database may refuse the same work before it is left for another one. It is longer than
+// the blip of a failover inside the database.
+const refusalPatience = 250 * time.Millisecond
+
+func (r *refusals) add(h *Hook, db *database, failed *attempt) {
+	switch {
+	case failed.kind != cannotServe || db != r.db:
+		*r = refusals{}
+		if failed.kind == cannotServe {
+			*r = refusals{db, time.Now()}
+		}
+	case time.Since(r.since) >= refusalPatience && h.isActive(db):
+		h.condemnByTraffic(db, window.Verdict{Failing: true, Reason: fmt.Sprintf("the same command was refused for %v: %v",
+			time.Since(r.since).Round(time.Millisecond), failed.err)})
+	}
 }
 
 // sent returns the failure if it leaves open whether the work was done.

@@ -130,9 +130,10 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 		s.drop()
 	}
 	s.reweighed = false
+	// The new database may still be draining from when it was left. It goes on so: current connections are not asked, and
+	// if it ended before the choice is visible, a session on it would be refused in between.
 	old.db.draining.Store(planned && s.h.opt.DrainTimeout > 0)
 	old.db.left.Store(old.seq)
-	to.draining.Store(false)
 	next := newChoice(to, down, old.seq+1)
 	next.reason, next.planned = reason, planned
 	s.h.active.Store(next)

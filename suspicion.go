@@ -144,7 +144,7 @@ func (h *Hook) ping(ctx context.Context, db *database) error {
 		db.sawRoundTrip(time.Since(began))
 		return nil
 	case probes.NotPermitted:
-		if redis.IsAuthError(err) && !h.isActive(db) {
+		if redis.IsAuthError(err) && !h.inUse(db) {
 			return err
 		}
 		return nil

@@ -123,7 +123,7 @@ func (h *Hook) check(db *database, checks probes.Checks) error {
 	h.events.probed(db.name, err, time.Since(began))
 	switch probes.OutcomeOf(err) {
 	case probes.NotPermitted:
-		if redis.IsAuthError(err) && !h.isActive(db) {
+		if redis.IsAuthError(err) && !h.inUse(db) {
 			return err
 		}
 		return nil
@@ -267,6 +267,9 @@ func (h *Hook) readmittedEvent(db *database) {
 	db.resetDetectors()
 	h.events.health(HealthChange{Database: db.name, State: BreakerClosed})
 }
+
+// inUse reports whether commands go to the database now.
+func (h *Hook) inUse(db *database) bool { return h.isActive(db) && !h.active.Load().down }
 
 func (h *Hook) isActive(db *database) bool {
 	now := h.active.Load()
