@@ -101,7 +101,7 @@ func begin(
 }
 
 // Close ends the subscriptions and joins every goroutine. The channel of the stream is closed; what is in it can still be
-// read. Further calls do nothing. Not to be called from a handler, for which it does not wait.
+// read. Further calls do nothing. It does not wait for Run, so a handler may call it.
 func (s *Subscriber) Close() error {
 	s.close.Do(func() {
 		s.cancel()
