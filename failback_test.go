@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -93,10 +94,26 @@ func bubble(t *testing.T, n int, opt Options, f func(h *Hook, dbs []*virtual)) {
 	})
 }
 
-func recordSwitches(o *Options) *[]Switch {
-	var all []Switch
-	o.Events.OnSwitch = func(s Switch) { all = append(all, s) }
-	return &all
+// switchLog records the switches of a hook.
+type switchLog struct {
+	mu  sync.Mutex
+	all []Switch
+}
+
+func recordSwitches(o *Options) *switchLog {
+	l := &switchLog{}
+	o.Events.OnSwitch = func(s Switch) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.all = append(l.all, s)
+	}
+	return l
+}
+
+func (l *switchLog) list() []Switch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Switch(nil), l.all...)
 }
 
 func TestFailbackAfterGrace(t *testing.T) {
@@ -112,9 +129,9 @@ func TestFailbackAfterGrace(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		require.Equal(t, "a", h.Active())
 		time.Sleep(time.Second)
-		require.Len(t, *switches, 2)
-		require.Equal(t, ReasonFailback, (*switches)[1].Reason)
-		require.True(t, (*switches)[1].Planned)
+		require.Len(t, switches.list(), 2)
+		require.Equal(t, ReasonFailback, switches.list()[1].Reason)
+		require.True(t, switches.list()[1].Planned)
 	})
 }
 
@@ -188,7 +205,7 @@ func TestFlapping(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 		})
-		return len(*switches)
+		return len(switches.list())
 	}
 	steady, growing := run(t, 1), run(t, 2)
 	t.Logf("switches in two minutes: %d without growth, %d with", steady, growing)
@@ -229,8 +246,8 @@ func TestSetWeightMoves(t *testing.T) {
 		require.NoError(t, h.SetWeight("b", 5))
 		time.Sleep(time.Second)
 		require.Equal(t, "b", h.Active())
-		require.Len(t, *switches, 1)
-		require.Equal(t, ReasonWeight, (*switches)[0].Reason)
+		require.Len(t, switches.list(), 1)
+		require.Equal(t, ReasonWeight, switches.list()[0].Reason)
 		for _, bad := range []float64{-1, 0} {
 			require.ErrorContains(t, h.SetWeight("b", bad), "must be")
 		}
@@ -256,7 +273,7 @@ func TestAddAndRemove(t *testing.T) {
 		require.NoError(t, h.Remove(context.Background(), "b"))
 		require.ErrorContains(t, h.Remove(context.Background(), "a"), "last")
 		time.Sleep(time.Minute)
-		require.Equal(t, ReasonRemoved, (*switches)[1].Reason)
+		require.Equal(t, ReasonRemoved, switches.list()[1].Reason)
 		require.Len(t, h.Stats().Databases, 1)
 	})
 }
@@ -269,8 +286,8 @@ func TestDryRun(t *testing.T) {
 		dbs[0].up.Store(false)
 		time.Sleep(time.Minute)
 		require.Equal(t, "a", h.Active())
-		require.Len(t, *switches, 1)
-		require.True(t, (*switches)[0].DryRun)
+		require.Len(t, switches.list(), 1)
+		require.True(t, switches.list()[0].DryRun)
 		require.EqualValues(t, 1, h.Stats().Switches[ReasonHealthCheck])
 		require.False(t, h.Stats().Down)
 		require.NoError(t, h.SetActive(context.Background(), "b"), "a manual switch is no automatic one")

@@ -58,7 +58,14 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 	if isReply(err) && len(tail) > 0 && tail[0].Err() != nil {
 		err = tail[0].Err() // the first error of a batch may be an answer before the tail
 	}
-	return tail, h.judge(ctx, now, worst(err, tail), func() bool { return h.rules.may(ctx, tail...) })
+	result := h.judge(ctx, now, worst(err, tail), func() bool { return h.rules.may(ctx, tail...) })
+	for _, cmd := range cmds[:from] {
+		if result != nil && isHandshake(cmd) {
+			// A SELECT or AUTH before the tail has changed its connection. On another one the tail would run elsewhere.
+			result.final = true
+		}
+	}
+	return tail, result
 }
 
 // judgeTransaction is judgeBatch for MULTI … EXEC, which is one unit.
