@@ -181,10 +181,10 @@ func (c *conn) Read(p []byte) (int, error) {
 // an old database that gets this far is refused at its next request; one that a session holds is not.
 func (c *conn) SetDeadline(t time.Time) error {
 	c.stale.Store(!c.current())
-	for _, flag := range []*atomic.Bool{&c.dirty, &c.session, &c.duplex} {
-		if flag.Load() {
-			flag.Store(false)
-		}
+	if c.dirty.Load() {
+		c.dirty.Store(false)
+		c.session.Store(false)
+		c.duplex.Store(false)
 	}
 	c.checking.Store(true)
 	c.cleared.Store(true)

@@ -275,21 +275,20 @@ func subcommandRung(a argv) Replay {
 	if !ok || !ok2 {
 		return rungNever
 	}
-	name, sub = lower(name), lower(sub)
-	if sub == "help" {
-		return ReplayConnection
-	}
-	full := name + "|" + sub
-	if name == "acl" && sub == "log" {
-		return aclLogRung(a)
-	}
-	if rung, ok := subcommandRungOf[full]; ok {
+	full := lower(name) + "|" + lower(sub)
+	rung, known := subcommandRungOf[full]
+	switch {
+	case known:
 		return rung
-	}
-	if serverCommands[full]&flagRead != 0 {
+	case full == "acl|log":
+		return aclLogRung(a)
+	case lower(sub) == "help":
+		return ReplayConnection
+	case serverCommands[full].flags&flagRead != 0:
 		return ReplayRead
+	default:
+		return rungNever
 	}
-	return rungNever
 }
 
 // aclLogRung: ACL LOG [count | RESET].
