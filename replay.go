@@ -212,7 +212,6 @@ func (r replayRules) may(ctx context.Context, cmds ...redis.Cmder) bool {
 			return false
 		}
 	}
-	// From "accumulating" on, the caller has accepted that a second run does more than the first.
 	return len(cmds) < 2 || highest >= ReplayAccumulating || r.composes(cmds)
 }
 

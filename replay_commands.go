@@ -275,20 +275,21 @@ func subcommandRung(a argv) Replay {
 	if !ok || !ok2 {
 		return rungNever
 	}
-	full := lower(name) + "|" + lower(sub)
-	rung, known := subcommandRungOf[full]
-	switch {
-	case known:
-		return rung
-	case full == "acl|log":
-		return aclLogRung(a)
-	case lower(sub) == "help":
+	name, sub = lower(name), lower(sub)
+	if sub == "help" {
 		return ReplayConnection
-	case serverCommands[full].flags&flagRead != 0:
-		return ReplayRead
-	default:
-		return rungNever
 	}
+	full := name + "|" + sub
+	if name == "acl" && sub == "log" {
+		return aclLogRung(a)
+	}
+	if rung, ok := subcommandRungOf[full]; ok {
+		return rung
+	}
+	if serverCommands[full]&flagRead != 0 {
+		return ReplayRead
+	}
+	return rungNever
 }
 
 // aclLogRung: ACL LOG [count | RESET].
