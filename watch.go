@@ -264,6 +264,7 @@ func (h *Hook) readmitted(db *database) {
 }
 
 func (h *Hook) readmittedEvent(db *database) {
+	db.recheck.Store(true) // failback may follow from a check before the next regular one is due
 	db.resetDetectors()
 	h.events.health(HealthChange{Database: db.name, State: BreakerClosed})
 }
