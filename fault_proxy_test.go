@@ -257,7 +257,7 @@ func TestBlackhole(t *testing.T) {
 				l.strike(func() {}) // close enough
 			}
 			defer l.end()
-			first, last := awaitRecovery(t, l, 5*time.Second)
+			first, last := awaitRecovery(t, l, 30*time.Second)
 			l.end()
 			require.Empty(t, l.errs)
 			requireOneSwitch(t, &p.pair, ReasonHealthCheck)
@@ -297,7 +297,7 @@ func TestAllDown(t *testing.T) {
 			require.Less(t, longest, time.Second)
 			p.toWest.Pass()
 			l.strike(func() {})
-			first, last := awaitRecovery(t, l, 5*time.Second)
+			first, last := awaitRecovery(t, l, 30*time.Second)
 			l.end()
 			require.Equal(t, "west", p.hook.Active())
 			report(t, "both "+name+", one returns", "20 × SET/GET", between(first, last)+" after its return",

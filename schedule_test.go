@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -53,7 +54,9 @@ const scheduleGrace = 8 * time.Second
 // runSchedule returns what was broken first, or "".
 func runSchedule(t *testing.T, schedule []step) string {
 	dbs, specs := newVirtuals(t, 3)
+	var mu sync.Mutex
 	healthy := make(map[string]time.Time) // since when, by its events
+	relapsed := make(map[string]bool)     // it has failed since it was added: there is no grace for one that never has
 	active, broken := "a", ""
 	fail := func(format string, args ...any) {
 		if broken == "" {
@@ -64,16 +67,22 @@ func runSchedule(t *testing.T, schedule []step) string {
 		Databases: specs, Logger: testLog(t), Failback: Failback{GracePeriod: scheduleGrace},
 		Events: Events{
 			OnHealth: func(c HealthChange) {
+				mu.Lock()
+				defer mu.Unlock()
 				delete(healthy, c.Database)
 				if c.State == BreakerClosed {
 					healthy[c.Database] = time.Now()
+				} else {
+					relapsed[c.Database] = true
 				}
 			},
 			OnSwitch: func(s Switch) {
 				if s.From != active {
 					fail("a switch from %s to %s, but %s was active", s.From, s.To, active)
 				}
-				if s.Reason == ReasonFailback {
+				mu.Lock()
+				defer mu.Unlock()
+				if s.Reason == ReasonFailback && relapsed[s.To] {
 					if since, ok := healthy[s.To]; !ok || time.Since(since) < scheduleGrace {
 						fail("back to %s inside its grace period", s.To)
 					}
@@ -125,6 +134,11 @@ func runSchedule(t *testing.T, schedule []step) string {
 				}
 			}
 		case "add":
+			if !present[name] {
+				mu.Lock()
+				relapsed[name] = false
+				mu.Unlock()
+			}
 			if h.Add(context.Background(), specs[s.db]) == nil {
 				present[name] = true
 			}
