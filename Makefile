@@ -14,6 +14,10 @@ help: ## Show the targets
 .PHONY: test
 test: deps ## Vet and run all tests with the race detector, real redis-server processes included
 	go vet ./...
+	$(TEST) -short ./...
+
+.PHONY: soak
+soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets
 	$(TEST) ./...
 
 .PHONY: check

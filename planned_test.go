@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/probes"
 )
 
 // Planned switches: both databases are healthy, so nothing may be lost, doubled or refused.
@@ -71,6 +72,13 @@ func switches(t *testing.T) int {
 	return 1000
 }
 
+// calm makes the hook patient: a machine so busy that a healthy server does not answer for half a second would otherwise
+// see failovers in a test of planned switches.
+func calm(o *Options, _ *redis.Options) {
+	o.Health.Timeout, o.Health.StallTimeout = 10*time.Second, -1
+	o.Health.Checks = []probes.Check{{Probe: probes.Ping(), Probes: 1, Timeout: 10 * time.Second}}
+}
+
 var errorFree = map[string]int{}
 
 func TestPlannedSwitchesLoseNothing(t *testing.T) {
@@ -83,7 +91,7 @@ func TestPlannedSwitchesLoseNothing(t *testing.T) {
 		{"tls", []redistest.Option{redistest.TLS()}, switches(t) / 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := newPair(t, nil, c.servers...)
+			p := newPair(t, calm, c.servers...)
 			l := newLedger()
 			script := redis.NewScript(`return redis.call("INCRBY", KEYS[1], ARGV[1])`)
 			switchWhile(t, p, c.n, 32,
@@ -127,7 +135,8 @@ func TestPlannedSwitchesKeepSessions(t *testing.T) {
 		servers []redistest.Option
 	}{{"tcp", nil}, {"tls", []redistest.Option{redistest.TLS()}}} {
 		t.Run(c.name, func(t *testing.T) {
-			p := newPair(t, func(_ *Options, o *redis.Options) {
+			p := newPair(t, func(opt *Options, o *redis.Options) {
+				calm(opt, o)
 				// go-redis 9.23 itself has a data race between Conn and Watch while it finds out that a server has none.
 				o.MaintNotificationsConfig = maintenanceOff()
 			}, c.servers...)
@@ -182,7 +191,7 @@ func TestPlannedSwitchesKeepSessions(t *testing.T) {
 
 // TestPlannedSwitchesWithLargeValues: requests and replies that take many reads and writes.
 func TestPlannedSwitchesWithLargeValues(t *testing.T) {
-	p := newPair(t, nil)
+	p := newPair(t, calm)
 	l := newLedger()
 	value := strings.Repeat("v", 1<<20)
 	switchWhile(t, p, switches(t)/10, 8,
