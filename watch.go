@@ -264,7 +264,6 @@ func (h *Hook) readmitted(db *database) {
 }
 
 func (h *Hook) readmittedEvent(db *database) {
-	db.recheck.Store(true) // failback may follow from a check before the next regular one is due
 	db.resetDetectors()
 	db.recheck.Store(true) // when the next regular check is due was decided before it failed, and the grace may end earlier
 	h.events.health(HealthChange{Database: db.name, State: BreakerClosed})
