@@ -79,7 +79,8 @@ func (h *Hook) older() int {
 		}
 	}
 	for _, db := range h.selector.all() {
-		have -= len(db.matching(func(*conn) bool { return true }))
+		open, _ := db.count()
+		have -= open
 	}
 	return have
 }

@@ -73,7 +73,8 @@ func classify(ctx context.Context, err error) outcome {
 // closed by a switch or by the pool, or there was no database to begin with.
 func ourDoing(err error) bool {
 	var gate refusal
-	return errors.Is(err, ErrNoDatabase) || errors.Is(reveal(err), net.ErrClosed) || errors.As(reveal(err), &gate)
+	err = reveal(err)
+	return errors.Is(err, ErrNoDatabase) || errors.Is(err, net.ErrClosed) || errors.As(err, &gate)
 }
 
 // callerGaveUp reports whether the caller's context is over. The deadline is asked as well as the error: with

@@ -132,10 +132,10 @@ func (c *conn) write(p []byte, continues, more bool) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	c.fail(err)
+	cause := c.fail(err)
 	// If nothing of this write was accepted, and it began the request, that was not sent. TLS counts whole records, and
 	// a record that is not whole cannot be read by the other side.
-	return n, c.writeError(c.failed.Load().cause, continues || n > 0, more)
+	return n, c.writeError(cause, continues || n > 0, more)
 }
 
 // Read reads replies, and remembers that the database is alive.
@@ -173,8 +173,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if isTimeout(err) && (c.pubsub.Load() || c.probing.Load() && !c.duplex.Load()) {
 		return n, err
 	}
-	c.fail(err)
-	return n, c.readError(c.failed.Load().cause)
+	return n, c.readError(c.fail(err))
 }
 
 // SetDeadline is called by nobody but the pool, on an idle connection that it is about to hand out. A connection of
@@ -202,8 +201,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 		c.cleared.Store(true)
 	}
 	if err := c.Conn.SetReadDeadline(t); err != nil {
-		c.fail(err)
-		return c.readError(c.failed.Load().cause)
+		return c.readError(c.fail(err))
 	}
 	return nil
 }
@@ -211,8 +209,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline comes before a request is written.
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	if err := c.Conn.SetWriteDeadline(t); err != nil {
-		c.fail(err)
-		return c.writeError(c.failed.Load().cause, false, c.dirty.Load())
+		return c.writeError(c.fail(err), false, c.dirty.Load())
 	}
 	return nil
 }
@@ -226,16 +223,17 @@ func (c *conn) lookingForPushes() {
 	}
 }
 
-// fail ends the connection with its first error.
-func (c *conn) fail(cause error) {
+// fail ends the connection with its first error, and returns that one.
+func (c *conn) fail(cause error) error {
 	c.busy.Store(false)
 	if !c.failed.CompareAndSwap(nil, &connFailure{cause}) {
-		return
+		return c.failed.Load().cause
 	}
 	if !c.local.Load() && !isTimeout(cause) {
 		// Timeouts are left to the hook, which knows the caller's deadline.
 		c.hook.evidence(c.db, commandError(c.db.name, c.ready.Load() && c.dirty.Load(), cause))
 	}
+	return cause
 }
 
 // Close is called by the pool, by PubSub, or by whoever dialed.

@@ -65,12 +65,9 @@ func (h *Hook) SetWeight(name string, weight float64) error {
 	db.setWeight(weight)
 	h.selector.reweighed = true
 	h.selector.version++
-	dbs := append([]*database(nil), h.selector.dbs...)
+	dbs := slices.Clone(h.selector.dbs)
 	h.selector.mu.Unlock()
-	for _, db := range dbs {
-		db.recheck.Store(true)
-		db.nudge()
-	}
+	recheckAll(dbs)
 	return nil
 }
 
@@ -240,12 +237,9 @@ func (s *selector) unhold(which uint64) {
 	}
 	s.drop()
 	s.version++
-	dbs := append([]*database(nil), s.dbs...)
+	dbs := slices.Clone(s.dbs)
 	s.mu.Unlock()
-	for _, db := range dbs {
-		db.recheck.Store(true)
-		db.nudge()
-	}
+	recheckAll(dbs)
 }
 
 // add puts a database behind the others.
@@ -279,7 +273,7 @@ func (s *selector) remove(db *database) (bool, error) {
 		return false, nil
 	}
 	db.removed.Store(true)
-	s.dbs = slices.DeleteFunc(append([]*database(nil), s.dbs...), func(d *database) bool { return d == db })
+	s.dbs = slices.DeleteFunc(slices.Clone(s.dbs), func(d *database) bool { return d == db })
 	s.version++
 	return true, nil
 }

@@ -190,6 +190,13 @@ func (db *database) sawRoundTrip(d time.Duration) {
 	db.rtt.Store(max(1, int64(d)))
 }
 
+// count returns how many connections are open, and how many were dialed altogether.
+func (db *database) count() (open int, dialed uint64) {
+	db.conns.mu.Lock()
+	defer db.conns.mu.Unlock()
+	return len(db.conns.open), db.conns.dialed
+}
+
 func (db *database) close() error { return db.probe.Close() }
 
 // redactURL keeps the password out of an error about a URL: the parser quotes the part it stumbled over, which is the

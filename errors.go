@@ -1,7 +1,6 @@
 package multidb
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -108,6 +107,15 @@ func commandError(database string, sent bool, cause error) error {
 	return e
 }
 
+// sentFailure returns the CommandError in err if that leaves open whether the work was done.
+func sentFailure(err error) *CommandError {
+	var failed *CommandError
+	if errors.As(err, &failed) && failed.Sent {
+		return failed
+	}
+	return nil
+}
+
 // netCommandError is a CommandError whose cause is a net.Error.
 type netCommandError struct {
 	*CommandError
@@ -118,8 +126,10 @@ func (e *netCommandError) Unwrap() error { return e.CommandError }
 func (e *netCommandError) Timeout() bool { return e.net.Timeout() }
 
 // Temporary completes net.Error. It is deprecated there, but part of the interface that callers assert.
-func (e *netCommandError) Temporary() bool {
-	t, ok := e.net.(interface{ Temporary() bool })
+func (e *netCommandError) Temporary() bool { return temporary(e.net) }
+
+func temporary(err net.Error) bool {
+	t, ok := err.(interface{ Temporary() bool })
 	return ok && t.Temporary()
 }
 
@@ -182,10 +192,7 @@ type netLayered struct {
 func (e *netLayered) Timeout() bool { return e.net.Timeout() }
 
 // Temporary completes net.Error, as for netCommandError.
-func (e *netLayered) Temporary() bool {
-	t, ok := e.net.(interface{ Temporary() bool })
-	return ok && t.Temporary()
-}
+func (e *netLayered) Temporary() bool { return temporary(e.net) }
 
 // isLayered reports an error of the handshake on its way to go-redis.
 func isLayered(err error) bool {
@@ -236,11 +243,6 @@ func noDatabase(last error) error {
 		return last
 	}
 	return fmt.Errorf("%w (last attempt: %w)", ErrNoDatabase, last)
-}
-
-// isContext reports a context error, which is the caller's own doing wherever the caller's context is done.
-func isContext(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // isReply reports whether err is a reply of a server (or redis.Nil).

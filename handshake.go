@@ -106,8 +106,7 @@ func (c *conn) writeHandshake(p []byte) (int, error) {
 		return c.sendHandshake(p, request, names[0])
 	}
 	if err := c.finishHandshake(); err != nil {
-		c.fail(err)
-		return 0, c.writeError(err, false, false)
+		return 0, c.handshakeFailed(err)
 	}
 	n, err := c.writeRequest(request)
 	return min(max(0, n-(len(request)-len(p))), len(p)), err
@@ -167,10 +166,6 @@ func (c *conn) sendHandshake(p, request []byte, name string) (int, error) {
 		request = rewriteAuth(request, hs.as)
 	case "select":
 		hs.phase, hs.selected = expectRequest, true
-		if err := c.logIn(); err != nil {
-			c.fail(err)
-			return 0, c.writeError(err, false, false)
-		}
 		request = rewriteSelect(request, hs.as.index)
 	default:
 		hs.leaveOptions()
@@ -178,22 +173,24 @@ func (c *conn) sendHandshake(p, request []byte, name string) (int, error) {
 			// The first connection of a client that caches: once more, as the type that this needs.
 			hs.client.tracking.Store(true)
 			c.local.Store(true)
-			c.fail(errRetype)
-			return 0, c.writeError(errRetype, false, false)
+			return 0, c.handshakeFailed(errRetype)
 		}
 	}
 	if name != "hello" && name != "auth" {
 		if err := c.logIn(); err != nil {
-			c.fail(err)
-			return 0, c.writeError(err, false, false)
+			return 0, c.handshakeFailed(err)
 		}
 	}
 	c.busy.Store(true)
 	if n, err := c.Conn.Write(request); err != nil {
-		c.fail(err)
-		return min(n, len(p)), c.writeError(err, false, false)
+		return min(n, len(p)), c.handshakeFailed(err)
 	}
 	return len(p), nil
+}
+
+// handshakeFailed ends the connection before any user's request was written.
+func (c *conn) handshakeFailed(cause error) error {
+	return c.writeError(c.fail(cause), false, false)
 }
 
 // leaveOptions notes that the option pipeline did not begin with SELECT.
@@ -214,7 +211,6 @@ func (c *conn) finishHandshake() error {
 		return err
 	}
 	c.hello.as = credentials{}
-	c.hello.held = nil
 	c.ready.Store(true)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -19,27 +20,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(quiet{}) // go-redis logs every failed dial
+	logging.Disable() // go-redis logs every failed dial
 	goleak.VerifyTestMain(m)
 }
 
 var persist = redistest.Persist()
 
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
-
-// eventually waits for a condition with a bound, and says what it waited for.
-func eventually(t testing.TB, within time.Duration, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	for !condition() {
-		if time.Now().After(deadline) {
-			require.FailNow(t, "waited in vain", "%s, within %v", what, within)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
+var eventually = redistest.Eventually
 
 // testLog sends a hook's log to the test's output, with -v only.
 func testLog(t testing.TB) *slog.Logger {
@@ -146,11 +133,10 @@ type load struct {
 	other   atomic.Int64 // failed in any other way
 	longest atomic.Int64 // the longest operation, ns
 
-	mu     sync.Mutex
-	errs   map[string]int
-	lastOK []time.Time // by goroutine
-	fault  time.Time
-	after  []time.Duration // by goroutine: from the fault to the end of its next success
+	mu    sync.Mutex
+	errs  map[string]int
+	fault time.Time
+	after []time.Duration // by goroutine: from the fault to the end of its next success
 }
 
 // start begins n goroutines. op gets the number of its goroutine and of its run.

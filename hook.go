@@ -106,11 +106,11 @@ func (h *Hook) isClosed() bool { return h.ctx.Err() != nil }
 func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		now := h.active.Load()
-		if now.down || now.db.slow > 0 {
-			return h.processSlowly(ctx, cmd, next, now)
-		}
 		if isHandshake(cmd) {
 			return h.passHandshake(ctx, cmd, next)
+		}
+		if now.down || now.db.slow > 0 {
+			return h.processSlowly(ctx, cmd, next, now)
 		}
 		err := next(ctx, cmd)
 		if err == nil {
@@ -124,9 +124,6 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // processSlowly is ProcessHook where it may take longer: nothing is usable, or a detector wants to know how long
 // commands take.
 func (h *Hook) processSlowly(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice) error {
-	if isHandshake(cmd) {
-		return h.passHandshake(ctx, cmd, next)
-	}
 	if now.down {
 		var err error
 		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {

@@ -130,21 +130,15 @@ func cannotServeAmong(cmds []redis.Cmder) error {
 // worst is the error that decides about a batch: that a part of it was sent, if anything says so. The error of the batch
 // is asked first: go-redis' own second attempt leaves the errors of the first one on the commands.
 func worst(batch error, cmds []redis.Cmder) error {
-	for _, err := range append([]error{batch}, errorsOf(cmds)...) {
-		var failed *CommandError
-		if errors.As(err, &failed) && failed.Sent {
+	if sentFailure(batch) != nil {
+		return batch
+	}
+	for _, cmd := range cmds {
+		if err := cmd.Err(); sentFailure(err) != nil {
 			return err
 		}
 	}
 	return batch
-}
-
-func errorsOf(cmds []redis.Cmder) []error {
-	errs := make([]error, len(cmds))
-	for i, cmd := range cmds {
-		errs[i] = cmd.Err()
-	}
-	return errs
 }
 
 // finishBatch makes the causes of failures visible again, on each command and in the error of the batch.

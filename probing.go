@@ -66,10 +66,7 @@ func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) error {
 	}
 	dbs := slices.Clone(s.dbs)
 	s.mu.Unlock()
-	for _, db := range dbs {
-		db.recheck.Store(true)
-		db.nudge()
-	}
+	recheckAll(dbs)
 	return nil
 }
 

@@ -57,10 +57,10 @@ func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
 // settle decides what becomes of a command whose first attempt failed.
 func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice, err error) error {
 	first := h.judge(ctx, now, err, func() bool { return h.rules.may(ctx, cmd) })
-	if first == nil || first.final {
-		if first == nil {
-			return reveal(err)
-		}
+	switch {
+	case first == nil:
+		return reveal(err)
+	case first.final:
 		return first.err
 	}
 	return h.runAgain(ctx, first, func(now *choice) *attempt {
@@ -125,7 +125,7 @@ func (h *Hook) blame(now *choice, err error) *database {
 
 // runAgain runs failed work again until it succeeds, may not be run again, or has used up its attempts.
 func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *attempt) error {
-	last, sent := first, first.sent()
+	last, sent := first, sentFailure(first.err)
 	var refused refusals
 	refused.add(h, h.active.Load().db, first)
 	_, err := h.retry.WithContext(ctx).GetWithExecution(func(exec failsafe.Execution[any]) (any, error) {
@@ -148,7 +148,7 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *
 		last = result
 		refused.add(h, now.db, last)
 		if sent == nil {
-			sent = last.sent()
+			sent = sentFailure(last.err)
 		}
 		if last.final {
 			return nil, last
@@ -187,20 +187,10 @@ func (r *refusals) add(h *Hook, db *database, failed *attempt) {
 	}
 }
 
-// sent returns the failure if it leaves open whether the work was done.
-func (a *attempt) sent() *CommandError {
-	var failed *CommandError
-	if errors.As(a.err, &failed) && failed.Sent {
-		return failed
-	}
-	return nil
-}
-
 // finish is the error that the caller gets after all attempts. If one of them was sent, the last one's "not sent" is not
 // the whole truth; and if the caller gave up meanwhile, that shows as well.
 func finish(ctx context.Context, last error, sent *CommandError, ended error) error {
-	var failed *CommandError
-	if sent != nil && !(errors.As(last, &failed) && failed.Sent) {
+	if sent != nil && sentFailure(last) == nil {
 		last = commandError(sent.Database, true, last)
 	}
 	if gaveUp := ctx.Err(); gaveUp != nil && errors.Is(ended, gaveUp) && !errors.Is(last, gaveUp) {

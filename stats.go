@@ -87,9 +87,7 @@ func (db *database) stats() DatabaseStats {
 	db.mu.Lock()
 	s.Breaker, s.Since, s.LastError, s.GracePeriod = db.state(), db.since, db.lastErr, db.grace.current
 	db.mu.Unlock()
-	db.conns.mu.Lock()
-	s.Connections, s.Dialed = len(db.conns.open), db.conns.dialed
-	db.conns.mu.Unlock()
+	s.Connections, s.Dialed = db.count()
 	return s
 }
 

@@ -54,6 +54,14 @@ func (db *database) nudge() {
 	}
 }
 
+// recheckAll asks for a regular check of each now, because what a choice is made of has changed.
+func recheckAll(dbs []*database) {
+	for _, db := range dbs {
+		db.recheck.Store(true)
+		db.nudge()
+	}
+}
+
 // pending returns the verdict that is being waited for, or nil.
 func (db *database) pending() <-chan struct{} {
 	db.mu.Lock()

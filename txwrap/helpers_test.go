@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -19,26 +20,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(quiet{}) // go-redis logs every failed dial
+	logging.Disable() // go-redis logs every failed dial
 	goleak.VerifyTestMain(m)
 }
 
 const waitFor = 20 * time.Second
 
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
-
-func eventually(t testing.TB, within time.Duration, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	for !condition() {
-		if time.Now().After(deadline) {
-			require.FailNow(t, "waited in vain", "%s, within %v", what, within)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
+var eventually = redistest.Eventually
 
 // pair is two servers, east (heavier) and west, with a hooked client.
 type pair struct {
