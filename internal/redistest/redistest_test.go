@@ -27,6 +27,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func client(t *testing.T, opt *redis.Options) *redis.Client {
 	opt.MaxRetries, opt.DialerRetries = -1, 1
 	opt.ReadTimeout = 200 * time.Millisecond
+	// After as many failed dials as the pool is large go-redis dials on in a goroutine that outlives Close by up to a second.
+	opt.PoolSize = 10_000
 	c := redis.NewClient(opt)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
