@@ -37,6 +37,15 @@ func (c *conn) readError(cause error) error {
 	return c.hide(commandError(c.db.name, sent, cause), sent)
 }
 
+// lostReply is readError for a read that failed, where go-redis puts the error on the commands without an answer.
+func (c *conn) lostReply(cause error) error {
+	err := c.readError(cause)
+	if e, ok := err.(*hidden); ok { //nolint:errorlint // made by hide
+		e.mark.Store(markTail)
+	}
+	return err
+}
+
 // hide decides whether go-redis may see the cause of a failure, and so run the request again by itself. It must not if
 // the request was sent or others before it are in flight, unless this is pub/sub, where nothing is run again and timeouts
 // are looked for. It must not in a transaction either, even if nothing was sent: it would leave the error of the first
@@ -46,7 +55,7 @@ func (c *conn) hide(err error, inFlight bool) error {
 	case !c.ready.Load():
 		return layer(err)
 	case inFlight && !c.pubsub.Load() || c.multi.Load():
-		return &hidden{err}
+		return &hidden{err: err}
 	}
 	return err
 }

@@ -126,8 +126,8 @@ func TestSafeToRetry(t *testing.T) {
 		"READONLY in a script":       {reply("ERR Error running script: -READONLY You can't write against a read only replica"), false},
 		"WRONGTYPE":                  {reply("WRONGTYPE Operation against a key holding the wrong kind of value"), false},
 		"EXECABORT":                  {reply("EXECABORT Transaction discarded because of previous errors."), false},
-		"hidden and sent":            {&hidden{sent}, false},
-		"hidden and not sent":        {&hidden{unsent}, true},
+		"hidden and sent":            {&hidden{err: sent}, false},
+		"hidden and not sent":        {&hidden{err: unsent}, true},
 		"io.EOF of somebody else":    {io.EOF, false},
 		"cancelled":                  {context.Canceled, false},
 	} {

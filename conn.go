@@ -147,7 +147,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		return c.readCanned(p)
 	}
 	if f := c.failed.Load(); f != nil {
-		return 0, c.readError(f.cause)
+		return 0, c.lostReply(f.cause)
 	}
 	if c.writing.Load() {
 		c.writing.Store(false)
@@ -173,7 +173,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if isTimeout(err) && (c.pubsub.Load() || c.probing.Load() && !c.duplex.Load()) {
 		return n, err
 	}
-	return n, c.readError(c.fail(err))
+	return n, c.lostReply(c.fail(err))
 }
 
 // SetDeadline is called by nobody but the pool, on an idle connection that it is about to hand out. A connection of

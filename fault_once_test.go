@@ -2,7 +2,10 @@ package multidb
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,33 +99,100 @@ func TestExecutedOnceAndNotAnswered(t *testing.T) {
 	}
 }
 
-// TestOneAnswerOfManyIsLost: of a pipeline nothing is run again if any of it may not be. go-redis puts the failure on every
-// command of it, answered or not, so none of them may be called certain.
+// TestOneAnswerOfManyIsLost: what was answered keeps its answer, and of the rest nothing is run again if any of it may
+// not be.
 func TestOneAnswerOfManyIsLost(t *testing.T) {
 	p := newProxied(t, nil)
-	p.toEast.DropReplies(faultproxy.First(1, faultproxy.Named("INCR")))
 	ctx := t.Context()
+	p.toEast.DropReplies(faultproxy.First(1, faultproxy.Named("INCR")))
 	pipe := p.rdb.Pipeline()
 	before, incr, after := pipe.Set(ctx, "before", 1, 0), pipe.Incr(ctx, "n"), pipe.Set(ctx, "after", 1, 0)
 	_, err := pipe.Exec(ctx)
-	for name, e := range map[string]error{"pipeline": err, "before": before.Err(), "incr": incr.Err(), "after": after.Err()} {
+	for name, e := range map[string]error{"pipeline": err, "incr": incr.Err(), "after": after.Err()} {
 		var failed *CommandError
 		require.ErrorAs(t, e, &failed, name)
 		require.True(t, failed.Sent, name)
 		require.Equal(t, "east", failed.Database, name)
 	}
+	require.NoError(t, before.Err(), "answered")
+	require.Equal(t, "OK", before.Val())
 	require.EqualValues(t, 1, p.sum(t, "n"))
 
 	p.toEast.DropReplies(faultproxy.First(1, faultproxy.Named("SET")))
-	_, err = p.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		pipe.Set(ctx, "a", 1, 0)
-		pipe.Get(ctx, "a")
-		pipe.Set(ctx, "b", 1, 0)
+	pipe = p.rdb.Pipeline()
+	incr, after = pipe.Incr(ctx, "n"), pipe.Set(ctx, "a", 1, 0)
+	get := pipe.Get(ctx, "a")
+	_, err = pipe.Exec(ctx)
+	require.NoError(t, err, "the INCR is answered, and the rest is harmless")
+	require.EqualValues(t, 2, incr.Val(), "its answer of the first run")
+	require.Equal(t, "OK", after.Val())
+	require.Equal(t, "1", get.Val())
+	require.EqualValues(t, 2, p.sum(t, "n"))
+	require.Empty(t, p.switched(), "two lost answers are no failover")
+}
+
+// TestPipelineCutInAReply: the same where the answer breaks off in its middle, with every kind of answer before it.
+func TestPipelineCutInAReply(t *testing.T) {
+	p := newProxied(t, nil)
+	ctx := t.Context()
+	require.NoError(t, p.rdb.Set(ctx, "text", "not a number", 0).Err())
+	require.NoError(t, p.rdb.Set(ctx, "long", strings.Repeat("x", 100_000), 0).Err())
+	p.toEast.PartialReply(50_000, faultproxy.First(1, faultproxy.Named("GETRANGE")))
+	pipe := p.rdb.Pipeline()
+	zero, none, wrong, push := pipe.Exists(ctx, "none"), pipe.Get(ctx, "none"), pipe.Incr(ctx, "text"), pipe.LPush(ctx, "list", "a")
+	long, last := pipe.GetRange(ctx, "long", 0, -1), pipe.Set(ctx, "k", "v", 0)
+	_, err := pipe.Exec(ctx)
+	require.ErrorIs(t, err, redis.Nil, "the first error of the pipeline, as without a fault")
+	require.NoError(t, zero.Err())
+	require.ErrorIs(t, none.Err(), redis.Nil)
+	require.ErrorContains(t, wrong.Err(), "not an integer")
+	require.NoError(t, push.Err())
+	require.Len(t, long.Val(), 100_000, "read again")
+	require.Equal(t, "OK", last.Val())
+	require.EqualValues(t, 1, p.rdb.LLen(ctx, "list").Val())
+}
+
+// TestTransactionCutInAReply: EXEC was executed if any of its results has come. Those stay; the transaction is not run again.
+func TestTransactionCutInAReply(t *testing.T) {
+	p := newProxied(t, func(o *Options, _ *redis.Options) { o.Replay = ReplayAll })
+	ctx := t.Context()
+	p.toEast.PartialReply(len("*3\r\n:1\r\n:1"), faultproxy.First(1, faultproxy.Named("EXEC")))
+	var first, second, third *redis.IntCmd
+	_, err := p.rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		first, second, third = pipe.Incr(ctx, "a"), pipe.Incr(ctx, "b"), pipe.Incr(ctx, "c")
 		return nil
 	})
-	require.NoError(t, err, "all of it is harmless")
-	require.NoError(t, p.rdb.Incr(ctx, "n").Err())
-	require.Empty(t, p.switched(), "two lost answers are no failover")
+	require.EqualValues(t, 1, first.Val())
+	require.NoError(t, first.Err())
+	for name, e := range map[string]error{"transaction": err, "second": second.Err(), "third": third.Err()} {
+		var failed *CommandError
+		require.ErrorAs(t, e, &failed, name)
+		require.True(t, failed.Sent, name)
+	}
+	for _, key := range []string{"a", "b", "c"} {
+		require.EqualValues(t, 1, p.sum(t, key), key)
+	}
+}
+
+// TestBatchWithoutItsError: should go-redis ever leave the error of a batch that broke off on none of its commands, the
+// hook puts it there, for a command without an error counts as done.
+func TestBatchWithoutItsError(t *testing.T) {
+	ctx := context.Background()
+	lost := &hidden{err: commandError("east", true, io.EOF)}
+	lost.mark.Store(markTail)
+	require.False(t, isReply(lost))
+	require.False(t, errors.Is(lost, errors.New(connUnusable)), "the question before the question")
+	require.True(t, isReply(lost), "once")
+	require.False(t, isReply(lost))
+	for name, cmds := range map[string][]redis.Cmder{
+		"pipeline":    {redis.NewStatusCmd(ctx, "set", "k", "v"), redis.NewIntCmd(ctx, "incr", "n")},
+		"transaction": {redis.NewStatusCmd(ctx, "multi"), redis.NewIntCmd(ctx, "incr", "n"), redis.NewSliceCmd(ctx, "exec")},
+	} {
+		stampTail(cmds, lost)
+		for _, cmd := range cmds {
+			require.ErrorIs(t, cmd.Err(), lost, "%s: %s", name, cmd.Name())
+		}
+	}
 }
 
 // TestAutopipelinedOnce: the autopipeliners put commands of many callers into one batch.

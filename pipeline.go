@@ -13,6 +13,7 @@ import (
 func (h *Hook) settlePipeline(
 	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *choice, err error,
 ) error {
+	stampTail(cmds, err)
 	tail, first := h.judgeBatch(ctx, now, cmds, err)
 	if first == nil || first.final {
 		return h.finishBatch(cmds, err)
@@ -24,6 +25,7 @@ func (h *Hook) settlePipeline(
 			now.db.succeeded(0)
 			return nil
 		}
+		stampTail(tail, err)
 		var result *attempt
 		tail, result = h.judgeBatch(ctx, now, tail, err)
 		return result
@@ -66,6 +68,27 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 		}
 	}
 	return tail, result
+}
+
+// stampTail makes sure that a batch that broke off has the error on its last command at the least: without one it would
+// count as answered. See hidden.Is.
+func stampTail(cmds []redis.Cmder, err error) {
+	var lost *hidden
+	if !errors.As(err, &lost) || lost.mark.Load() != markAvoided {
+		return
+	}
+	last := len(cmds) - 1
+	if isTransaction(cmds) {
+		last--
+	}
+	if cmds[last].Err() != nil {
+		return
+	}
+	for _, cmd := range cmds {
+		if cmd.Err() == nil {
+			cmd.SetErr(err)
+		}
+	}
 }
 
 // judgeTransaction is judgeBatch for MULTI … EXEC, which is one unit.

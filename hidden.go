@@ -1,0 +1,129 @@
+package multidb
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// What errors wear on their way from a connection through go-redis to the hook, so that go-redis does with them what is
+// right and no more.
+
+// hidden carries the error of a request past go-redis' own retry loop. That loop sends the request again, whatever it is
+// and whether or not it was sent before (MaxRetries is 3 by default), if it can see an EOF or a net error in the chain:
+// so this type has no Unwrap. The hook takes the inner error out before a caller sees it. A client without our process
+// hook (a WithTimeout clone) hands it to its caller as it is; As lets that caller find the *CommandError.
+type hidden struct {
+	err  error
+	mark atomic.Int32 // whether go-redis is about to put this error on answered commands as well, see Is
+}
+
+func (e *hidden) Error() string { return e.err.Error() }
+
+// The states of hidden.mark.
+const (
+	markAll     = iota // not a failed read: let go-redis put it on every command of its batch
+	markTail           // a failed read: the commands without an answer have it already
+	markAsked          // go-redis asks whether to put it on the others
+	markAvoided        // and was told not to
+)
+
+// Is never holds; it watches what it is asked. When a pipeline breaks off in the middle, go-redis puts the error on the
+// commands that have no answer (pipelineReadCmds), which is right, and then, at the end of its retry loop, on all others
+// as well, unless the error is a reply (pipelineErrShouldStamp: errors.Is(err, errConnUnusable) || !isRedisError(err)).
+// With that nobody can tell any more what has been answered. So that one question, known by what is asked right before it,
+// is answered by As with yes, once: the answered commands keep their answers.
+//
+// This hangs on the wording of one line of go-redis. If it changes, either the error is on all commands again and a test
+// fails, or it is on none and the hook puts it there (stampTail).
+func (e *hidden) Is(target error) bool {
+	if e.mark.Load() == markTail && target != nil && target.Error() == connUnusable {
+		e.mark.Store(markAsked)
+	}
+	return false
+}
+
+// connUnusable is the text of go-redis' errConnUnusable.
+const connUnusable = "redis: connection unusable (reply stream desynchronized)"
+
+// As finds the *CommandError inside; errors.As calls it. It also gives the answer that Is is about.
+func (e *hidden) As(target any) bool {
+	switch t := target.(type) {
+	case **CommandError:
+		return errors.As(e.err, t)
+	case *redis.Error:
+		if e.mark.CompareAndSwap(markAsked, markAvoided) {
+			*t = noReply{e}
+			return true
+		}
+	}
+	return false
+}
+
+// noReply is what As shows of an error that is no reply, when go-redis asks for one. Nobody keeps it.
+type noReply struct{ error }
+
+func (noReply) RedisError() {}
+
+// reveal makes the cause of a hidden error visible again, and keeps what other hooks may have wrapped around it.
+func reveal(err error) error {
+	if err == nil {
+		return nil
+	}
+	switch e := err.(type) { //nolint:errorlint // the common cases: not wrapped by others
+	case *hidden:
+		return e.err
+	case *layered:
+		return reveal(e.err)
+	case *netLayered:
+		return reveal(e.err)
+	}
+	var lost *hidden
+	if !errors.As(err, &lost) {
+		return err
+	}
+	return &revealed{outer: err, inner: lost.err}
+}
+
+// revealed is an error of another layer (a hook, go-redis' sticky pool) around a hidden one: the text and the types of
+// the layers, and behind them the cause.
+type revealed struct{ outer, inner error }
+
+func (e *revealed) Error() string   { return e.outer.Error() }
+func (e *revealed) Unwrap() []error { return []error{e.outer, e.inner} }
+
+// layered is the error of a handshake or a dial. go-redis takes one layer off the errors of its handshake, whatever it is:
+// without this one that would be the CommandError.
+type layered struct{ err error }
+
+func (e *layered) Error() string { return e.err.Error() }
+func (e *layered) Unwrap() error { return e.err }
+
+// netLayered is layered around a net.Error.
+type netLayered struct {
+	layered
+	net net.Error
+}
+
+func (e *netLayered) Timeout() bool { return e.net.Timeout() }
+
+// Temporary completes net.Error, as for netCommandError.
+func (e *netLayered) Temporary() bool { return temporary(e.net) }
+
+// isLayered reports an error of the handshake on its way to go-redis.
+func isLayered(err error) bool {
+	switch err.(type) { //nolint:errorlint // asked before anybody can have wrapped it
+	case *layered, *netLayered:
+		return true
+	}
+	return false
+}
+
+func layer(err error) error {
+	if ne, ok := err.(net.Error); ok { //nolint:errorlint // built by commandError
+		return &netLayered{layered{err}, ne}
+	}
+	return &layered{err}
+}
