@@ -18,12 +18,22 @@ type unencodable struct{}
 
 func (unencodable) MarshalBinary() ([]byte, error) { return nil, errPurge }
 
+// attachment is the hook as one client has it: it knows which connections are that client's.
+type attachment struct {
+	*Hook
+	client *clientTraits
+}
+
+// DialHook is [Hook.DialHook] for this client.
+func (a attachment) DialHook(redis.DialHook) redis.DialHook { return a.dialFor(a.client) }
+
 // Attach adds the hook to a client and replaces the connections that the client had before, which do not follow the
-// active database: idle ones at once, the others when they come back to the pool (it waits a second for them). Subscriptions made before stay as they
-// are. For a client just made, rdb.AddHook(hook) is enough unless it has MinIdleConns.
+// active database: idle ones at once, the others when they come back to the pool (it waits a second for them, and sees to
+// the rest in the background). Subscriptions made before stay as they are. For a client just made, rdb.AddHook(hook) is
+// enough unless it has MinIdleConns.
 //
-// Only a *redis.Client can be routed. Attach reports any other kind, and options that would defeat the hook. Safe for
-// concurrent use.
+// Only a *redis.Client can be routed, and by one hook. Attach reports any other kind, and options that would defeat the
+// hook. Attaching a client again does no harm. Safe for concurrent use.
 func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	client, ok := rdb.(*redis.Client)
 	if !ok {
@@ -36,99 +46,116 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 		return errors.New("multidb: Attach: the client has a StreamingCredentialsProvider, which would send its credentials " +
 			"to every database; give each Database a CredentialsProviderContext instead")
 	}
-	client.AddHook(h)
-	h.attachMu.Lock()
-	h.attached = append(h.attached, weak.Make(client))
-	h.attachMu.Unlock()
-	for until := time.Now().Add(time.Second); ; pause(h.ctx, 5*time.Millisecond) {
-		purge(client)
-		if h.older() <= 0 || time.Now().After(until) || h.isClosed() {
+	if h.isClosed() {
+		return ErrClosed
+	}
+	var traits *clientTraits // nil: connections made before are not told apart by number
+	switch HookOf(client) {
+	case nil:
+		traits = &clientTraits{}
+		client.AddHook(attachment{h, traits})
+	case h:
+	default:
+		return errors.New("multidb: Attach: the client follows another hook already")
+	}
+	for until := time.Now().Add(time.Second); time.Now().Before(until) && !h.isClosed(); pause(h.ctx, 5*time.Millisecond) {
+		warm := prewarmed(client) // before the purge, or a connection may arrive in between
+		if h.purge(client) == 0 && warm && older(client, traits) <= 0 {
 			break
 		}
 	}
-	dialTimeout := client.Options().DialTimeout
-	h.spawn(func() { h.purgeLater(dialTimeout) })
+	pointer, dialTimeout := weak.Make(client), client.Options().DialTimeout
+	h.spawn(func() { h.purgeLater(pointer, traits, dialTimeout) })
 	return nil
 }
 
 // purgeLater replaces the connections that were in use when the client was attached, as they come back to the pool, and
-// those that were being dialed.
-func (h *Hook) purgeLater(dialTimeout time.Duration) {
-	for until := time.Now().Add(max(dialTimeout, time.Second)); time.Now().Before(until) || h.older() > 0; {
-		pause(h.ctx, 50*time.Millisecond)
-		if h.isClosed() {
+// those that were being dialed. It ends with the last of them, or with the client.
+func (h *Hook) purgeLater(pointer weak.Pointer[redis.Client], traits *clientTraits, dialTimeout time.Duration) {
+	until := time.Now().Add(max(dialTimeout, time.Second))
+	for wait := 50 * time.Millisecond; ; {
+		pause(h.ctx, wait)
+		client := pointer.Value()
+		if client == nil || h.isClosed() {
 			return
 		}
-		if h.older() > 0 {
-			for _, client := range h.clients() {
-				purge(client)
-			}
+		late := time.Now().After(until)
+		if older(client, traits) > 0 || traits == nil {
+			h.purge(client)
+		} else if late {
+			return
+		}
+		if late && traits == nil {
+			return
+		}
+		if late {
+			wait = min(2*wait, time.Second)
 		}
 	}
 }
 
-// older returns how many connections the attached clients have that are older than the hook; too few if other clients
-// use the hook as well.
-func (h *Hook) older() int {
-	have := 0
-	for _, client := range h.clients() {
-		stats := client.PoolStats()
-		have += int(stats.TotalConns) + int(stats.PubSubStats.Active)
-		if stats.PipelineStats != nil {
-			have += int(stats.PipelineStats.TotalConns)
-		}
+// older returns how many connections of the client's pools are older than the hook. One that is being dialed by the hook
+// may hide one of them for that time.
+func older(client *redis.Client, traits *clientTraits) int {
+	if traits == nil {
+		return 0
 	}
-	for _, db := range h.selector.all() {
-		open, _ := db.count()
-		have -= open
+	stats := client.PoolStats()
+	have := int(stats.TotalConns)
+	if stats.PipelineStats != nil {
+		have += int(stats.PipelineStats.TotalConns)
 	}
-	return have
+	return have - int(traits.pooled.Load())
 }
 
-// clients returns the attached clients that are still in use somewhere.
-func (h *Hook) clients() []*redis.Client {
-	h.attachMu.Lock()
-	defer h.attachMu.Unlock()
-	var clients []*redis.Client
-	for _, w := range h.attached {
-		if client := w.Value(); client != nil {
-			clients = append(clients, client)
-		}
-	}
-	return clients
+// prewarmed reports whether the connections that the client began to dial when it was made (MinIdleConns) have arrived.
+func prewarmed(client *redis.Client) bool {
+	opt := client.Options()
+	return int(client.PoolStats().TotalConns) >= min(opt.MinIdleConns, opt.PoolSize)
 }
 
-// purge replaces the idle connections of a client.
-func purge(client *redis.Client) {
-	purgePool(client, int(client.PoolStats().IdleConns))
-	purgePipelines(client)
-}
-
-// purgePool replaces the idle connections of the main pool. They are claimed all at once, so that a connection dialed in
-// the place of a dropped one is not taken for an old one.
-func purgePool(client *redis.Client, n int) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+// purge replaces the idle connections of a client that are older than the hook, and returns how many of those it found in
+// the main pool. All idle connections are claimed before one is given back, so that each is asked. They are asked one after
+// the other, because the first handshakes of a client of go-redis have a data race among themselves.
+func (h *Hook) purge(client *redis.Client) (found int) {
+	ctx, cancel := context.WithTimeout(h.ctx, time.Second)
 	defer cancel()
-	var claimed []*redis.Conn
-	defer func() {
-		for _, conn := range claimed {
-			_ = conn.Close()
-		}
-	}()
-	for range n {
-		conn := client.EphemeralConn()
-		claimed = append(claimed, conn)
-		if err := conn.Process(ctx, redis.NewCmd(ctx, "ping", unencodable{})); !errors.Is(err, errPurge) {
-			// The pool is exhausted by users of the client, or the database cannot be reached: what is idle is done.
-			return
+	for range client.PoolStats().IdleConns {
+		conn := client.Conn()
+		defer conn.Close()
+		if unrouted(ctx, conn) {
+			found++
+			_ = conn.Process(ctx, redis.NewCmd(ctx, "ping", unencodable{}))
 		}
 	}
+	purgePipelines(ctx, client)
+	return found
+}
+
+// routedQuestion is a request that no server knows. A connection of ours answers it by itself, see conn.writeRequest.
+var (
+	routedQuestion = []any{"client", "multidb-routed"}
+	routedRequest  = respCommand("client", "multidb-routed")
+)
+
+// errRouted is the answer. It looks like a reply, so that go-redis keeps the connection.
+const errRouted routedReply = "this connection follows the active database"
+
+type routedReply string
+
+func (r routedReply) Error() string { return string(r) }
+
+// RedisError makes it a [redis.Error].
+func (routedReply) RedisError() {}
+
+// unrouted reports whether a connection is certainly not ours: a server has answered the question.
+func unrouted(ctx context.Context, conn *redis.Conn) bool {
+	err := conn.Process(ctx, redis.NewCmd(ctx, routedQuestion...))
+	return !errors.Is(err, errRouted) && (err == nil || isReply(err))
 }
 
 // purgePipelines replaces the idle connections of the pool that go-redis keeps for pipelines.
-func purgePipelines(client *redis.Client) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
+func purgePipelines(ctx context.Context, client *redis.Client) {
 	for ctx.Err() == nil {
 		stats := client.PoolStats().PipelineStats
 		if stats == nil || stats.IdleConns == 0 {

@@ -1,6 +1,7 @@
 package multidb
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"os"
@@ -87,6 +88,9 @@ func (c *conn) Write(p []byte) (int, error) {
 
 // writeRequest writes the first piece of a request, which is often all of it.
 func (c *conn) writeRequest(p []byte) (int, error) {
+	if len(p) == len(routedRequest) && bytes.Equal(p, routedRequest) {
+		return 0, errRouted
+	}
 	name := commandName(p)
 	c.multi.Store(len(name) == 5 && name[0]|0x20 == 'm' && strings.EqualFold(string(name), "multi"))
 	more := c.dirty.Load()
@@ -112,7 +116,7 @@ func (c *conn) begin(name []byte) {
 	c.dirty.Store(true)
 	switch {
 	case isSubscribe(name):
-		c.pubsub.Store(true)
+		c.db.subscribed(c)
 	case beginsSession(name):
 		c.session.Store(true)
 	}

@@ -234,7 +234,18 @@ func (db *database) admit(c *conn, now *choice) bool {
 	c.admitted = now.seq
 	db.conns.open[c] = struct{}{}
 	db.conns.dialed++
+	c.hello.client.pooled.Add(1)
 	return true
+}
+
+// subscribed notes that a connection is a subscription's, and so in no pool.
+func (db *database) subscribed(c *conn) {
+	db.conns.mu.Lock()
+	defer db.conns.mu.Unlock()
+	if _, ok := db.conns.open[c]; ok && !c.pubsub.Load() {
+		c.hello.client.pooled.Add(-1)
+	}
+	c.pubsub.Store(true)
 }
 
 func (db *database) forget(c *conn) {
@@ -243,6 +254,9 @@ func (db *database) forget(c *conn) {
 	if _, ok := db.conns.open[c]; ok {
 		delete(db.conns.open, c)
 		db.conns.reads += c.reads.Load()
+		if !c.pubsub.Load() {
+			c.hello.client.pooled.Add(-1)
+		}
 	}
 }
 

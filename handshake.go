@@ -71,7 +71,7 @@ type handshake struct {
 	client   *clientTraits
 }
 
-// clientTraits is what the handshakes of one client have in common.
+// clientTraits is what the connections of one client have in common.
 type clientTraits struct {
 	// noSelect: the client uses index 0, so that its handshake has no SELECT and one that follows HELLO is a user's.
 	// Learnt from the first handshake that went on without one.
@@ -79,6 +79,9 @@ type clientTraits struct {
 
 	// tracking: the client caches on its side. Learnt from the first CLIENT TRACKING.
 	tracking atomic.Bool
+
+	// pooled is how many routed connections the client has, those of subscriptions left out.
+	pooled atomic.Int64
 }
 
 // writeHandshake sends one request of the handshake, rewritten for the database of the connection, or finds that the

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"weak"
 
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/redis/go-redis/v9"
@@ -31,9 +30,6 @@ type Hook struct {
 	unrouted atomic.Bool   // the warning about them has been given
 
 	preparers preparers
-
-	attachMu sync.Mutex
-	attached []weak.Pointer[redis.Client] // guarded by attachMu
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
