@@ -115,6 +115,7 @@ func (d Database) client() (*redis.Client, error) {
 		opt.ContextTimeoutEnabled = true
 		opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.PipelinePoolSize = probePool, 0, 0, -1
 		opt.ConnMaxIdleTime, opt.ConnMaxLifetime = -1, -1
+		opt.Dialer = tlsDialer(opt.Dialer, opt.TLSConfig)
 		return redis.NewFailoverClient(&opt), nil
 	case d.URL != "":
 		opt, err := redis.ParseURL(d.URL)
@@ -146,6 +147,7 @@ func probeOptions(user *redis.Options) *redis.Options {
 	opt.ClientSideCacheConfig = nil
 	opt.MaintNotificationsConfig = maintenanceOff()
 	opt.DisableIdentity = true
+	opt.Dialer = tlsDialer(opt.Dialer, opt.TLSConfig)
 	return &opt
 }
 
@@ -156,7 +158,7 @@ func (probeDial) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		nc, err := next(ctx, network, addr)
 		if err != nil {
-			return deadConn{err}, nil
+			return deadConn{noReplyInside(err)}, nil
 		}
 		return nc, nil
 	}
