@@ -173,6 +173,21 @@ func TestRightSourcesAreNotRefused(t *testing.T) {
 	}
 }
 
+// TestNilContextIsSaid, before anything has started; the check for leaks would find what has.
+func TestNilContextIsSaid(t *testing.T) {
+	var none context.Context
+	hook, err := New(none, Options{Databases: []Database{nowhere("a")}, Logger: testLog(t)})
+	require.EqualError(t, err, "multidb: New: ctx = nil: must be a context (context.Background() is one that never ends)")
+	require.Nil(t, hook)
+
+	p := newPair(t, nil)
+	require.ErrorContains(t, p.hook.Add(none, nowhere("a")), "Add: ctx = nil")
+	require.ErrorContains(t, p.hook.SetActive(none, "west"), "SetActive: ctx = nil")
+	require.ErrorContains(t, p.hook.Remove(none, "east"), "Remove: ctx = nil")
+	require.Equal(t, "east", p.hook.Active())
+	require.Len(t, p.hook.Stats().Databases, 2, "nothing was added or removed")
+}
+
 // TestAllThatIsWrongIsSaidAtOnce, in one error that names each field, and shows no password.
 func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
 	_, err := New(t.Context(), Options{

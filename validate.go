@@ -1,6 +1,7 @@
 package multidb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -244,6 +245,14 @@ func sayable(addr string) string {
 		return unsaid
 	}
 	return fmt.Sprintf("%q", addr)
+}
+
+// requireContext says it in words, before anything has started: a nil context would panic somewhere inside.
+func requireContext(ctx context.Context, method string) error {
+	if ctx == nil {
+		return fmt.Errorf("multidb: %s: ctx = nil: must be a context (context.Background() is one that never ends)", method)
+	}
+	return nil
 }
 
 // prefixed puts the name of the field before each line of a joined error.
