@@ -2,6 +2,7 @@ package multidb
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -265,6 +266,40 @@ func TestOptionsAreTheCallers(t *testing.T) {
 	require.True(t, hook.rules.may(t.Context(), redis.NewCmd(t.Context(), "json.get", "k")))
 	require.NoError(t, hook.Close())
 	require.NoError(t, ready.Ping(t.Context()).Err(), "a ready client is not closed")
+}
+
+// TestLaterChangesOfTheCallersChangeNothing: what hangs on the options by a pointer, a map or a slice is the caller's again
+// when New has returned.
+func TestLaterChangesOfTheCallersChangeNothing(t *testing.T) {
+	secure, other := redistest.Start(t, redistest.TLS()), redistest.Start(t)
+	own := secure.Options()
+	opt := Options{
+		Databases:      []Database{{Name: "a", Options: own}},
+		Detectors:      []window.Factory{window.NewFailureRate(window.Config{})},
+		ReplayCommands: map[string]Replay{"JSON.GET": ReplayRead},
+		Logger:         testLog(t),
+	}
+	hook, err := New(t.Context(), opt)
+	require.NoError(t, err)
+	defer hook.Close()
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer rdb.Close()
+	rdb.AddHook(hook)
+
+	own.TLSConfig.RootCAs = x509.NewCertPool()
+	opt.Detectors[0] = nil
+	clear(opt.ReplayCommands)
+	require.NoError(t, rdb.Set(t.Context(), "k", 1, 0).Err(), "with the certificates that it was given")
+	require.NoError(t, hook.Add(t.Context(), Database{Name: "b", Options: other.Options()}), "with the detectors that it was given")
+	require.True(t, hook.rules.may(t.Context(), redis.NewCmd(t.Context(), "json.get", "k")))
+	require.Len(t, hook.opt.ReplayCommands, 1)
+
+	group := groupOf(t, other.Options())
+	group.TLSConfig = secure.TLSConfig()
+	client, err := Database{Failover: group}.client()
+	require.NoError(t, err)
+	defer client.Close()
+	require.NotSame(t, group.TLSConfig, client.Options().TLSConfig)
 }
 
 // fieldsOf are the comparable fields of options.
