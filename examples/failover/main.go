@@ -43,7 +43,8 @@ func main() {
 	}
 }
 
-// run is the program. It ends when the duration is over or ctx ends; both print the summary and return nil.
+// run is the program. It ends when the duration is over or ctx ends; both print the summary and return nil. If ctx is
+// cancelled before the load runs, there is nothing to sum up, and what that broke off is no error.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := parseFlags(args, stdout)
 	if err != nil {
@@ -51,10 +52,23 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	}
 	f, err := startFleet(ctx, cfg)
 	if err != nil {
+		return notBegun(ctx, err, stdout)
+	}
+	d := newDemo(cfg, f, stdout)
+	if err := d.connect(ctx); err != nil {
+		return errors.Join(notBegun(ctx, err, stdout), f.close())
+	}
+	return errors.Join(d.run(ctx, stdin), f.close())
+}
+
+// notBegun judges an error of the start. After Ctrl-C it says no more than what was broken off; a deadline is nobody's wish,
+// and what was waited for until then did not come.
+func notBegun(ctx context.Context, err error, stdout io.Writer) error {
+	if !errors.Is(ctx.Err(), context.Canceled) {
 		return err
 	}
-	d := &demo{cfg: cfg, fleet: f, out: stdout}
-	return errors.Join(d.run(ctx, stdin), f.close())
+	_, err = fmt.Fprintln(stdout, "ended early, before there was any load to sum up")
+	return err
 }
 
 // config is what the flags say.

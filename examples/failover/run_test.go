@@ -115,19 +115,42 @@ func TestRunLeavesForeignDatabasesAlone(t *testing.T) {
 
 func TestRunSaysWhatIsWrong(t *testing.T) {
 	for args, want := range map[string]string{
-		"-addrs localhost:1":                       "two databases",
-		"-addrs localhost:1,redis://u:hush@h:port": "number 2",
-		"-fault fire":                              `-fault "fire"`,
-		"-miniredis -fault hang":                   "redis-server",
-		"-duration -1s":                            "-duration",
-		"-workers 0":                               "-workers",
-		"-pause -1s":                               "-pause",
-		"everything":                               `"everything"`,
+		"-addrs localhost:1":                         "two databases",
+		"-addrs localhost:1,redis://u:hush@h:port":   "number 2",
+		"-fault fire":                                `-fault "fire"`,
+		"-miniredis -fault hang":                     "redis-server",
+		"-duration -1s":                              "-duration",
+		"-workers 0":                                 "-workers",
+		"-pause -1s":                                 "-pause",
+		"everything":                                 `"everything"`,
 		"-addrs localhost:1,localhost:2 -duration x": "duration",
 	} {
 		err := run(t.Context(), strings.Fields(args), strings.NewReader(""), io.Discard)
 		require.ErrorContains(t, err, want, args)
 		assert.NotContains(t, err.Error(), "hush")
+	}
+}
+
+// Cancelled before there is a load, as by an impatient Ctrl-C, it ends as cleanly as later.
+func TestRunEndsBeforeItHasBegun(t *testing.T) {
+	t.Parallel()
+	redistest.Start(t) // skips the test where there is no redis-server, and fails it there in CI
+	gone := miniredis.RunT(t)
+	addr := gone.Addr()
+	gone.Close()
+	for args, patience := range map[string]time.Duration{
+		"":                            0,
+		"-miniredis":                  0,
+		"-addrs " + addr + "," + addr + "0": 200 * time.Millisecond,
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(patience, cancel)
+		if patience == 0 {
+			cancel()
+		}
+		out := demoOutput(t, ctx, args, nil)
+		assert.Contains(t, out, "ended early", args)
+		assert.NotContains(t, out, "LOST", args)
 	}
 }
 
