@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -109,7 +110,9 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 		return c, err
 	}
 	if addrs != "" {
-		c.addrs = strings.Split(addrs, ",")
+		for addr := range strings.SplitSeq(addrs, ",") {
+			c.addrs = append(c.addrs, strings.TrimSpace(addr))
+		}
 		c.fault = faultNone
 	}
 	switch {
@@ -117,6 +120,8 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 		return c, fmt.Errorf("unexpected argument %q: everything is a flag, see -help", fs.Arg(0))
 	case addrs != "" && len(c.addrs) < 2:
 		return c, errors.New("-addrs: give two databases or more, separated by a comma")
+	case slices.Contains(c.addrs, ""):
+		return c, fmt.Errorf("-addrs: number %d is empty", slices.Index(c.addrs, "")+1)
 	case c.duration <= 0, c.every <= 0, c.workers <= 0, c.grace <= 0:
 		return c, errors.New("-duration, -every, -workers and -grace must be > 0")
 	case c.pause < 0, c.switchAt < 0:

@@ -117,6 +117,9 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 	for args, want := range map[string]string{
 		"-addrs localhost:1":                         "two databases",
 		"-addrs localhost:1,redis://u:hush@h:port":   "number 2",
+		"-addrs localhost:1,u:hush@localhost:2":      "number 2",
+		"-addrs localhost:1,,localhost:2":            "-addrs: number 2 is empty",
+		"-addrs localhost:1,":                        "-addrs: number 2 is empty",
 		"-fault fire":                                `-fault "fire"`,
 		"-miniredis -fault hang":                     "redis-server",
 		"-duration -1s":                              "-duration",
@@ -131,6 +134,20 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestAddrsAreTrimmedAndNamedApart(t *testing.T) {
+	cfg, err := parseFlags([]string{"-addrs", " h:1, redis://h:1/2 ,h:1,\tredis://u:hush@h:1/2,h:2"}, io.Discard)
+	require.NoError(t, err)
+	f, err := startFleet(t.Context(), cfg)
+	require.NoError(t, err)
+	var names, addrs []string
+	for _, m := range f.members {
+		names, addrs = append(names, m.name), append(addrs, m.opt.Addr)
+	}
+	assert.Equal(t, []string{"h:1", "h:1/2", "h:1/0", "h:1/2#4", "h:2"}, names)
+	assert.Equal(t, []string{"h:1", "h:1", "h:1", "h:1", "h:2"}, addrs)
+	assert.Equal(t, &f.members[3], f.find("h:1/2#4"))
+}
+
 // Cancelled before there is a load, as by an impatient Ctrl-C, it ends as cleanly as later.
 func TestRunEndsBeforeItHasBegun(t *testing.T) {
 	t.Parallel()
@@ -141,7 +158,7 @@ func TestRunEndsBeforeItHasBegun(t *testing.T) {
 	for args, patience := range map[string]time.Duration{
 		"":                            0,
 		"-miniredis":                  0,
-		"-addrs " + addr + "," + addr + "0": 200 * time.Millisecond,
+		"-addrs " + addr + "," + addr: 200 * time.Millisecond,
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(patience, cancel)
