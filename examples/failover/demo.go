@@ -101,6 +101,7 @@ func (d *demo) healthChanged(at time.Time, c multidb.HealthChange) {
 	case c.Cause != nil:
 		d.unusable[c.Database] = true
 		d.line.event(at, fmt.Sprintf("%s is unusable: breaker %s", c.Database, c.State))
+		d.line.detail("cause: " + c.Cause.Error())
 	case d.unusable[c.Database]: // that all is well in the beginning is no news
 		d.line.event(at, fmt.Sprintf("%s is usable: breaker %s", c.Database, c.State))
 	}

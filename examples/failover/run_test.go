@@ -49,7 +49,8 @@ func TestRunShowsAFailoverAndTheReturn(t *testing.T) {
 			assert.Greater(t, number(t, out, "operations"), 1000)
 			assert.Contains(t, out, "nothing lost, nothing doubled")
 			assert.Regexp(t, `(?s)\d\.\ds  east .*\d\.\ds  west .*\d\.\ds  east `, out, "the timeline names the active database")
-			assert.Contains(t, out, "cause: ")
+			assert.Regexp(t, `SWITCH east -> west.*\n +cause: `, out)
+			assert.Regexp(t, `east is unusable: breaker open\n +cause: `, out)
 		})
 	}
 }
