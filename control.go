@@ -17,6 +17,9 @@ func (h *Hook) Active() string { return h.active.Load().db.name }
 // choice stands until [Hook.Release], another manual choice, or until the database fails; failback does not undo it. The
 // errors are ErrUnknownDatabase, ErrClosed, the context's, and that of the check. Safe for concurrent use.
 func (h *Hook) SetActive(ctx context.Context, name string) error {
+	if err := requireContext(ctx, "SetActive"); err != nil {
+		return err
+	}
 	db, err := h.known(name)
 	if err != nil {
 		return err
@@ -74,6 +77,9 @@ func (h *Hook) SetWeight(name string, weight float64) error {
 // Add adds a database and waits for its first health check, or until ctx ends; it has been added then all the same.
 // The error is that of the options, each problem with the name of its field. Safe for concurrent use.
 func (h *Hook) Add(ctx context.Context, spec Database) error {
+	if err := requireContext(ctx, "Add"); err != nil {
+		return err
+	}
 	spec = spec.withDefaults()
 	if err := spec.validate("Database"); err != nil {
 		return err
@@ -106,6 +112,9 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 // planned; if there is none, nothing is removed. The last database cannot be removed. Sessions on it may finish within
 // DrainTimeout, in the background. Safe for concurrent use.
 func (h *Hook) Remove(ctx context.Context, name string) error {
+	if err := requireContext(ctx, "Remove"); err != nil {
+		return err
+	}
 	db, err := h.known(name)
 	if err != nil {
 		return err

@@ -115,6 +115,7 @@ func (d Database) client() (*redis.Client, error) {
 		opt.ContextTimeoutEnabled = true
 		opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.PipelinePoolSize = probePool, 0, 0, -1
 		opt.ConnMaxIdleTime, opt.ConnMaxLifetime = -1, -1
+		opt.TLSConfig = opt.TLSConfig.Clone() // go-redis keeps the caller's
 		opt.Dialer = tlsDialer(opt.Dialer, opt.TLSConfig)
 		return redis.NewFailoverClient(&opt), nil
 	case d.URL != "":
@@ -147,6 +148,7 @@ func probeOptions(user *redis.Options) *redis.Options {
 	opt.ClientSideCacheConfig = nil
 	opt.MaintNotificationsConfig = maintenanceOff()
 	opt.DisableIdentity = true
+	opt.TLSConfig = opt.TLSConfig.Clone() // go-redis keeps the caller's
 	opt.Dialer = tlsDialer(opt.Dialer, opt.TLSConfig)
 	return &opt
 }

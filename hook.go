@@ -44,6 +44,9 @@ var _ redis.Hook = (*Hook)(nil)
 // returns an error that says what each database answered, and nothing is left running. It reports everything that is
 // wrong with the options at once, each problem with the name of its field.
 func New(ctx context.Context, opt Options) (*Hook, error) {
+	if err := requireContext(ctx, "New"); err != nil {
+		return nil, err
+	}
 	opt = opt.withDefaults()
 	rules, err := opt.validate()
 	if err != nil {
