@@ -138,6 +138,7 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	next.reason, next.planned = reason, planned
 	s.h.active.Store(next)
 	old.retire()
+	to.nudge() // its timer was set at the pace of a passive database
 	event.Took = time.Since(began)
 	s.announce(event, old, down)
 	return func() { s.h.sweep(old, to, down, planned) }

@@ -1,0 +1,71 @@
+package multidb
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What is chosen, when, and why: regressions of the selector and of the health loops.
+
+// startBubble is bubble with the state of the databases before the hook is made in the hands of the test.
+func startBubble(t *testing.T, n int, opt Options, before func(dbs []*virtual, specs []Database), f func(h *Hook, dbs []*virtual)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		dbs, specs := newVirtuals(t, n)
+		before(dbs, specs)
+		opt.Databases = specs
+		if opt.Logger == nil {
+			opt.Logger = testLog(t)
+		}
+		h, err := New(t.Context(), opt)
+		require.NoError(t, err)
+		f(h, dbs)
+		require.NoError(t, h.Close())
+		for _, v := range dbs {
+			v.redis.Close()
+		}
+	})
+}
+
+// until sleeps until ok, in virtual time, and returns how long that took: limit at the most.
+func until(limit time.Duration, ok func() bool) time.Duration {
+	began := time.Now()
+	for !ok() && time.Since(began) < limit {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+// Events: a switch makes a passive database the active one. The timer of its health loop was set at the passive pace, up
+// to an interval before the next look. Nobody sends commands (a process that only subscribes), and it dies: nobody asks it
+// for up to 5 s, although the active database is promised to be asked every second.
+func TestRegressionNewActiveIsProbedEverySecond(t *testing.T) {
+	for offset := range 10 {
+		bubble(t, 2, Options{}, func(h *Hook, dbs []*virtual) {
+			time.Sleep(10*time.Second + time.Duration(offset)*500*time.Millisecond)
+			require.NoError(t, h.ForceActive("b", 0))
+			dbs[1].up.Store(false)
+			took := until(time.Minute, func() bool { return h.Active() == "a" })
+			require.LessOrEqual(t, took, 1100*time.Millisecond, "offset %d", offset)
+		})
+	}
+}
+
+// Events: the same for the first choice, if that is not the first database of the configuration.
+func TestRegressionFirstActiveIsProbedEverySecond(t *testing.T) {
+	for last := range 4 {
+		t.Run(fmt.Sprint(last), func(t *testing.T) {
+			startBubble(t, 4, Options{}, func(_ []*virtual, specs []Database) { specs[last].Weight = 10 }, func(h *Hook, dbs []*virtual) {
+				name := string(rune('a' + last))
+				require.Equal(t, name, h.Active())
+				dbs[last].up.Store(false)
+				took := until(time.Minute, func() bool { return h.Active() != name })
+				require.LessOrEqual(t, took, 1100*time.Millisecond)
+			})
+		})
+	}
+}
