@@ -39,9 +39,7 @@ func (h *Hook) ForceActive(name string, d time.Duration) error {
 	if d < 0 {
 		return fmt.Errorf("multidb: ForceActive: d = %v: must not be negative (0 holds until Release)", d)
 	}
-	if db.closeBreaker() {
-		h.readmittedEvent(db)
-	}
+	h.renew(db)
 	h.prepare(db)
 	return h.selector.hold(db, d)
 }
@@ -157,8 +155,8 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err == nil && db.closeBreaker() {
-		h.readmittedEvent(db)
+	if err == nil {
+		h.readmit(db)
 	}
 	return err
 }

@@ -2,10 +2,13 @@ package multidb
 
 import (
 	"fmt"
+	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -68,4 +71,69 @@ func TestRegressionFirstActiveIsProbedEverySecond(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Events: a verdict opens the breaker of a database; before its event is in the queue, a check closes it and puts in its
+// own. A listener is told "closed", then "open", of a database that is usable.
+func TestRegressionHealthEventsAreInOrder(t *testing.T) {
+	var wrong []string
+	state := map[string]BreakerState{}
+	opt := Options{Failback: Failback{GracePeriod: -1}, Logger: slog.New(slog.DiscardHandler)}
+	opt.Events.OnHealth = func(c HealthChange) {
+		if state[c.Database] == c.State {
+			wrong = append(wrong, fmt.Sprint(c.Database, " is ", c.State, " already"))
+		}
+		state[c.Database] = c.State
+	}
+	startBubble(t, 3, opt, func([]*virtual, []Database) {}, func(h *Hook, _ []*virtual) {
+		var wg sync.WaitGroup
+		for _, name := range []string{"a", "b"} {
+			db := h.selector.find(name)
+			for range 4 {
+				wg.Go(func() {
+					for range 500 {
+						h.condemn(db, ReasonHealthCheck, errUnreachable)
+						h.readmit(db)
+					}
+				})
+			}
+		}
+		wg.Wait()
+	})
+	if len(wrong) > 0 {
+		t.Errorf("%d times, e.g. %v", len(wrong), wrong[:min(3, len(wrong))])
+	}
+}
+
+// Events: a verdict opens the breaker of the active database; before its event is in the queue, the health loop of another
+// database reviews and switches. A listener is told of the switch before the failure that it was made for.
+func TestRegressionFailureIsToldBeforeItsSwitch(t *testing.T) {
+	var told []string
+	opt := Options{Failback: Failback{GracePeriod: -1}, Logger: slog.New(slog.DiscardHandler)}
+	opt.Events.OnHealth = func(c HealthChange) { told = append(told, c.Database+" "+string(c.State)) }
+	opt.Events.OnSwitch = func(s Switch) { told = append(told, s.From+" to "+s.To) }
+	startBubble(t, 2, opt, func([]*virtual, []Database) {}, func(h *Hook, _ []*virtual) {
+		a := h.selector.find("a")
+		synctest.Wait()
+		told = nil
+		for range 300 {
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					for h.Active() == "a" {
+						h.selector.review(ReasonHealthCheck, nil)
+					}
+				})
+			}
+			h.condemn(a, ReasonHealthCheck, errUnreachable)
+			wg.Wait()
+			h.readmit(a)
+			_ = h.ForceActive("a", 0)
+			synctest.Wait()
+			if !assert.Equal(t, []string{"a open", "a to b", "a closed", "b to a"}, told) {
+				return
+			}
+			told = nil
+		}
+	})
 }

@@ -96,6 +96,8 @@ func (s *selector) settle(version uint64, target *database, reason Reason, cause
 	switch {
 	case s.version != version || target != nil && !target.usable():
 		return nil, false
+	case target != now.db && !now.down && now.db.usable():
+		return nil, false // it has been readmitted meanwhile
 	case target == now.db && !now.down:
 		s.dry = nil
 		return func() {}, true
