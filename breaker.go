@@ -159,3 +159,9 @@ func (db *database) graceOver() (at time.Time, ok bool) {
 	}
 	return db.since.Add(db.grace.current), true
 }
+
+// graceIsOver reports whether the database may be returned to now.
+func (db *database) graceIsOver(now time.Time) bool {
+	at, ok := db.graceOver()
+	return ok && !now.Before(at)
+}

@@ -56,6 +56,7 @@ type health struct {
 	born      time.Time
 	lastHeard atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since born, so that no clock step counts
 
+	barred  atomic.Bool   // a check that only gates has kept it out of a planned move the last time
 	recheck atomic.Bool   // a regular check is wanted now, because a choice may follow from it
 	wake    chan struct{} // asks the health loop to look again, capacity 1
 	rtt     atomic.Int64  // smoothed round trip of healthy probes, ns

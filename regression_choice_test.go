@@ -1,6 +1,8 @@
 package multidb
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/probes"
 )
 
 // What is chosen, when, and why: regressions of the selector and of the health loops.
@@ -136,4 +140,44 @@ func TestRegressionFailureIsToldBeforeItsSwitch(t *testing.T) {
 			told = nil
 		}
 	})
+}
+
+// Events: SetWeight makes the active database the last of three. The two others are compared with it one by one, and
+// whichever is checked first wins: the move goes to the second best, and a second one to the best.
+func TestRegressionPlannedMoveGoesToTheBest(t *testing.T) {
+	for range 20 {
+		opt := Options{}
+		switches := recordSwitches(&opt)
+		bubble(t, 4, opt, func(h *Hook, _ []*virtual) {
+			require.NoError(t, h.SetWeight("a", 0.5))
+			time.Sleep(time.Minute)
+		})
+		require.Len(t, switches.list(), 1)
+		require.Equal(t, "b", switches.list()[0].To)
+	}
+}
+
+// gateAgainst is a probe that only gates, and keeps out the database of that name.
+type gateAgainst string
+
+func (g gateAgainst) GatesOnly() bool { return true }
+func (g gateAgainst) Check(_ context.Context, target probes.Target) error {
+	if target.Name == string(g) {
+		return errors.New("lags behind")
+	}
+	return nil
+}
+
+// Events: the best database is kept out by a check that only gates. It must not stand in the way of the second best.
+func TestRegressionGatedDatabaseDoesNotBlockTheNext(t *testing.T) {
+	opt := Options{}
+	switches := recordSwitches(&opt)
+	gate := probes.Check{Probe: gateAgainst("b"), Probes: 1}
+	opt.Health.Checks = []probes.Check{{Probe: probes.Ping(), Probes: 1}, gate}
+	bubble(t, 3, opt, func(h *Hook, _ []*virtual) {
+		require.NoError(t, h.SetWeight("a", 0.5))
+		time.Sleep(time.Minute)
+		require.Equal(t, "c", h.Active())
+	})
+	require.Len(t, switches.list(), 1)
 }

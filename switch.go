@@ -58,37 +58,48 @@ func (h *Hook) spawn(f func()) {
 // considerFailback returns to a database that is preferred to the active one, has been healthy for its grace period,
 // and passes its whole set of checks now.
 func (h *Hook) considerFailback(db *database) {
-	at, ok := db.graceOver()
-	if !ok || time.Now().Before(at) || !h.selector.prefers(db) {
+	if !db.graceIsOver(time.Now()) || !h.selector.prefers(db) {
 		return
 	}
 	if set := db.checks.Load(); set.gated {
 		// A gate that is not permitted to ask has not been asked.
 		if err := set.all.Run(h.ctx, db.target); err != nil {
 			h.events.probed(db.name, err, 0)
+			if !db.barred.Swap(true) {
+				recheckAll(h.selector.all()) // the choice is among the others now
+			}
 			return
 		}
 	}
+	db.barred.Store(false)
 	if !h.opt.DryRun {
 		h.prepare(db)
 	}
 	h.selector.failback(db)
 }
 
-// prefers reports whether db would be chosen over the active database, and may be.
+// prefers reports whether db would be moved to, once its grace period is over: the strategy is asked about all that
+// may be moved to, so that one move leads to the best of them.
 func (s *selector) prefers(db *database) bool {
-	s.mu.Lock()
-	now := s.h.active.Load()
-	free := s.started && !s.closed && s.held == nil && !now.down && now.db != db
-	s.mu.Unlock()
-	return free && choose(s.h.opt.Strategy, s.inOrder(db, now.db), now.db) == db
+	dbs, active := s.candidates(db)
+	return active != nil && choose(s.h.opt.Strategy, dbs, active) == db
 }
 
-func (s *selector) inOrder(a, b *database) []*database {
-	if a.order < b.order {
-		return []*database{a, b}
+// candidates are what a planned move to db is an answer to: the active database, db, and all others whose grace period is
+// over and which no gate keeps out. There is no active one in the answer if no planned move may be made now.
+func (s *selector) candidates(db *database) (dbs []*database, active *database) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.h.active.Load()
+	if !s.started || s.closed || s.held != nil || now.down || now.db == db || !now.db.usable() {
+		return nil, nil
 	}
-	return []*database{b, a}
+	for _, other := range s.dbs {
+		if other == db || other == now.db || other.graceIsOver(time.Now()) && !other.barred.Load() {
+			dbs = append(dbs, other)
+		}
+	}
+	return dbs, now.db
 }
 
 // failback moves to db as planned, if all that spoke for it still does.
@@ -100,8 +111,7 @@ func (s *selector) failback(db *database) {
 		return
 	}
 	s.mu.Lock()
-	at, ok := db.graceOver()
-	if s.version != version || !ok || time.Now().Before(at) || !db.usable() || s.dry == db {
+	if s.version != version || !db.graceIsOver(time.Now()) || !db.usable() || s.dry == db {
 		s.mu.Unlock()
 		return
 	}

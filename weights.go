@@ -18,8 +18,9 @@ type Candidate struct {
 // returns the name of one of them. Any other answer, or a panic, is replaced by that of [HighestWeight]. It is called
 // without a lock, from several goroutines, and must not block: be safe for concurrent use.
 //
-// The same question is asked to find out whether to return to a recovered database: with the active one and the
-// recovered one as candidates. A strategy that prefers the active one among equals keeps ties where they are.
+// The same question is asked to find out whether to move to a recovered or a preferred database: then the candidates are
+// the active one and those usable ones whose grace period is over (see [Failback]) and which no check that only gates keeps
+// out. A strategy that prefers the active one among equals keeps ties where they are.
 type Strategy interface {
 	Choose(usable []Candidate) string
 }
