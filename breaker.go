@@ -46,7 +46,8 @@ func (db *database) state() BreakerState {
 
 // openBreaker opens the breaker of a database. Like everything that turns it, it puts the event into the queue before it
 // lets go of db.mu, so that the events of a database are in the order of its states and before the switch that follows.
-func (h *Hook) openBreaker(db *database, cause error) {
+// The first reason of an outage stays with the database: whoever reviews first tells it.
+func (h *Hook) openBreaker(db *database, reason Reason, cause error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	was := db.state()
@@ -61,8 +62,22 @@ func (h *Hook) openBreaker(db *database, cause error) {
 		db.grace.relapsed(db.since)
 	}
 	if was == BreakerClosed || was == BreakerUnknown {
+		db.fell = fall{reason, cause}
 		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, Cause: cause})
 	}
+}
+
+// fall is why a database became unusable.
+type fall struct {
+	reason Reason
+	cause  error
+}
+
+// lastFall returns why the database became unusable the last time.
+func (db *database) lastFall() (Reason, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.fell.reason, db.fell.cause
 }
 
 // closeBreaker closes the breaker of a database whatever its delay. It runs nothing of a user's: the detectors are to

@@ -61,7 +61,6 @@ func (h *Hook) SetWeight(name string, weight float64) error {
 	}
 	h.selector.mu.Lock()
 	db.setWeight(weight)
-	h.selector.reweighed = true
 	h.selector.version++
 	dbs := slices.Clone(h.selector.dbs)
 	h.selector.mu.Unlock()
@@ -251,6 +250,7 @@ func (s *selector) add(db *database) error {
 		return fmt.Errorf("multidb: Database.Name = %q: is in use already", db.name)
 	}
 	db.order = s.dbs[len(s.dbs)-1].order + 1
+	db.weighed = db.getWeight()
 	s.dbs = append(s.dbs, db)
 	s.version++
 	return nil

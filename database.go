@@ -31,6 +31,7 @@ type database struct {
 	checks atomic.Pointer[checkSet]
 
 	weight   atomic.Uint64 // math.Float64bits
+	weighed  float64       // the weight at the last choice; guarded by selector.mu
 	draining atomic.Bool   // a planned switch has left it, and sessions may still finish
 	left     atomic.Uint64 // the last choice of it that was given up: the drain that belongs to that one ends the draining
 	removed  atomic.Bool
@@ -50,6 +51,7 @@ type health struct {
 	since     time.Time // when the breaker changed last
 	turns     uint64    // how often it has: a result that was begun before a turn is void
 	lastErr   error     // of the last failed check
+	fell      fall      // why it became unusable the last time
 	calmedAt  time.Time // when the last suspicion ended
 	grace     grace
 

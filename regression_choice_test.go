@@ -125,7 +125,7 @@ func TestRegressionFailureIsToldBeforeItsSwitch(t *testing.T) {
 			for range 4 {
 				wg.Go(func() {
 					for h.Active() == "a" {
-						h.selector.review(ReasonHealthCheck, nil)
+						h.selector.review()
 					}
 				})
 			}
@@ -180,4 +180,67 @@ func TestRegressionGatedDatabaseDoesNotBlockTheNext(t *testing.T) {
 		require.Equal(t, "c", h.Active())
 	})
 	require.Len(t, switches.list(), 1)
+}
+
+// Events: a failure detector condemns the active database; before its review, the health loop of another database reviews.
+// The switch is said to be for a health check, without a cause.
+func TestRegressionReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
+	opt := Options{}
+	switches := recordSwitches(&opt)
+	boom := errors.New("boom")
+	var down error
+	opt.Events.OnAllDown = func(cause error) { down = cause }
+	bubble(t, 3, opt, func(h *Hook, dbs []*virtual) {
+		h.openBreaker(h.selector.find("a"), ReasonFailureDetector, boom)
+		h.readmit(h.selector.find("c"))
+		time.Sleep(time.Millisecond)
+		require.Equal(t, "b", h.Active())
+		require.Equal(t, ReasonFailureDetector, h.Choice().Reason)
+
+		// The end of an outage at another place is a switch for the failure that began the outage.
+		other := errors.New("other")
+		dbs[0].up.Store(false)
+		h.openBreaker(h.selector.find("c"), ReasonHealthCheck, errUnreachable)
+		h.openBreaker(h.selector.find("b"), ReasonHealthCheck, other)
+		h.selector.review()
+		h.readmit(h.selector.find("c"))
+		time.Sleep(time.Millisecond)
+		require.Equal(t, other, down)
+	})
+	list := switches.list()
+	require.Len(t, list, 2)
+	require.Equal(t, ReasonFailureDetector, list[0].Reason)
+	require.Equal(t, boom, list[0].Cause)
+	require.Equal(t, Switch{From: "b", To: "c", Reason: ReasonHealthCheck, Cause: errors.New("other"), Took: list[1].Took}, list[1])
+}
+
+// Events: a failover; SetWeight that changes nothing about who is preferred; the return. It is said to be for the weight.
+func TestRegressionReasonWeightIsForItsEffect(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		weigh  func(h *Hook) error
+		reason Reason
+	}{
+		{"no effect", func(h *Hook) error { return h.SetWeight("c", 0.9) }, ReasonFailback},
+		{"even more so", func(h *Hook) error { return h.SetWeight("a", 9) }, ReasonFailback},
+		{"to and fro", func(h *Hook) error { return errors.Join(h.SetWeight("a", 1), h.SetWeight("a", 3)) }, ReasonFailback},
+		{"it is the weight", func(h *Hook) error { return h.SetWeight("c", 9) }, ReasonWeight},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opt := Options{Failback: Failback{GracePeriod: time.Second}}
+			switches := recordSwitches(&opt)
+			bubble(t, 3, opt, func(h *Hook, dbs []*virtual) {
+				dbs[0].up.Store(false)
+				time.Sleep(5 * time.Second)
+				require.NoError(t, c.weigh(h))
+				time.Sleep(time.Minute)
+				dbs[0].up.Store(true)
+				time.Sleep(time.Minute)
+			})
+			list := switches.list()
+			require.Len(t, list, 2)
+			require.Equal(t, ReasonHealthCheck, list[0].Reason)
+			require.Equal(t, c.reason, list[1].Reason)
+		})
+	}
 }

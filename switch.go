@@ -107,19 +107,32 @@ func (s *selector) failback(db *database) {
 	s.mu.Lock()
 	version := s.version
 	s.mu.Unlock()
+	reason := s.whyPreferred(db)
 	if !s.prefers(db) {
 		return
 	}
 	s.mu.Lock()
-	if s.version != version || !db.graceIsOver(time.Now()) || !db.usable() || s.dry == db {
+	if s.version != version || !db.graceIsOver(time.Now()) || !s.h.active.Load().db.usable() || s.dry == db {
 		s.mu.Unlock()
 		return
-	}
-	reason := ReasonFailback
-	if s.reweighed {
-		reason = ReasonWeight
 	}
 	done := s.publish(db, false, true, reason, nil)
 	s.mu.Unlock()
 	done()
+}
+
+// whyPreferred tells a failback from a move that a change of weights has caused: with the weights as they were at the last
+// choice, the strategy would not move there.
+func (s *selector) whyPreferred(db *database) Reason {
+	dbs, active := s.candidates(db)
+	s.mu.Lock()
+	before := make(map[*database]float64, len(dbs))
+	for _, other := range dbs {
+		before[other] = other.weighed
+	}
+	s.mu.Unlock()
+	if chooseBy(s.h.opt.Strategy, dbs, active, func(d *database) float64 { return before[d] }) == db {
+		return ReasonFailback
+	}
+	return ReasonWeight
 }

@@ -213,7 +213,7 @@ func (h *Hook) tryAgain(db *database) time.Duration {
 	}
 	switch {
 	case h.tried(db, turns, err):
-		h.selector.review(ReasonHealthCheck, nil)
+		h.selector.review()
 		return h.pace(db)
 	case db.usable():
 		return h.pace(db) // closed meanwhile, by force
@@ -235,14 +235,14 @@ func (h *Hook) aliveAgain(db *database) bool {
 
 // condemn opens the breaker of a database and lets the selector see to the rest.
 func (h *Hook) condemn(db *database, reason Reason, cause error) {
-	h.openBreaker(db, cause)
-	h.selector.review(reason, cause)
+	h.openBreaker(db, reason, cause)
+	h.selector.review()
 }
 
 // readmit closes the breaker of a database that has passed its checks.
 func (h *Hook) readmit(db *database) {
 	h.renew(db)
-	h.selector.review(ReasonHealthCheck, nil)
+	h.selector.review()
 }
 
 // renew is readmit without what follows from it.

@@ -53,13 +53,18 @@ func (c Candidate) outranks(d Candidate) bool {
 
 // choose asks the strategy, and HighestWeight where the strategy has no usable answer.
 func choose(s Strategy, dbs []*database, active *database) *database {
+	return chooseBy(s, dbs, active, (*database).getWeight)
+}
+
+// chooseBy is choose with other weights.
+func chooseBy(s Strategy, dbs []*database, active *database, weight func(*database) float64) *database {
 	if len(dbs) == 0 {
 		return nil
 	}
 	candidates := make([]Candidate, len(dbs))
 	for i, db := range dbs {
 		candidates[i] = Candidate{
-			Name: db.name, Weight: db.getWeight(), Active: db == active, Latency: time.Duration(db.rtt.Load()),
+			Name: db.name, Weight: weight(db), Active: db == active, Latency: time.Duration(db.rtt.Load()),
 		}
 	}
 	for _, name := range []string{ask(s, candidates), HighestWeight{}.Choose(candidates)} {
