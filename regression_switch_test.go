@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/probes"
 )
 
 // How a switch is made, by whom, and what it does to connections: regressions of control.go and switch.go.
@@ -55,5 +57,29 @@ func TestRegressionFailureOfAnEarlierCheckIsVoid(t *testing.T) {
 		require.False(t, h.tried(b, turns, errUnreachable))
 		require.True(t, b.usable())
 		require.NoError(t, b.lastErr)
+	})
+}
+
+// Events: SetActive has found the database; Remove takes it out, before the checks have ended or after. The caller of an
+// open hook is told that the hook is closed, or of a client of ours that is.
+func TestRegressionSetActiveRacingRemove(t *testing.T) {
+	var remove func()
+	opt := Options{Health: Health{Checks: []probes.Check{{Probes: 1, Probe: probes.Func("removing", func(ctx context.Context, target probes.Target) error {
+		if remove != nil && target.Name == "b" {
+			remove()
+			return probes.Ping().Check(ctx, target)
+		}
+		return nil
+	})}}}}
+	bubble(t, 3, opt, func(h *Hook, _ []*virtual) {
+		remove = func() { require.NoError(t, h.Remove(context.Background(), "b")) }
+		err := h.SetActive(context.Background(), "b")
+		require.ErrorIs(t, err, ErrUnknownDatabase)
+		require.ErrorContains(t, err, `"b"`)
+		defer h.OnPrepare(func(_ context.Context, name string) { require.NoError(t, h.Remove(context.Background(), name)) })()
+		err = h.SetActive(context.Background(), "c")
+		require.ErrorIs(t, err, ErrUnknownDatabase)
+		require.ErrorContains(t, err, `"c"`)
+		require.Equal(t, "a", h.Active())
 	})
 }
