@@ -196,16 +196,22 @@ func (h *Hook) successor(ctx context.Context, db *database) (*database, error) {
 	return nil, errors.Join(append([]error{errors.New("no other database is usable")}, errs...)...)
 }
 
-// retire ends a database that has been removed: its sessions drain, its client closes.
+// retire ends a database that has been removed: its sessions drain, its client closes. If the hook closes meanwhile, the
+// sessions are left alone, as in a drain.
 func (h *Hook) retire(db *database) {
 	db.nudge()
-	h.spawn(func() {
+	spawned := h.spawn(func() {
 		if db.draining.Load() {
 			pause(h.ctx, h.opt.DrainTimeout)
 		}
-		cutAll(db.matching(func(*conn) bool { return true }))
+		if !h.isClosed() {
+			cutAll(db.matching(func(*conn) bool { return true }))
+		}
 		_ = db.close()
 	})
+	if !spawned {
+		_ = db.close()
+	}
 }
 
 // hold makes db the manual choice, for d or until released. The database may have failed since the caller looked: without

@@ -2,9 +2,11 @@ package multidb
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/probes"
@@ -82,4 +84,33 @@ func TestRegressionSetActiveRacingRemove(t *testing.T) {
 		require.ErrorContains(t, err, `"c"`)
 		require.Equal(t, "a", h.Active())
 	})
+}
+
+// Events: a request is in flight, and a session open, on the old database of a planned switch (or on a database that has
+// been removed); the hook is closed. A closed hook is a pass-through, but the drain ended with it and cut both: the caller
+// of the request hears that its fate is unknown, the session is dead.
+func TestRegressionCloseDuringADrainCutsNothing(t *testing.T) {
+	for name, leave := range map[string]func(ctx context.Context, h *Hook) error{
+		"switch": func(_ context.Context, h *Hook) error { return h.ForceActive("west", 0) },
+		"remove": func(ctx context.Context, h *Hook) error { return h.Remove(ctx, "east") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, func(_ *Options, o *redis.Options) { o.MaintNotificationsConfig = maintenanceOff() })
+			ctx := t.Context()
+			session := p.rdb.Conn()
+			defer session.Close()
+			require.NoError(t, session.Incr(ctx, "n").Err())
+			answer := make(chan error, 1)
+			go func() { answer <- p.rdb.BLPop(context.Background(), 20*time.Second, "list").Err() }()
+			eventually(t, 10*time.Second, "the request to be there", func() bool {
+				return strings.Contains(p.east.Client().ClientList(ctx).Val(), "cmd=blpop")
+			})
+			require.NoError(t, leave(ctx, p.hook))
+			require.NoError(t, session.Incr(ctx, "n").Err())
+			require.NoError(t, p.hook.Close())
+			require.NoError(t, session.Incr(ctx, "n").Err())
+			require.NoError(t, p.east.Client().LPush(ctx, "list", "x").Err())
+			require.NoError(t, <-answer)
+		})
+	}
 }

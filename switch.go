@@ -30,7 +30,8 @@ func (h *Hook) drain(old *choice) {
 	select {
 	case <-timer.C:
 	case <-h.ctx.Done():
-		// A closed hook lets everything through; nobody is left to close the connections.
+		// A closed hook lets everything through: what is in flight ends as it may, and sessions go on.
+		return
 	}
 	if now := h.active.Load(); now.db == old.db || old.db.left.Load() != old.seq {
 		// Back again meanwhile, so they are good connections; or left again since, and then that drain has just begun.
@@ -46,13 +47,15 @@ func cutAll(conns []*conn) {
 	}
 }
 
-// spawn starts a goroutine that Close joins, unless Close has begun.
-func (h *Hook) spawn(f func()) {
+// spawn starts a goroutine that Close joins, unless Close has begun: then it reports false.
+func (h *Hook) spawn(f func()) bool {
 	h.selector.mu.Lock()
 	defer h.selector.mu.Unlock()
-	if !h.selector.closed {
-		h.wg.Go(f)
+	if h.selector.closed {
+		return false
 	}
+	h.wg.Go(f)
+	return true
 }
 
 // considerFailback returns to a database that is preferred to the active one, has been healthy for its grace period,
