@@ -31,6 +31,7 @@ type database struct {
 	checks atomic.Pointer[checkSet]
 
 	weight   atomic.Uint64 // math.Float64bits
+	weighed  float64       // the weight at the last choice; guarded by selector.mu
 	draining atomic.Bool   // a planned switch has left it, and sessions may still finish
 	left     atomic.Uint64 // the last choice of it that was given up: the drain that belongs to that one ends the draining
 	removed  atomic.Bool
@@ -48,13 +49,16 @@ type health struct {
 	checked   bool // the first check is over: before that nothing is known
 	suspicion *suspicion
 	since     time.Time // when the breaker changed last
+	turns     uint64    // how often it has: a result that was begun before a turn is void
 	lastErr   error     // of the last failed check
+	fell      fall      // why it became unusable the last time
 	calmedAt  time.Time // when the last suspicion ended
 	grace     grace
 
 	born      time.Time
 	lastHeard atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since born, so that no clock step counts
 
+	barred  atomic.Bool   // a check that only gates has kept it out of a planned move the last time
 	recheck atomic.Bool   // a regular check is wanted now, because a choice may follow from it
 	wake    chan struct{} // asks the health loop to look again, capacity 1
 	rtt     atomic.Int64  // smoothed round trip of healthy probes, ns

@@ -46,7 +46,7 @@ func (h *Hook) watch(db *database) {
 type round struct {
 	running bool
 	due     time.Time // not before
-	since   time.Time // the breaker's last change when it began: the result is void if there is another one since
+	turns   uint64    // of the breaker when it began: the result is void if there has been another one since
 	done    chan error
 }
 
@@ -66,7 +66,7 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 	}
 	next := h.pace(db)
 	if !r.running && db.usable() && (!time.Now().Before(r.due) || db.recheck.Swap(false)) {
-		r.running, r.since, r.due = true, db.changed(), time.Now().Add(next)
+		r.running, r.turns, r.due = true, db.turned(), time.Now().Add(next)
 		if h.isActive(db) {
 			r.due = time.Now().Add(h.opt.Health.Interval)
 		}
@@ -139,7 +139,7 @@ func (h *Hook) check(db *database, checks probes.Checks) error {
 // settleRound acts on the result of a regular check.
 func (h *Hook) settleRound(db *database, r *round, err error) {
 	switch {
-	case h.isClosed() || db.changed() != r.since:
+	case h.isClosed() || db.turned() != r.turns:
 		return
 	case err == nil:
 		db.heard(time.Now())
@@ -157,11 +157,11 @@ func (h *Hook) settleRound(db *database, r *round, err error) {
 	}
 }
 
-// changed is when the breaker changed last.
-func (db *database) changed() time.Time {
+// turned is how often the breaker has been opened or closed.
+func (db *database) turned() uint64 {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.since
+	return db.turns
 }
 
 // confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a
@@ -200,7 +200,7 @@ func (h *Hook) tryAgain(db *database) time.Duration {
 		return h.pace(db)
 	}
 	db.mu.Lock()
-	wait := db.breaker.RemainingDelay()
+	wait, turns := db.breaker.RemainingDelay(), db.turns
 	permitted := wait <= 0 && db.breaker.TryAcquirePermit()
 	db.mu.Unlock()
 	if !permitted {
@@ -208,20 +208,16 @@ func (h *Hook) tryAgain(db *database) time.Duration {
 		return max(wait, downInterval)
 	}
 	err := h.check(db, db.checks.Load().evicting)
-	db.mu.Lock()
 	if err == nil {
-		db.breaker.RecordSuccess()
-	} else {
-		db.breaker.RecordFailure()
-		db.lastErr = err
+		db.resetDetectors()
 	}
-	recovered := db.breaker.IsClosed()
-	db.mu.Unlock()
-	if recovered {
-		h.readmitted(db)
+	switch {
+	case h.tried(db, turns, err):
+		h.selector.review()
 		return h.pace(db)
-	}
-	if err != nil {
+	case db.usable():
+		return h.pace(db) // closed meanwhile, by force
+	case err != nil:
 		return h.opt.Breaker.Delay
 	}
 	return max(h.opt.Breaker.Delay/4, downInterval)
@@ -239,34 +235,22 @@ func (h *Hook) aliveAgain(db *database) bool {
 
 // condemn opens the breaker of a database and lets the selector see to the rest.
 func (h *Hook) condemn(db *database, reason Reason, cause error) {
-	if db.openBreaker(cause) {
-		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, Cause: cause})
-	}
-	h.selector.review(reason, cause)
+	h.openBreaker(db, reason, cause)
+	h.selector.review()
 }
 
 // readmit closes the breaker of a database that has passed its checks.
 func (h *Hook) readmit(db *database) {
-	if db.closeBreaker() {
-		h.readmittedEvent(db)
+	h.renew(db)
+	h.selector.review()
+}
+
+// renew is readmit without what follows from it.
+func (h *Hook) renew(db *database) {
+	if !db.usable() {
+		db.resetDetectors()
+		h.closeBreaker(db)
 	}
-	h.selector.review(ReasonHealthCheck, nil)
-}
-
-// readmitted is readmit for a breaker that has closed by itself.
-func (h *Hook) readmitted(db *database) {
-	db.mu.Lock()
-	db.since, db.lastErr = time.Now(), nil
-	db.grace.recovered()
-	db.mu.Unlock()
-	h.readmittedEvent(db)
-	h.selector.review(ReasonHealthCheck, nil)
-}
-
-func (h *Hook) readmittedEvent(db *database) {
-	db.resetDetectors()
-	db.recheck.Store(true) // when the next regular check is due was decided before it failed, and the grace may end earlier
-	h.events.health(HealthChange{Database: db.name, State: BreakerClosed})
 }
 
 // inUse reports whether commands go to the database now.
