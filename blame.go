@@ -11,16 +11,16 @@ import (
 // refuse answers a new request on a connection whose database has lost its place.
 func (c *conn) refuse(more bool) error {
 	if c.hook.active.Load().down {
-		return c.hide(commandError(c.db.name, c.mayOwe(more), ErrNoDatabase), more)
+		return c.hide(commandError(c.db, c.mayOwe(more), ErrNoDatabase), more)
 	}
-	return c.hide(commandError(c.db.name, c.mayOwe(more), errNotActive), more)
+	return c.hide(commandError(c.db, c.mayOwe(more), errNotActive), more)
 }
 
 // writeError is the error of a request that could not be written. more says that others were written before it since
 // the connection was handed out.
 func (c *conn) writeError(cause error, sent, more bool) error {
 	sent = c.ready.Load() && (sent || c.mayOwe(more))
-	return c.hide(commandError(c.db.name, sent, cause), sent || more)
+	return c.hide(commandError(c.db, sent, cause), sent || more)
 }
 
 // mayOwe reports whether requests before this one may still be without an answer. The full-duplex autopipeliner gives
@@ -34,7 +34,7 @@ func (c *conn) mayOwe(more bool) bool {
 // out: which replies are owed cannot be told from here.
 func (c *conn) readError(cause error) error {
 	sent := c.ready.Load() && c.dirty.Load()
-	return c.hide(commandError(c.db.name, sent, cause), sent)
+	return c.hide(commandError(c.db, sent, cause), sent)
 }
 
 // lostReply is readError for a read that failed, where go-redis puts the error on the commands without an answer.

@@ -60,7 +60,13 @@ func (c checkedConn) SyscallConn() (syscall.RawConn, error) {
 type opaqueConn struct{ *conn }
 
 // NetConn returns the raw connection below TLS, or nil.
+//
+// If the connection is of no use any more it returns one that is dead: go-redis, which looks every few milliseconds whether an
+// idle connection of a caching client has something to say, then drops it, and what it had cached from it.
 func (c opaqueConn) NetConn() net.Conn {
+	if c.retired() {
+		return deadConn{errNotActive}
+	}
 	c.lookingForPushes()
 	return below(c.conn.Conn)
 }

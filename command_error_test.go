@@ -102,7 +102,7 @@ func TestHandshakeIsRunAgain(t *testing.T) {
 
 func TestSafeToRetry(t *testing.T) {
 	reply := func(text string) error { return replyError(text) }
-	sent, unsent := commandError("a", true, io.EOF), commandError("a", false, io.EOF)
+	sent, unsent := commandError(&database{name: "a"}, true, io.EOF), commandError(&database{name: "a"}, false, io.EOF)
 	for name, c := range map[string]struct {
 		err  error
 		want bool
@@ -112,7 +112,7 @@ func TestSafeToRetry(t *testing.T) {
 		"not sent":                   {unsent, true},
 		"not sent, wrapped":          {fmt.Errorf("mine: %w", unsent), true},
 		"sent, wrapped":              {fmt.Errorf("mine: %w", sent), false},
-		"sent, with a net error":     {commandError("a", true, syscall.ECONNRESET), false},
+		"sent, with a net error":     {commandError(&database{name: "a"}, true, syscall.ECONNRESET), false},
 		"sent once, then not":        {errors.Join(unsent, sent), false},
 		"no database":                {ErrNoDatabase, true},
 		"no database after not sent": {noDatabase(unsent), true},

@@ -38,6 +38,7 @@ type conn struct {
 
 	// What has happened since the pool handed it out last.
 	stale   atomic.Bool // it was handed out after its database had lost its place
+	lent    atomic.Bool // by the pool, which it had been given back to; before that OnConnect may have used it
 	dirty   atomic.Bool // a user's request has been written: another one is the next step of a session, or full duplex
 	session atomic.Bool // that first request began a session (WATCH, SELECT, ...): full duplex is ruled out
 	duplex  atomic.Bool // a request was written while a read was waiting
@@ -94,6 +95,9 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 	name := commandName(p)
 	c.multi.Store(len(name) == 5 && name[0]|0x20 == 'm' && strings.EqualFold(string(name), "multi"))
 	more := c.dirty.Load()
+	if isSubscribe(name) {
+		return c.writeSubscribe(p, more)
+	}
 	if !c.current() && !c.maySettle() {
 		return 0, c.refuse(more)
 	}
@@ -111,13 +115,29 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 	return c.write(p, false, more)
 }
 
+// writeSubscribe writes a request of the SUBSCRIBE family. To a database that has lost its place it is not written: it would
+// listen there until the drain ends. It does not fail, here or at the socket, but lets the read that follows fail: when the
+// first SUBSCRIBE of a PubSub fails, go-redis connects again before it has noted the channels, and the subscriber is deaf
+// from then on.
+func (c *conn) writeSubscribe(p []byte, more bool) (int, error) {
+	c.dirty.Store(true)
+	if !c.pubsub.Load() {
+		c.db.subscribed(c)
+	}
+	if !c.current() {
+		c.local.Store(true) // nobody's evidence
+		_ = c.fail(errNotActive)
+		return len(p), nil
+	}
+	c.writing.Store(true)
+	_, _ = c.write(p, false, more) // what fails is sticky
+	return len(p), nil
+}
+
 // begin notes what the first request since the connection was handed out says about its use.
 func (c *conn) begin(name []byte) {
 	c.dirty.Store(true)
-	switch {
-	case isSubscribe(name):
-		c.db.subscribed(c)
-	case beginsSession(name):
+	if beginsSession(name) && (c.lent.Load() || !setsUp(name)) {
 		c.session.Store(true)
 	}
 }
@@ -168,7 +188,9 @@ func (c *conn) Read(p []byte) (int, error) {
 			c.busy.Store(false)
 		}
 		if !c.ready.Load() {
-			c.helloAnswered(p[:n])
+			if refused := c.helloAnswered(p[:n]); refused != nil {
+				return 0, c.handshakeFailed(refused)
+			}
 		}
 	}
 	if err == nil {
@@ -184,6 +206,9 @@ func (c *conn) Read(p []byte) (int, error) {
 // an old database that gets this far is refused at its next request; one that a session holds is not.
 func (c *conn) SetDeadline(t time.Time) error {
 	c.stale.Store(!c.current())
+	if !c.lent.Load() {
+		c.lent.Store(true)
+	}
 	if c.dirty.Load() {
 		c.dirty.Store(false)
 		c.session.Store(false)
@@ -210,10 +235,11 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline comes before a request is written.
+// SetWriteDeadline comes before a request is written. A failure is left to the Write that follows, which knows what it is
+// about: a transaction, for one, must not be run again by go-redis, see hide.
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	if err := c.Conn.SetWriteDeadline(t); err != nil {
-		return c.writeError(c.fail(err), false, c.dirty.Load())
+		_ = c.fail(err)
 	}
 	return nil
 }
@@ -235,7 +261,7 @@ func (c *conn) fail(cause error) error {
 	}
 	if !c.local.Load() && !isTimeout(cause) {
 		// Timeouts are left to the hook, which knows the caller's deadline.
-		c.hook.evidence(c.db, commandError(c.db.name, c.ready.Load() && c.dirty.Load(), cause))
+		c.hook.evidence(c.db, commandError(c.db, c.ready.Load() && c.dirty.Load(), cause))
 	}
 	return cause
 }
@@ -271,6 +297,12 @@ func isSubscribe(name []byte) bool {
 		return true
 	}
 	return false
+}
+
+// setsUp reports whether a request that begins a session may as well be one of OnConnect's, on a connection that is then
+// lent to the full-duplex autopipeliner.
+func setsUp(name []byte) bool {
+	return !strings.EqualFold(string(name), "watch") && !strings.EqualFold(string(name), "multi")
 }
 
 // beginsSession reports whether the name of a request is one that a Tx or a Conn begins with and that the full-duplex

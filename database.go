@@ -36,6 +36,7 @@ type database struct {
 	left     atomic.Uint64 // the last choice of it that was given up: the drain that belongs to that one ends the draining
 	removed  atomic.Bool
 
+	master  atomic.Pointer[string] // where the last dial by way of Sentinel led
 	conns   connections
 	dialing chan struct{} // a place for each dial under way; nil: no limit
 	health
@@ -83,7 +84,7 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	}
 	db.opt = client.Options()
 	db.probe = client
-	client.AddHook(probeDial{})
+	client.AddHook(probeDial{db})
 	checks := opt.Health.Checks
 	if spec.Checks != nil {
 		checks = spec.Checks
@@ -158,14 +159,15 @@ func probeOptions(user *redis.Options) *redis.Options {
 }
 
 // probeDial keeps the pool of a probing client from its own ideas about a database that cannot be dialed: see deadConn.
-type probeDial struct{}
+type probeDial struct{ db *database }
 
-func (probeDial) DialHook(next redis.DialHook) redis.DialHook {
+func (p probeDial) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		nc, err := next(ctx, network, addr)
 		if err != nil {
 			return deadConn{noReplyInside(err)}, nil
 		}
+		p.db.reached(nc)
 		return nc, nil
 	}
 }

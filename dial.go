@@ -39,7 +39,7 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 	for {
 		now := h.active.Load()
 		if now.down && !h.isClosed() {
-			return deadConn{layer(commandError("", false, ErrNoDatabase))}, nil
+			return deadConn{layer(commandError(nil, false, ErrNoDatabase))}, nil
 		}
 		nc, err := h.dialDatabase(ctx, now, traits)
 		switch {
@@ -49,9 +49,9 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 		case err == nil:
 			return nc, nil
 		case callerGaveUp(ctx) || h.isClosed():
-			return nil, commandError(now.db.name, false, err)
+			return nil, commandError(now.db, false, err)
 		}
-		failed := commandError(now.db.name, false, err)
+		failed := commandError(now.db, false, err)
 		verdict := h.evidence(now.db, failed)
 		if !await(ctx, now, verdict, time.Until(deadline)) || !now.superseded() {
 			return deadConn{layer(failed)}, nil
@@ -97,7 +97,26 @@ func (db *database) connect(ctx context.Context) (net.Conn, error) {
 	db.conns.underWay.Add(1)
 	defer db.conns.underWay.Add(-1)
 	nc, err := db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
+	if err == nil {
+		db.reached(nc)
+	}
 	return nc, noReplyInside(err)
+}
+
+// sentinelAddr is what go-redis gives as the address of a client that asks Sentinel for its master.
+const sentinelAddr = "FailoverClient"
+
+// reached notes where a dial has led. A group watched by Sentinel may have another master since the last one; the connections
+// to the old one, which would write to what is a replica by now or cut off, are closed. go-redis does so for connections of
+// its own pool only, and the client's are not in that.
+func (db *database) reached(nc net.Conn) {
+	if db.opt.Addr != sentinelAddr {
+		return
+	}
+	master := nc.RemoteAddr().String()
+	if before := db.master.Swap(&master); before != nil && *before != master {
+		cutAll(db.matching(func(c *conn) bool { return c.Conn.RemoteAddr().String() != master }))
+	}
 }
 
 // noReplyInside makes the error of a dial one that holds no reply of a server. A dial by way of Sentinel fails with what a

@@ -38,6 +38,8 @@ type CommandError struct {
 	Sent bool
 	// Err is the cause. Never nil.
 	Err error
+
+	db *database // the one of that name at that time
 }
 
 // Error names the database, whether the request was sent, and the cause.
@@ -98,8 +100,11 @@ func walk(err error, visit func(error)) {
 
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
 // err.(net.Error).Timeout(), an assertion that no Unwrap can serve.
-func commandError(database string, sent bool, cause error) error {
-	e := &CommandError{Database: database, Sent: sent, Err: cause}
+func commandError(db *database, sent bool, cause error) error {
+	e := &CommandError{Sent: sent, Err: cause, db: db}
+	if db != nil {
+		e.Database = db.name
+	}
 	var ne net.Error
 	if errors.As(cause, &ne) {
 		return &netCommandError{CommandError: e, net: ne}
@@ -135,13 +140,17 @@ func temporary(err net.Error) bool {
 
 // deadSession is the error of every request on a Conn or Tx whose connection was lost with an earlier one: this request
 // was not sent, whatever became of that one. The cause stays visible.
-func deadSession(database string, err error) error {
+func deadSession(db *database, err error) error {
 	cause := reveal(err)
 	var earlier *CommandError
 	if errors.As(cause, &earlier) {
-		database, cause = earlier.Database, fmt.Errorf("the connection of this session is lost: %w", earlier.Err)
+		db, cause = earlier.db, fmt.Errorf("the connection of this session is lost: %w", earlier.Err)
 	}
-	return &CommandError{Database: database, Err: cause} // no net.Error itself, as go-redis' is none
+	e := &CommandError{Err: cause, db: db} // no net.Error itself, as go-redis' is none
+	if db != nil {
+		e.Database = db.name
+	}
+	return e
 }
 
 // refusal is why the gate of a connection did not let a request pass. It is a net.Error that is no timeout because

@@ -178,7 +178,7 @@ func TestTransactionCutInAReply(t *testing.T) {
 // hook puts it there, for a command without an error counts as done.
 func TestBatchWithoutItsError(t *testing.T) {
 	ctx := context.Background()
-	lost := &hidden{err: commandError("east", true, io.EOF)}
+	lost := &hidden{err: commandError(&database{name: "east"}, true, io.EOF)}
 	lost.mark.Store(markTail)
 	require.False(t, isReply(lost))
 	require.False(t, errors.Is(lost, errors.New(connUnusable)), "the question before the question")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -66,6 +67,7 @@ type handshake struct {
 	held     []byte // the beginning of a request that has not arrived whole
 	canned   []byte // the answer to a request that was not passed on
 	refused  bool   // the server refused HELLO: go-redis falls back to AUTH
+	auth     bool   // what was written last is AUTH
 	loggedIn bool   // the credentials have been sent
 	selected bool   // the index of the database is selected
 	client   *clientTraits
@@ -76,6 +78,9 @@ type clientTraits struct {
 	// noSelect: the client uses index 0, so that its handshake has no SELECT and one that follows HELLO is a user's.
 	// Learnt from the first handshake that went on without one.
 	noSelect atomic.Bool
+
+	// hasSelect: the opposite, learnt from a SELECT that came with what only a handshake sends.
+	hasSelect atomic.Bool
 
 	// tracking: the client caches on its side. Learnt from the first CLIENT TRACKING.
 	tracking atomic.Bool
@@ -124,7 +129,7 @@ func (c *conn) handshakeStep(names []string) bool {
 	case "auth":
 		return (hs.phase == expectHello || hs.refused) && len(names) == 1
 	case "select":
-		return hs.phase == expectOptions && c.hook.selectIsHandshake(hs.client) && allOptions(names[1:])
+		return hs.phase == expectOptions && allOptions(names[1:]) && c.hook.selectIsHandshake(hs.client, names[1:])
 	}
 	return hs.phase >= expectOptions && allOptions(names)
 }
@@ -159,7 +164,7 @@ func (c *conn) sendHandshake(p, request []byte, name string) (int, error) {
 		hs.phase, hs.loggedIn = expectReply, true
 		request = rewriteHello(request, hs.as)
 	case "auth":
-		hs.phase, hs.refused = expectReply, false
+		hs.phase, hs.refused, hs.auth = expectReply, false, true
 		if hs.as.password == "" && hs.as.username == "" {
 			// This database wants no password, and may refuse one.
 			hs.canned = []byte("+OK\r\n")
@@ -246,6 +251,7 @@ func (c *conn) exchange(what string, request []byte) error {
 	if err := c.Conn.SetReadDeadline(time.Now().Add(exchangeTimeout)); err != nil {
 		return err
 	}
+	defer func() { _ = c.Conn.SetReadDeadline(time.Time{}) }() // a client without a ReadTimeout sets none
 	if _, err := c.Conn.Write(request); err != nil {
 		return err
 	}
@@ -261,11 +267,20 @@ func (c *conn) exchange(what string, request []byte) error {
 
 const exchangeTimeout = 5 * time.Second
 
-// helloAnswered looks at the reply to HELLO or AUTH: go-redis sends AUTH next only if HELLO was refused.
-func (c *conn) helloAnswered(reply []byte) {
-	if hs := &c.hello; hs.phase == expectReply {
-		hs.phase, hs.refused = expectOptions, reply[0] == '-'
+// helloAnswered looks at the reply to HELLO or AUTH: go-redis sends AUTH next only if HELLO was refused. If AUTH is refused
+// as well, that is returned: go-redis would hand the bare reply to the caller of whatever command was to be sent, who could
+// not tell it from an answer to that.
+func (c *conn) helloAnswered(reply []byte) error {
+	hs := &c.hello
+	if hs.phase != expectReply {
+		return nil
 	}
+	hs.phase, hs.refused = expectOptions, reply[0] == '-'
+	if hs.refused && hs.auth {
+		line, _, _ := strings.Cut(string(reply[1:]), "\r\n")
+		return fmt.Errorf("auth: %w", replyError(line))
+	}
+	return nil
 }
 
 // readCanned answers a request that was not passed on.
@@ -281,9 +296,20 @@ func (c *conn) readCanned(p []byte) (int, error) {
 // selectIsHandshake decides about a SELECT that follows HELLO: is it the client's own, of its handshake, or a user's
 // first command? A client whose handshake went on without one has none. Otherwise the process hook has seen it come: the
 // handshake's in a batch, a user's alone. A clone of the client passes no hook and is taken at its word.
-func (h *Hook) selectIsHandshake(client *clientTraits) bool {
-	if client.noSelect.Load() {
+// What comes with it (the identity of the client, which only handshakes send) can settle it for good.
+func (h *Hook) selectIsHandshake(client *clientTraits, rest []string) bool {
+	switch {
+	case client.hasSelect.Load():
+		return true
+	case client.noSelect.Load():
 		return false
+	case slices.Contains(rest, "client|setinfo"):
+		client.hasSelect.Store(true)
+		return true
 	}
-	return h.batchSelects.Load() > 0 || h.singleSelects.Load() == 0
+	batch, single := h.batchSelects.Load() > 0, h.singleSelects.Load() > 0
+	if batch && !single {
+		client.hasSelect.Store(true)
+	}
+	return batch || !single
 }

@@ -3,6 +3,7 @@ package multidb
 import (
 	"errors"
 	"net"
+	"reflect"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -69,22 +70,32 @@ func (noReply) RedisError() {}
 
 // reveal makes the cause of a hidden error visible again, and keeps what other hooks may have wrapped around it.
 func reveal(err error) error {
-	if err == nil {
-		return nil
-	}
+	err, _ = unhide(err)
+	return err
+}
+
+// unhide is reveal, and says whether that changed anything: errors may be of types that cannot be compared.
+func unhide(err error) (revealedErr error, changed bool) {
 	switch e := err.(type) { //nolint:errorlint // the common cases: not wrapped by others
+	case nil:
+		return nil, false
 	case *hidden:
-		return e.err
+		return e.err, true
 	case *layered:
-		return reveal(e.err)
+		return reveal(e.err), true
 	case *netLayered:
-		return reveal(e.err)
+		return reveal(e.err), true
 	}
 	var lost *hidden
 	if !errors.As(err, &lost) {
-		return err
+		return err, false
 	}
-	return &revealed{outer: err, inner: lost.err}
+	return &revealed{outer: err, inner: lost.err}, true
+}
+
+// sameError reports whether two errors are one value.
+func sameError(a, b error) bool {
+	return reflect.TypeOf(a).Comparable() && a == b //nolint:errorlint // the same value, not the same kind
 }
 
 // revealed is an error of another layer (a hook, go-redis' sticky pool) around a hidden one: the text and the types of

@@ -108,7 +108,7 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 	inside := cmds[1 : len(cmds)-1]
 	executed, failed := false, false
 	for _, cmd := range inside {
-		executed = executed || cmd.Err() == nil
+		executed = executed || cmd.Err() == nil || errors.Is(cmd.Err(), redis.Nil)
 		failed = failed || cmd.Err() != nil && !isReply(cmd.Err())
 	}
 	var onConnection *CommandError
@@ -181,7 +181,7 @@ func (h *Hook) finishBatch(cmds []redis.Cmder, err error) error {
 	var first error
 	for _, cmd := range cmds {
 		if e := cmd.Err(); e != nil {
-			if r := reveal(e); r != e { //nolint:errorlint // the same value, not the same kind
+			if r, changed := unhide(e); changed {
 				cmd.SetErr(r)
 				e = r
 			}

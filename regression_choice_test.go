@@ -188,8 +188,8 @@ func TestRegressionReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 	opt := Options{}
 	switches := recordSwitches(&opt)
 	boom := errors.New("boom")
-	var down error
-	opt.Events.OnAllDown = func(cause error) { down = cause }
+	down := make(chan error, 16)
+	opt.Events.OnAllDown = func(cause error) { down <- cause }
 	bubble(t, 3, opt, func(h *Hook, dbs []*virtual) {
 		h.openBreaker(h.selector.find("a"), ReasonFailureDetector, boom)
 		h.readmit(h.selector.find("c"))
@@ -205,7 +205,7 @@ func TestRegressionReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 		h.selector.review()
 		h.readmit(h.selector.find("c"))
 		time.Sleep(time.Millisecond)
-		require.Equal(t, other, down)
+		require.Equal(t, other, <-down)
 	})
 	list := switches.list()
 	require.Len(t, list, 2)

@@ -77,7 +77,7 @@ func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHo
 			now.db.succeeded(0)
 			return nil
 		}
-		if again == err && !isReply(err) { //nolint:errorlint // the same value: nothing was run. (Replies of one text are equal.)
+		if !isReply(err) && sameError(again, err) { // nothing was run. (Replies of one text are always the same.)
 			return &attempt{err: reveal(err), final: true}
 		}
 		err = again
@@ -87,10 +87,8 @@ func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHo
 
 // tell counts an error that leaves a caller in doubt, and returns it.
 func (h *Hook) tell(err error) error {
-	if sent := sentFailure(err); sent != nil {
-		if db := h.selector.find(sent.Database); db != nil {
-			db.unknown.Add(1)
-		}
+	if sent := sentFailure(err); sent != nil && sent.db != nil {
+		sent.db.unknown.Add(1)
 	}
 	return err
 }
@@ -116,7 +114,7 @@ func (h *Hook) judge(ctx context.Context, now *choice, cmd redis.Cmder, err erro
 		a.final = callerGaveUp(ctx) || h.isClosed() || !replayable()
 	case sessionDead:
 		a.final = true
-		a.err = deadSession(db.name, err)
+		a.err = deadSession(db, err)
 	default:
 		a.final = true
 	}
@@ -126,10 +124,8 @@ func (h *Hook) judge(ctx context.Context, now *choice, cmd redis.Cmder, err erro
 // blame finds the database on which err happened: the one the connection names, or else the one that was active.
 func (h *Hook) blame(now *choice, err error) *database {
 	var failed *CommandError
-	if errors.As(err, &failed) && failed.Database != "" && failed.Database != now.db.name {
-		if db := h.selector.find(failed.Database); db != nil {
-			return db
-		}
+	if errors.As(err, &failed) && failed.db != nil {
+		return failed.db // and not whatever has that name now
 	}
 	return now.db
 }
@@ -220,9 +216,9 @@ func finish(ctx context.Context, ending *attempt, sent *CommandError, ended erro
 	last := ending.err
 	if sent != nil && sentFailure(last) == nil {
 		if ending.kind == sessionDead {
-			last = commandError(sent.Database, true, sent.Err) // which is why the session is dead
+			last = commandError(sent.db, true, sent.Err) // which is why the session is dead
 		} else {
-			last = commandError(sent.Database, true, fmt.Errorf("%w; a later attempt: %w", sent.Err, last))
+			last = commandError(sent.db, true, fmt.Errorf("%w; a later attempt: %w", sent.Err, last))
 		}
 	}
 	if gaveUp := ctx.Err(); gaveUp != nil && errors.Is(ended, gaveUp) && !errors.Is(last, gaveUp) {
