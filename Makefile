@@ -15,6 +15,7 @@ help: ## Show the targets
 test: deps ## Vet and run all tests with the race detector, real redis-server processes included
 	go vet ./...
 	$(TEST) -short ./...
+	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput' . ./window ./pubsubwrap
 
 .PHONY: soak
 soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets

@@ -53,6 +53,9 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 		}
 		failed := commandError(now.db, false, err)
 		verdict := h.evidence(now.db, failed)
+		if h.opt.DryRun {
+			return nil, failed // as without the hook
+		}
 		if !await(ctx, now, verdict, time.Until(deadline)) || !now.superseded() {
 			return deadConn{layer(failed)}, nil
 		}

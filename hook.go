@@ -136,7 +136,11 @@ func (h *Hook) processSlowly(ctx context.Context, cmd redis.Cmder, next redis.Pr
 	if err != nil {
 		return h.settle(ctx, cmd, next, now, err)
 	}
-	now.db.succeeded(time.Since(began))
+	took := time.Since(began)
+	if serverCommands[lower(cmd.Name())]&flagBlocking != 0 {
+		took = 0 // it waits for data, and is not slow
+	}
+	now.db.succeeded(took)
 	return nil
 }
 

@@ -58,7 +58,7 @@ type Options struct {
 	// with ErrNoDatabase at once. The caller's context cuts it short.
 	MaxWait time.Duration
 
-	// DryRun decides, counts and reports what it would have done (Switch.DryRun is set), and switches nothing: for
+	// DryRun decides, counts and reports what it would have done (Switch.DryRun is set), and switches nothing of its own accord: for
 	// trying settings in production. Default: false.
 	DryRun bool
 

@@ -118,6 +118,7 @@ func (h *Hook) judge(ctx context.Context, now *choice, cmd redis.Cmder, err erro
 	default:
 		a.final = true
 	}
+	a.final = a.final || h.opt.DryRun // there is no switch to wait for, and go-redis has made its own attempts
 	return a
 }
 

@@ -128,7 +128,8 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 		began = at
 	}
 	event := Switch{From: old.db.name, To: to.name, Reason: reason, Cause: cause, Planned: planned}
-	automatic := reason == ReasonHealthCheck || reason == ReasonFailureDetector || reason == ReasonFailback
+	automatic := reason == ReasonHealthCheck || reason == ReasonFailureDetector || reason == ReasonFailback ||
+		reason == ReasonWeight // which is carried out by the checks, after SetWeight
 	if s.h.opt.DryRun && automatic && old.seq > 0 {
 		return s.pretend(event, to, down)
 	}
