@@ -12,9 +12,10 @@ import (
 type UnansweredError struct {
 	// Database is the name of the database that EXEC was sent to.
 	Database string
-	// Attempt is the number of the attempt, from 1.
+	// Attempt is the number of the attempt that sent it, from 1. With RunUnansweredAgain it is the first such attempt and
+	// not always the last one that was made.
 	Attempt int
-	// Err is what the function returned. Never nil.
+	// Err is what the function returned in the last attempt. Never nil.
 	Err error
 
 	exec error // what EXEC met

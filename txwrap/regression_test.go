@@ -7,6 +7,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb"
 )
 
 // TestRegressionExecWithoutASuccessIsACommit: a transaction was applied twice if no command of it had succeeded.
@@ -50,4 +52,65 @@ func TestRegressionExecWithoutASuccessIsACommit(t *testing.T) {
 			require.Equal(t, "1", get(t, p.east, "n"))
 		})
 	}
+}
+
+// TestRegressionAnEarlierUnansweredExecIsTold: with RunUnansweredAgain, the failure of a later attempt hid that an earlier
+// one may have been executed, and was safe to retry.
+//
+// Events: the reply to the first EXEC is lost; the second attempt cannot be sent, or loses the race against the first.
+func TestRegressionAnEarlierUnansweredExecIsTold(t *testing.T) {
+	check := func(t *testing.T, err error, runs int) {
+		t.Helper()
+		require.Equal(t, 2, runs)
+		var unanswered *UnansweredError
+		require.ErrorAs(t, err, &unanswered)
+		require.Equal(t, 1, unanswered.Attempt)
+		require.Equal(t, "east", unanswered.Database)
+		require.False(t, multidb.SafeToRetry(err), "%v", err)
+	}
+	t.Run("not sent", func(t *testing.T) {
+		p := newPair(t)
+		ctx := t.Context()
+		p.drop.replyTo("exec")
+		runs := 0
+		err := Options{RunUnansweredAgain: true}.Watch(ctx, p.rdb, increment(ctx, "n", func(*Tx) error {
+			if runs++; runs == 2 {
+				p.east.Kill()
+				p.west.Kill()
+				eventually(t, waitFor, "the news", func() bool { return p.hook.Choice().Down })
+			}
+			return nil
+		}), "n")
+		check(t, err, runs)
+		require.ErrorIs(t, err, multidb.ErrNoDatabase)
+	})
+	t.Run("a lost race", func(t *testing.T) {
+		p := newPair(t)
+		ctx := t.Context()
+		p.drop.replyTo("exec")
+		runs := 0
+		err := Options{RunUnansweredAgain: true, AfterRace: -1}.Watch(ctx, p.rdb, increment(ctx, "n", func(*Tx) error {
+			if runs++; runs == 2 {
+				return p.east.Client().Incr(ctx, "n").Err()
+			}
+			return nil
+		}), "n")
+		check(t, err, runs)
+		require.ErrorIs(t, err, redis.TxFailedErr)
+	})
+	t.Run("an error of the function", func(t *testing.T) {
+		p := newPair(t)
+		ctx := t.Context()
+		p.drop.replyTo("exec")
+		runs := 0
+		mine := errors.New("mine")
+		err := Options{RunUnansweredAgain: true}.Watch(ctx, p.rdb, increment(ctx, "n", func(*Tx) error {
+			if runs++; runs == 2 {
+				return mine
+			}
+			return nil
+		}), "n")
+		check(t, err, runs)
+		require.ErrorIs(t, err, mine)
+	})
 }
