@@ -35,10 +35,11 @@ func (e *UnansweredError) Unwrap() []error {
 	return []error{e.Err, e.exec}
 }
 
-// sentError finds the failure of a request that was sent and not answered.
+// sentError finds the failure of a request that was sent and not answered. Behind the error of a dead session is that of
+// the request it died with, and the one at hand was not sent.
 func sentError(err error) *multidb.CommandError {
 	var failed *multidb.CommandError
-	if errors.As(err, &failed) && failed.Sent {
+	if errors.As(err, &failed) && failed.Sent && !multidb.SessionDead(err) {
 		return failed
 	}
 	return nil

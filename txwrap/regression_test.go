@@ -114,3 +114,43 @@ func TestRegressionAnEarlierUnansweredExecIsTold(t *testing.T) {
 		require.ErrorIs(t, err, mine)
 	})
 }
+
+// TestRegressionADeadSessionSendsNoExec: an EXEC that was not sent was reported as unanswered.
+//
+// Events: the connection dies with a read, or with a write outside MULTI, the function ignores that and goes on to EXEC.
+func TestRegressionADeadSessionSendsNoExec(t *testing.T) {
+	t.Run("after a read", func(t *testing.T) {
+		p := newPair(t)
+		ctx := t.Context()
+		p.drop.replyTo("get")
+		runs := 0
+		require.NoError(t, Watch(ctx, p.rdb, func(tx *Tx) error {
+			runs++
+			n, _ := tx.Get(ctx, "n").Int()
+			_ = tx.Incr(ctx, "side").Err() // not sent on the dead session either, so no reason to stop
+			_, err := tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error { return pipe.Set(ctx, "n", n+1, 0).Err() })
+			return err
+		}, "n"))
+		require.Equal(t, 2, runs)
+		require.Equal(t, "1", get(t, p.east, "n"))
+		require.Equal(t, "1", get(t, p.east, "side"))
+	})
+	t.Run("after a write", func(t *testing.T) {
+		p := newPair(t)
+		ctx := t.Context()
+		p.drop.replyTo("incr")
+		runs := 0
+		err := Watch(ctx, p.rdb, func(tx *Tx) error {
+			runs++
+			_ = tx.Incr(ctx, "side").Err()
+			_, err := tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error { return pipe.Set(ctx, "n", 1, 0).Err() })
+			return err
+		}, "n")
+		require.Equal(t, 1, runs)
+		require.Error(t, err)
+		var unanswered *UnansweredError
+		require.False(t, errors.As(err, &unanswered), "EXEC was not sent: %v", err)
+		require.Equal(t, "1", get(t, p.east, "side"))
+		require.Empty(t, get(t, p.east, "n"))
+	})
+}
