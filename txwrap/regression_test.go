@@ -154,3 +154,32 @@ func TestRegressionADeadSessionSendsNoExec(t *testing.T) {
 		require.Empty(t, get(t, p.east, "n"))
 	})
 }
+
+// TestRegressionNoDatabaseIsAwaitedOnce: where EXEC is the first request of a transaction, it was run again for
+// ErrNoDatabase, and waited for a database each time.
+//
+// Events: both databases are down; a transaction without watched keys begins.
+func TestRegressionNoDatabaseIsAwaitedOnce(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	p.east.Kill()
+	p.west.Kill()
+	eventually(t, waitFor, "the news", func() bool { return p.hook.Choice().Down })
+	runs := 0
+	_, err := TxPipelined(ctx, p.rdb, func(pipe *Pipe) error {
+		runs++
+		return pipe.Incr(ctx, "n").Err()
+	})
+	require.ErrorIs(t, err, multidb.ErrNoDatabase)
+	require.True(t, multidb.SafeToRetry(err))
+	require.Equal(t, 1, runs)
+
+	runs = 0
+	err = Watch(ctx, p.rdb, func(tx *Tx) error {
+		runs++
+		_, err := tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error { return pipe.Incr(ctx, "n").Err() })
+		return err
+	})
+	require.ErrorIs(t, err, multidb.ErrNoDatabase)
+	require.Equal(t, 1, runs)
+}

@@ -68,15 +68,13 @@ type run struct {
 	unansweredBy int
 
 	// Of the last attempt.
-	began   uint64 // the choice of the hook when it began
-	entered bool   // fn was called
-	seen    *witness
+	began uint64 // the choice of the hook when it began
+	seen  *witness
 }
 
 // attempt runs the function once.
 func (r *run) attempt(ctx context.Context) error {
 	r.attempts++
-	r.entered = false
 	r.seen = &witness{hook: r.hook}
 	// With the hook, the keys are watched here and not by go-redis, because the witness must be there before. Without it,
 	// a ClusterClient finds its node by them.
@@ -91,7 +89,6 @@ func (r *run) attempt(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.entered = true
 		return r.fn(&Tx{Tx: tx, attempt: r.attempts, database: database})
 	}, keys...)
 	if r.unanswered == nil && r.seen.unanswered != nil {
@@ -136,8 +133,8 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 		return 0, false
 	case r.seen.unanswered == nil && !r.seen.harmless(err):
 		return 0, false
-	case !r.entered && errors.Is(err, multidb.ErrNoDatabase):
-		// The hook has waited as long as its MaxWait says.
+	case r.seen.unanswered == nil && errors.Is(err, multidb.ErrNoDatabase):
+		// The hook has waited as long as its MaxWait says, and another attempt would wait as long again.
 		return 0, false
 	}
 	if errors.Is(err, errMoved) {
