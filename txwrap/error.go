@@ -12,9 +12,10 @@ import (
 type UnansweredError struct {
 	// Database is the name of the database that EXEC was sent to.
 	Database string
-	// Attempt is the number of the attempt, from 1.
+	// Attempt is the number of the attempt that sent it, from 1. With RunUnansweredAgain it is the first such attempt and
+	// not always the last one that was made.
 	Attempt int
-	// Err is what the function returned. Never nil.
+	// Err is what the function returned in the last attempt. Never nil.
 	Err error
 
 	exec error // what EXEC met
@@ -34,10 +35,11 @@ func (e *UnansweredError) Unwrap() []error {
 	return []error{e.Err, e.exec}
 }
 
-// sentError finds the failure of a request that was sent and not answered.
+// sentError finds the failure of a request that was sent and not answered. Behind the error of a dead session is that of
+// the request it died with, and the one at hand was not sent.
 func sentError(err error) *multidb.CommandError {
 	var failed *multidb.CommandError
-	if errors.As(err, &failed) && failed.Sent {
+	if errors.As(err, &failed) && failed.Sent && !multidb.SessionDead(err) {
 		return failed
 	}
 	return nil

@@ -35,8 +35,8 @@ func Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, k
 // Watch runs fn in a transaction that watches the keys: fn reads through tx, and writes in tx.TxPipelined. It is run
 // again as the package says, and must begin from nothing each time: only the results of the last attempt count.
 //
-// The error is that of the last attempt. It is redis.TxFailedErr if the budget for races is spent, an [*UnansweredError]
-// if EXEC was sent and not answered, and otherwise what fn or the client returned. It carries the error of ctx as well if
+// The error is that of the last attempt: redis.TxFailedErr if the budget for races is spent, and otherwise what fn or the
+// client returned. It is in an [*UnansweredError] if EXEC was sent and not answered, in this attempt or an earlier one. It carries the error of ctx as well if
 // that ended between two attempts. Safe for concurrent use.
 func (o Options) Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, keys ...string) error {
 	r := &run{opt: o.withDefaults(), rdb: rdb, hook: multidb.HookOf(rdb), fn: fn, keys: keys}
@@ -62,16 +62,19 @@ type run struct {
 
 	attempts, races, losses int
 
+	// The first EXEC that was sent and not answered, and the number of its attempt. It may have been executed, whatever
+	// becomes of the attempts after it.
+	unanswered   *multidb.CommandError
+	unansweredBy int
+
 	// Of the last attempt.
-	began   uint64 // the choice of the hook when it began
-	entered bool   // fn was called
-	seen    *witness
+	began uint64 // the choice of the hook when it began
+	seen  *witness
 }
 
 // attempt runs the function once.
 func (r *run) attempt(ctx context.Context) error {
 	r.attempts++
-	r.entered = false
 	r.seen = &witness{hook: r.hook}
 	// With the hook, the keys are watched here and not by go-redis, because the witness must be there before. Without it,
 	// a ClusterClient finds its node by them.
@@ -79,16 +82,19 @@ func (r *run) attempt(ctx context.Context) error {
 	if r.hook != nil {
 		keys = nil
 	}
-	return r.rdb.Watch(ctx, func(tx *redis.Tx) error {
+	err := r.rdb.Watch(ctx, func(tx *redis.Tx) error {
 		tx.AddHook(r.seen)
 		defer func() { r.seen.over = true }()
 		database, err := r.watch(ctx, tx)
 		if err != nil {
 			return err
 		}
-		r.entered = true
 		return r.fn(&Tx{Tx: tx, attempt: r.attempts, database: database})
 	}, keys...)
+	if r.unanswered == nil && r.seen.unanswered != nil {
+		r.unanswered, r.unansweredBy = r.seen.unanswered, r.attempts
+	}
+	return err
 }
 
 // watch sends WATCH and finds out on which database. A switch in that moment leaves it open which one the connection
@@ -127,8 +133,8 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 		return 0, false
 	case r.seen.unanswered == nil && !r.seen.harmless(err):
 		return 0, false
-	case !r.entered && errors.Is(err, multidb.ErrNoDatabase):
-		// The hook has waited as long as its MaxWait says.
+	case r.seen.unanswered == nil && errors.Is(err, multidb.ErrNoDatabase):
+		// The hook has waited as long as its MaxWait says, and another attempt would wait as long again.
 		return 0, false
 	}
 	if errors.Is(err, errMoved) {
@@ -143,12 +149,10 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 
 // result is the error of the last attempt, as the caller gets it.
 func (r *run) result(err error) error {
-	if err == nil || r.seen.unanswered == nil {
+	if err == nil || r.unanswered == nil {
 		return err
 	}
-	return &UnansweredError{
-		Database: r.seen.unanswered.Database, Attempt: r.attempts, Err: err, exec: r.seen.unanswered,
-	}
+	return &UnansweredError{Database: r.unanswered.Database, Attempt: r.unansweredBy, Err: err, exec: r.unanswered}
 }
 
 // sleep reports whether ctx goes on.

@@ -87,10 +87,7 @@ func (w *witness) sawExec(cmds []redis.Cmder, err error) {
 	case errors.Is(err, redis.TxFailedErr):
 		// Not executed.
 	default:
-		// One command with a result proves that EXEC was executed, whatever became of the rest.
-		for _, cmd := range inside {
-			w.committed = w.committed || cmd.Err() == nil && answered(err)
-		}
+		w.committed = w.committed || executed(cmds, err)
 		for _, e := range append([]error{err}, errorsOf(inside)...) {
 			if failed := sentError(e); failed != nil && w.unanswered == nil {
 				w.unanswered = failed
@@ -99,11 +96,34 @@ func (w *witness) sawExec(cmds []redis.Cmder, err error) {
 	}
 }
 
-// answered reports that err is a reply, or the loss of a connection on which the request had been sent: only then do
-// commands without an error have their answer.
-func answered(err error) bool {
+// executed reports whether what is left of a failed MULTI … EXEC proves that EXEC was executed. A command need not have
+// succeeded for that: SET with GET of a missing key answers with nil and has written, a script may write and then answer
+// with an error.
+func executed(cmds []redis.Cmder, err error) bool {
+	inside, exec := cmds[1:len(cmds)-1], cmds[len(cmds)-1]
+	switch {
+	case isReply(exec.Err()):
+		// MULTI was refused, or EXEC because a command could not be queued: go-redis puts that on EXEC as well.
+		return false
+	case isReply(err):
+		// It is the answer to the first command. A refused login leaves that without an error.
+		return inside[0].Err() != nil
+	case sentError(err) == nil:
+		return false
+	}
+	// The connection was lost. The commands without an answer have that error, and a refusal to queue one proves nothing;
+	// but nil is an answer that only EXEC gives.
+	for _, cmd := range inside {
+		if e := cmd.Err(); e == nil || errors.Is(e, redis.Nil) {
+			return true
+		}
+	}
+	return false
+}
+
+func isReply(err error) bool {
 	var reply redis.Error
-	return errors.As(err, &reply) || sentError(err) != nil
+	return errors.As(err, &reply)
 }
 
 // harmless reports whether err, which the function returned, leaves no doubt that nothing was applied.
