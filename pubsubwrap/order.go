@@ -199,12 +199,14 @@ func (r *row) remove(l *link) func() {
 	if r.tail == l {
 		r.tail = pred
 	}
+	l.covered = 0 // no answer counts any more that was asked for from here
 	if next == nil {
 		return func() {}
 	}
 	next.pred = pred
 	if !l.gated && len(l.held) > 0 && !next.gated {
 		next.held = append(l.held, next.held...)
+		l.held = nil // or a link that goes to the end of the row would deliver it once more
 	}
 	next.covered = 0
 	if pred == nil && !next.gated {
