@@ -88,6 +88,9 @@ func TestHandshakeIsRunAgain(t *testing.T) {
 		for _, name := range []string{"HELLO", "CLIENT"} {
 			t.Run(fmt.Sprintf("%s/MaxRetries %d", name, retries), func(t *testing.T) {
 				p := newProxied(t, func(_ *Options, r *redis.Options) { r.MaxRetries = retries })
+				// The health check that follows the start would meet the faults as well, twice at worst.
+				eventually(t, 5*time.Second, "the check after the start", func() bool { return p.toEast.Count("PING") >= 2 })
+				require.NoError(t, p.rdb.Set(t.Context(), "k", "v", 0).Err())
 				for i := range 2 { // five failures of ten would be a reason to leave
 					p.toEast.Reset() // a new connection, the first of which is lost in its handshake
 					p.toEast.DropReplies(faultproxy.First(1, faultproxy.Named(name)))
