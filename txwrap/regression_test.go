@@ -183,3 +183,83 @@ func TestRegressionNoDatabaseIsAwaitedOnce(t *testing.T) {
 	require.ErrorIs(t, err, multidb.ErrNoDatabase)
 	require.Equal(t, 1, runs)
 }
+
+// TestRegressionARefusedExecIsRunAgain: a transaction on a database that has become a replica was not run again, and its
+// error did not say why.
+//
+// Events: the active database becomes a replica, so it answers READONLY to the write in MULTI and EXECABORT to EXEC.
+func TestRegressionARefusedExecIsRunAgain(t *testing.T) {
+	for name, run := range map[string]func(context.Context, Options, *pair, func()) error{
+		"Watch": func(ctx context.Context, o Options, p *pair, ran func()) error {
+			return o.Watch(ctx, p.rdb, increment(ctx, "n", func(*Tx) error { ran(); return nil }), "n")
+		},
+		"TxPipelined": func(ctx context.Context, o Options, p *pair, ran func()) error {
+			_, err := o.TxPipelined(ctx, p.rdb, func(pipe *Pipe) error {
+				ran()
+				pipe.Exists(ctx, "n")
+				return pipe.Incr(ctx, "n").Err()
+			})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			ctx := t.Context()
+			require.NoError(t, p.rdb.Ping(ctx).Err())
+			require.NoError(t, p.east.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())
+
+			runs := 0
+			err := run(ctx, Options{AfterSwitch: 1}, p, func() { runs++ })
+			require.Equal(t, 2, runs, "%v", err)
+			require.True(t, redis.IsReadOnlyError(err), "%v", err)
+			require.ErrorContains(t, err, "READONLY")
+			require.True(t, multidb.SafeToRetry(err))
+
+			runs = 0
+			require.NoError(t, run(ctx, Options{AfterSwitch: 1}, p, func() {
+				if runs++; runs == 2 {
+					require.NoError(t, p.east.Client().SlaveOf(ctx, "no", "one").Err())
+				}
+			}))
+			require.Equal(t, 2, runs)
+			require.Equal(t, "1", get(t, p.east, "n"))
+		})
+	}
+}
+
+// TestRegressionAMistakeInACommandIsNotRefused: EXECABORT for another reason ends the attempts.
+//
+// Events: a command with a wrong number of arguments is not queued.
+func TestRegressionAMistakeInACommandIsNotRefused(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	runs := 0
+	_, err := TxPipelined(ctx, p.rdb, func(pipe *Pipe) error {
+		runs++
+		pipe.Do(ctx, "set", "n")
+		return pipe.Incr(ctx, "n").Err()
+	})
+	require.ErrorContains(t, err, "EXECABORT")
+	require.Equal(t, 1, runs)
+}
+
+// TestRegressionTheReasonIsInTheAnswerToExec: see refusalOf.
+//
+// Events: the commands are queued; then the database becomes a replica, or runs out of memory, and refuses EXEC itself.
+func TestRegressionTheReasonIsInTheAnswerToExec(t *testing.T) {
+	refuse := func(text string) *refusal {
+		ctx := context.Background()
+		cmds := []redis.Cmder{redis.NewStatusCmd(ctx, "multi"), redis.NewCmd(ctx, "incr", "n"), redis.NewSliceCmd(ctx, "exec")}
+		for _, cmd := range cmds {
+			cmd.SetErr(quoted(text))
+		}
+		return refusalOf(cmds)
+	}
+	const why = "EXECABORT Transaction discarded because of: "
+	r := refuse(why + "READONLY You can't write against a read only replica.")
+	require.NotNil(t, r)
+	err := r.explain(r.abort)
+	require.True(t, redis.IsReadOnlyError(err))
+	require.True(t, multidb.SafeToRetry(err))
+	require.Nil(t, refuse(why+"OOM command not allowed when used memory > 'maxmemory'."))
+}

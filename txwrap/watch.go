@@ -36,7 +36,8 @@ func Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, k
 // again as the package says, and must begin from nothing each time: only the results of the last attempt count.
 //
 // The error is that of the last attempt: redis.TxFailedErr if the budget for races is spent, and otherwise what fn or the
-// client returned. It is in an [*UnansweredError] if EXEC was sent and not answered, in this attempt or an earlier one. It carries the error of ctx as well if
+// client returned; the reply by which a database refused a transaction that it cannot serve now (READONLY) comes before the
+// EXECABORT that go-redis makes of it. It is in an [*UnansweredError] if EXEC was sent and not answered, in this attempt or an earlier one. It carries the error of ctx as well if
 // that ended between two attempts. Safe for concurrent use.
 func (o Options) Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, keys ...string) error {
 	r := &run{opt: o.withDefaults(), rdb: rdb, hook: multidb.HookOf(rdb), fn: fn, keys: keys}
@@ -149,6 +150,7 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 
 // result is the error of the last attempt, as the caller gets it.
 func (r *run) result(err error) error {
+	err = r.seen.refused.explain(err)
 	if err == nil || r.unanswered == nil {
 		return err
 	}

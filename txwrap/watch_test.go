@@ -200,3 +200,50 @@ func TestNoDatabaseIsToldAtOnce(t *testing.T) {
 	require.ErrorIs(t, err, multidb.ErrNoDatabase)
 	require.Zero(t, runs)
 }
+
+// TestLostConnectionsHaveTheirOwnBudget: it bounds the attempts, and the error is that of the last one.
+func TestLostConnectionsHaveTheirOwnBudget(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	for budget, want := range map[int]int{2: 3, -1: 1} {
+		runs := 0
+		err := Options{AfterSwitch: budget, AfterRace: -1}.Watch(ctx, p.rdb, func(tx *Tx) error {
+			runs++
+			require.Equal(t, runs, tx.Attempt())
+			p.drop.replyTo("get")
+			return increment(ctx, "n", nil)(tx)
+		}, "n")
+		require.Equal(t, want, runs, "%v", err)
+		var failed *multidb.CommandError
+		require.ErrorAs(t, err, &failed)
+		require.Equal(t, "east", failed.Database)
+		require.Empty(t, get(t, p.east, "n"))
+	}
+}
+
+// TestExecThatWasNotSentIsNotUnanswered: it is safe to retry, and is run again if there is a budget for it.
+func TestExecThatWasNotSentIsNotUnanswered(t *testing.T) {
+	for budget, want := range map[int]int{-1: 1, 1: 2} {
+		p := newPair(t)
+		ctx := t.Context()
+		runs := 0
+		err := Options{AfterSwitch: budget}.Watch(ctx, p.rdb, increment(ctx, "n", func(*Tx) error {
+			if runs++; runs == 1 {
+				p.east.Kill()
+				eventually(t, waitFor, "a switch", func() bool { return p.hook.Active() == "west" })
+			}
+			return nil
+		}), "n")
+		require.Equal(t, want, runs, "%v", err)
+		if budget > 0 {
+			require.NoError(t, err)
+			require.Equal(t, "1", get(t, p.west, "n"))
+			continue
+		}
+		require.Error(t, err)
+		var unanswered *UnansweredError
+		require.False(t, errors.As(err, &unanswered), "EXEC was not sent: %v", err)
+		require.True(t, multidb.SafeToRetry(err), "%v", err)
+		require.Empty(t, get(t, p.west, "n"))
+	}
+}

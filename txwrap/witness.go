@@ -19,6 +19,7 @@ type witness struct {
 	unanswered *multidb.CommandError // an EXEC was sent and not answered
 	lostWrite  bool                  // a write outside MULTI was sent and not answered
 	lostReads  []redis.Cmder         // reads that were sent and not answered
+	refused    *refusal              // an EXEC was refused because the database cannot serve now
 	over       bool                  // the function has returned: what follows is UNWATCH
 }
 
@@ -88,6 +89,7 @@ func (w *witness) sawExec(cmds []redis.Cmder, err error) {
 		// Not executed.
 	default:
 		w.committed = w.committed || executed(cmds, err)
+		w.refused = refusalOf(cmds)
 		for _, e := range append([]error{err}, errorsOf(inside)...) {
 			if failed := sentError(e); failed != nil && w.unanswered == nil {
 				w.unanswered = failed
@@ -131,7 +133,7 @@ func (w *witness) harmless(err error) bool {
 	if w.lostWrite {
 		return false
 	}
-	if multidb.SafeToRetry(err) {
+	if multidb.SafeToRetry(err) || w.refused.behind(err) {
 		return true
 	}
 	// What was sent must be a read of this transaction, not something else that the function has done. The commands have

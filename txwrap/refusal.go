@@ -1,0 +1,58 @@
+package txwrap
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb"
+)
+
+// refusal is an EXEC that was certainly not executed because the database cannot serve now: it has become a replica, say.
+// The answer to EXEC is EXECABORT then, which a caller cannot tell from a mistake in a command.
+type refusal struct {
+	abort error // the answer to EXEC
+	cause error // the reply that says why
+}
+
+// refusalOf returns the refusal of MULTI … EXEC, or nil if it is something else. Only the answer to EXEC itself is asked:
+// a script may say EXECABORT as well.
+func refusalOf(cmds []redis.Cmder) *refusal {
+	abort := cmds[len(cmds)-1].Err()
+	if !isReply(abort) || !strings.HasPrefix(abort.Error(), "EXECABORT ") {
+		return nil
+	}
+	for _, cmd := range cmds[1 : len(cmds)-1] {
+		if e := cmd.Err(); e != nil && isReply(e) && multidb.SafeToRetry(e) {
+			return &refusal{abort, e} // a command could not be queued
+		}
+	}
+	// The database has changed between the last command and EXEC, and says so in the answer to EXEC.
+	if _, text, found := strings.Cut(abort.Error(), "discarded because of: "); found {
+		if cause := quoted(text); multidb.SafeToRetry(cause) {
+			return &refusal{abort, cause}
+		}
+	}
+	return nil
+}
+
+// behind reports whether err, which the function returned, is that of the refused EXEC.
+func (r *refusal) behind(err error) bool { return r != nil && errors.Is(err, r.abort) }
+
+// explain puts the cause before err, so that a caller finds that reply first and not EXECABORT.
+func (r *refusal) explain(err error) error {
+	if !r.behind(err) {
+		return err
+	}
+	return fmt.Errorf("%w (%w)", r.cause, err)
+}
+
+// quoted is a reply that was found in the text of another one.
+type quoted string
+
+func (e quoted) Error() string { return string(e) }
+
+// RedisError makes it a redis.Error.
+func (e quoted) RedisError() {}
