@@ -3,10 +3,12 @@ package multidb
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/probes"
@@ -113,4 +115,42 @@ func TestRegressionCloseDuringADrainCutsNothing(t *testing.T) {
 			require.NoError(t, <-answer)
 		})
 	}
+}
+
+// Events: a function of OnPrepare ignores its context. The switch, and with a failback the health loop of the new
+// database, waited for it for as long as it took.
+func TestRegressionPreparingIsBounded(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {
+		goOn, calls := make(chan struct{}), atomic.Int64{}
+		h.OnPrepare(func(context.Context, string) { calls.Add(1); <-goOn })
+		began := time.Now()
+		assert.NoError(t, h.ForceActive("b", 0))
+		assert.Equal(t, prepareTime, time.Since(began))
+		began = time.Now()
+		assert.NoError(t, h.ForceActive("a", 0))
+		assert.Zero(t, time.Since(began), "it is not called again before it has returned")
+		assert.EqualValues(t, 1, calls.Load())
+
+		closed := make(chan struct{})
+		go func() { defer close(closed); assert.NoError(t, h.Close()) }()
+		time.Sleep(time.Minute)
+		select {
+		case <-closed:
+			t.Error("Close has not joined a goroutine that the hook has started")
+		default:
+		}
+		close(goOn)
+		<-closed
+	})
+}
+
+// Events: a function of OnPrepare panics, in a goroutine of the hook's. That ended the process.
+func TestRegressionPreparingPanics(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {
+		h.OnPrepare(func(context.Context, string) { panic("boom") })
+		began := time.Now()
+		assert.NoError(t, h.ForceActive("b", 0))
+		assert.Zero(t, time.Since(began))
+		assert.Equal(t, "b", h.Active())
+	})
 }
