@@ -244,3 +244,24 @@ func TestRegressionReasonWeightIsForItsEffect(t *testing.T) {
 		})
 	}
 }
+
+// Events: many processes lose a database at one instant. Without jitter all of them return to it at one instant. (Until now
+// nothing failed if there was none.)
+func TestRegressionGraceHasJitter(t *testing.T) {
+	returned := make(map[time.Duration]bool)
+	for range 8 {
+		bubble(t, 2, Options{Failback: Failback{GracePeriod: 100 * time.Second}}, func(h *Hook, dbs []*virtual) {
+			dbs[0].up.Store(false)
+			time.Sleep(3 * time.Second)
+			dbs[0].up.Store(true)
+			until(time.Minute, func() bool { return h.Stats().Databases[0].Breaker == BreakerClosed })
+			said := h.Stats().Databases[0].GracePeriod
+			took := until(time.Hour, func() bool { return h.Active() == "a" })
+			assert.GreaterOrEqual(t, said, 100*time.Second)
+			assert.LessOrEqual(t, said, 120*time.Second, "Failback.Jitter is 0.2 by default")
+			assert.InDelta(t, said, took, float64(6*time.Second), "and a round of checks")
+			returned[said] = true
+		})
+	}
+	require.Greater(t, len(returned), 4, "the grace periods of eight processes")
+}
