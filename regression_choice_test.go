@@ -187,7 +187,7 @@ func TestRegressionGatedDatabaseDoesNotBlockTheNext(t *testing.T) {
 func TestRegressionReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 	opt := Options{}
 	switches := recordSwitches(&opt)
-	boom := errors.New("boom")
+	boom, other := errors.New("boom"), errors.New("other")
 	var down error
 	opt.Events.OnAllDown = func(cause error) { down = cause }
 	bubble(t, 3, opt, func(h *Hook, dbs []*virtual) {
@@ -198,20 +198,20 @@ func TestRegressionReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 		require.Equal(t, ReasonFailureDetector, h.Choice().Reason)
 
 		// The end of an outage at another place is a switch for the failure that began the outage.
-		other := errors.New("other")
 		dbs[0].up.Store(false)
 		h.openBreaker(h.selector.find("c"), ReasonHealthCheck, errUnreachable)
 		h.openBreaker(h.selector.find("b"), ReasonHealthCheck, other)
+		dbs[1].up.Store(false) // so that c is the first to be back
 		h.selector.review()
 		h.readmit(h.selector.find("c"))
 		time.Sleep(time.Millisecond)
-		require.Equal(t, other, down)
 	})
+	require.Equal(t, other, down)
 	list := switches.list()
 	require.Len(t, list, 2)
 	require.Equal(t, ReasonFailureDetector, list[0].Reason)
 	require.Equal(t, boom, list[0].Cause)
-	require.Equal(t, Switch{From: "b", To: "c", Reason: ReasonHealthCheck, Cause: errors.New("other"), Took: list[1].Took}, list[1])
+	require.Equal(t, Switch{From: "b", To: "c", Reason: ReasonHealthCheck, Cause: other, Took: list[1].Took}, list[1])
 }
 
 // Events: a failover; SetWeight that changes nothing about who is preferred; the return. It is said to be for the weight.
@@ -264,4 +264,19 @@ func TestRegressionGraceHasJitter(t *testing.T) {
 		})
 	}
 	require.Greater(t, len(returned), 4, "the grace periods of eight processes")
+}
+
+// Events: a database is down when the process starts. It comes up minutes later, and is returned to by the next check,
+// without a grace period, because it had not been usable before and so had not failed.
+func TestRegressionGraceAtTheStart(t *testing.T) {
+	const grace = 30 * time.Second
+	opt := Options{Failback: Failback{GracePeriod: grace, Jitter: -1}}
+	startBubble(t, 2, opt, func(dbs []*virtual, _ []Database) { dbs[0].up.Store(false) }, func(h *Hook, dbs []*virtual) {
+		assert.Equal(t, "b", h.Active())
+		time.Sleep(5 * time.Minute)
+		dbs[0].up.Store(true)
+		took := until(time.Hour, func() bool { return h.Active() == "a" })
+		assert.GreaterOrEqual(t, took, grace)
+		assert.LessOrEqual(t, took, grace+10*time.Second)
+	})
 }
