@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/redistest"
 	"github.com/redishook/multidb/probes"
 )
 
@@ -153,4 +154,36 @@ func TestRegressionPreparingPanics(t *testing.T) {
 		assert.Zero(t, time.Since(began))
 		assert.Equal(t, "b", h.Active())
 	})
+}
+
+// Events: a client caches on its side, over TLS; a planned switch. go-redis' drainer looks at the idle connections and gets
+// no error from those of the old database, so what was cached from it is served for DrainTimeout. A session that is held
+// at that moment must go on all the same: the drainer does not look at it.
+func TestRegressionCachedOverTLSIsDroppedByAPlannedSwitch(t *testing.T) {
+	p := newPair(t, func(opt *Options, o *redis.Options) {
+		calm(opt, o)
+		opt.DrainTimeout = time.Minute
+		o.Protocol = 3
+		o.ClientSideCacheConfig = &redis.ClientSideCacheConfig{}
+		o.MaintNotificationsConfig = maintenanceOff()
+	}, redistest.TLS())
+	ctx := t.Context()
+	require.NoError(t, p.east.Client().Set(ctx, "k", "east", 0).Err())
+	require.NoError(t, p.west.Client().Set(ctx, "k", "west", 0).Err())
+	// The hook learns from the first connection that the client caches, and replaces it: see checked.go.
+	require.NoError(t, p.rdb.Ping(ctx).Err())
+	session := p.rdb.Conn()
+	defer session.Close()
+	require.NoError(t, session.Incr(ctx, "n").Err())
+	for range 10 {
+		require.Equal(t, "east", p.rdb.Get(ctx, "k").Val())
+	}
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	require.NoError(t, session.Incr(ctx, "n").Err())
+	eventually(t, 5*time.Second, "the value of the new database", func() bool { return p.rdb.Get(ctx, "k").Val() == "west" })
+	for range 3 {
+		time.Sleep(200 * time.Millisecond) // the drainer has looked meanwhile
+		require.NoError(t, session.Incr(ctx, "n").Err())
+	}
+	require.EqualValues(t, 5, counter(t, p.east, "n"))
 }
