@@ -187,3 +187,32 @@ func TestRegressionCachedOverTLSIsDroppedByAPlannedSwitch(t *testing.T) {
 	}
 	require.EqualValues(t, 5, counter(t, p.east, "n"))
 }
+
+// Events: a session goes on in a drain for longer than DrainTimeout. It ends then, and a request that still waits for its
+// reply there wakes up. (Until now nothing failed if that did not happen.)
+func TestRegressionDrainEndsWithItsTimeout(t *testing.T) {
+	p := newPair(t, func(o *Options, c *redis.Options) {
+		calm(o, c)
+		o.DrainTimeout = 300 * time.Millisecond
+		c.MaintNotificationsConfig = maintenanceOff()
+	})
+	ctx := t.Context()
+	session := p.rdb.Conn()
+	defer session.Close()
+	require.NoError(t, session.Incr(ctx, "n").Err())
+	answer := make(chan error, 1)
+	go func() { answer <- p.rdb.BLPop(context.Background(), time.Minute, "list").Err() }()
+	eventually(t, 10*time.Second, "the request to be there", func() bool {
+		return strings.Contains(p.east.Client().ClientList(ctx).Val(), "cmd=blpop")
+	})
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	select {
+	case err := <-answer:
+		var failed *CommandError
+		require.ErrorAs(t, err, &failed)
+		require.True(t, failed.Sent)
+	case <-time.After(20 * time.Second):
+		require.FailNow(t, "the request has not been cut")
+	}
+	require.Error(t, session.Incr(ctx, "n").Err())
+}
