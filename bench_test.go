@@ -36,12 +36,12 @@ func (c *instant) Write(p []byte) (int, error) {
 // SyscallConn makes it look like TCP to go-redis' pool, which peeks at each idle connection before it hands it out.
 func (c *instant) SyscallConn() (syscall.RawConn, error) { return nothingThere{}, nil }
 
-func (c *instant) Read(p []byte) (int, error)    { return copy(p, c.reply), nil }
-func (instant) Close() error                     { return nil }
-func (instant) SetDeadline(time.Time) error      { return nil }
-func (instant) SetReadDeadline(time.Time) error  { return nil }
-func (instant) SetWriteDeadline(time.Time) error { return nil }
-func (instant) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *instant) Read(p []byte) (int, error)     { return copy(p, c.reply), nil }
+func (*instant) Close() error                     { return nil }
+func (*instant) SetDeadline(time.Time) error      { return nil }
+func (*instant) SetReadDeadline(time.Time) error  { return nil }
+func (*instant) SetWriteDeadline(time.Time) error { return nil }
+func (*instant) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 
 func dialInstant(context.Context, string, string) (net.Conn, error) { return &instant{}, nil }
 

@@ -58,10 +58,9 @@ func (h *Hook) openBreaker(db *database, reason Reason, cause error) {
 		db.since = time.Now()
 		db.turns++
 	}
-	if was == BreakerClosed {
-		db.grace.relapsed(db.since)
-	}
 	if was == BreakerClosed || was == BreakerUnknown {
+		// One that was down at the start has failed like any other: it is returned to after its grace period.
+		db.grace.relapsed(db.since)
 		db.fell = fall{reason, cause}
 		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, Cause: cause})
 	}

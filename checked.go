@@ -55,21 +55,27 @@ func (c checkedConn) SyscallConn() (syscall.RawConn, error) {
 }
 
 // opaqueConn is a conn over TLS whose client caches on its side. go-redis must see that it is no syscall.Conn: it then
-// looks for invalidations that TLS has decrypted but nobody has read. The pool cannot be told to drop it, so after a
-// switch its next request is refused instead, which go-redis runs again elsewhere.
+// looks for invalidations that TLS has decrypted but nobody has read. The pool cannot be told to drop it when it hands it
+// out, so after a switch its next request is refused instead, which go-redis runs again elsewhere. What it has in its
+// cache for the connection must not be answered until then: see NetConn.
 type opaqueConn struct{ *conn }
 
-// NetConn returns the raw connection below TLS, or nil.
-//
-// If the connection is of no use any more it returns one that is dead: go-redis, which looks every few milliseconds whether an
-// idle connection of a caching client has something to say, then drops it, and what it had cached from it.
+// NetConn returns the raw connection below TLS, or nil. After a switch it returns one that answers with an error:
+// go-redis' drainer, which looks for invalidations on the idle connections of its pool and on no others, drops the
+// connection then, and with it what was cached from the old database. Others who look, on behalf of a session that still
+// goes on there, take the error for "no invalidation".
 func (c opaqueConn) NetConn() net.Conn {
 	if c.retired() {
-		return deadConn{errNotActive}
+		return retiredConn{}
 	}
 	c.lookingForPushes()
 	return below(c.conn.Conn)
 }
+
+// retiredConn is what is below a connection that is of no use any more. Nothing but SyscallConn is called.
+type retiredConn struct{ net.Conn }
+
+func (retiredConn) SyscallConn() (syscall.RawConn, error) { return nil, errNotActive }
 
 func below(nc net.Conn) net.Conn {
 	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {

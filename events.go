@@ -132,16 +132,21 @@ func (d *dispatcher) signal() {
 
 func (d *dispatcher) switched(s Switch) {
 	d.enqueue(func() {
-		level := slog.LevelWarn
-		if s.Planned {
-			level = slog.LevelInfo
-		}
-		d.log.Log(context.Background(), level, "multidb: switched", "from", s.From, "to", s.To, "reason", string(s.Reason),
+		d.log.Log(context.Background(), s.Reason.level(), "multidb: switched", "from", s.From, "to", s.To, "reason", string(s.Reason),
 			"took", s.Took, "planned", s.Planned, "dry_run", s.DryRun, "cause", s.Cause)
 		if d.user.OnSwitch != nil {
 			d.user.OnSwitch(s)
 		}
 	})
+}
+
+// level is that of the log line of a switch: a switch is worth a warning whoever asked for it, because data may differ
+// from here on, and the return to where one wants to be is not.
+func (r Reason) level() slog.Level {
+	if r == ReasonFailback {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 func (d *dispatcher) health(c HealthChange) {

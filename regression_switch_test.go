@@ -3,12 +3,15 @@ package multidb
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/redistest"
 	"github.com/redishook/multidb/probes"
 )
 
@@ -113,4 +116,103 @@ func TestRegressionCloseDuringADrainCutsNothing(t *testing.T) {
 			require.NoError(t, <-answer)
 		})
 	}
+}
+
+// Events: a function of OnPrepare ignores its context. The switch, and with a failback the health loop of the new
+// database, waited for it for as long as it took.
+func TestRegressionPreparingIsBounded(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {
+		goOn, calls := make(chan struct{}), atomic.Int64{}
+		h.OnPrepare(func(context.Context, string) { calls.Add(1); <-goOn })
+		began := time.Now()
+		assert.NoError(t, h.ForceActive("b", 0))
+		assert.Equal(t, prepareTime, time.Since(began))
+		began = time.Now()
+		assert.NoError(t, h.ForceActive("a", 0))
+		assert.Zero(t, time.Since(began), "it is not called again before it has returned")
+		assert.EqualValues(t, 1, calls.Load())
+
+		closed := make(chan struct{})
+		go func() { defer close(closed); assert.NoError(t, h.Close()) }()
+		time.Sleep(time.Minute)
+		select {
+		case <-closed:
+			t.Error("Close has not joined a goroutine that the hook has started")
+		default:
+		}
+		close(goOn)
+		<-closed
+	})
+}
+
+// Events: a function of OnPrepare panics, in a goroutine of the hook's. That ended the process.
+func TestRegressionPreparingPanics(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {
+		h.OnPrepare(func(context.Context, string) { panic("boom") })
+		began := time.Now()
+		assert.NoError(t, h.ForceActive("b", 0))
+		assert.Zero(t, time.Since(began))
+		assert.Equal(t, "b", h.Active())
+	})
+}
+
+// Events: a client caches on its side, over TLS; a planned switch. go-redis' drainer looks at the idle connections and gets
+// no error from those of the old database, so what was cached from it is served for DrainTimeout. A session that is held
+// at that moment must go on all the same: the drainer does not look at it.
+func TestRegressionCachedOverTLSIsDroppedByAPlannedSwitch(t *testing.T) {
+	p := newPair(t, func(opt *Options, o *redis.Options) {
+		calm(opt, o)
+		opt.DrainTimeout = time.Minute
+		o.Protocol = 3
+		o.ClientSideCacheConfig = &redis.ClientSideCacheConfig{}
+		o.MaintNotificationsConfig = maintenanceOff()
+	}, redistest.TLS())
+	ctx := t.Context()
+	require.NoError(t, p.east.Client().Set(ctx, "k", "east", 0).Err())
+	require.NoError(t, p.west.Client().Set(ctx, "k", "west", 0).Err())
+	// The hook learns from the first connection that the client caches, and replaces it: see checked.go.
+	require.NoError(t, p.rdb.Ping(ctx).Err())
+	session := p.rdb.Conn()
+	defer session.Close()
+	require.NoError(t, session.Incr(ctx, "n").Err())
+	for range 10 {
+		require.Equal(t, "east", p.rdb.Get(ctx, "k").Val())
+	}
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	require.NoError(t, session.Incr(ctx, "n").Err())
+	eventually(t, 5*time.Second, "the value of the new database", func() bool { return p.rdb.Get(ctx, "k").Val() == "west" })
+	for range 3 {
+		time.Sleep(200 * time.Millisecond) // the drainer has looked meanwhile
+		require.NoError(t, session.Incr(ctx, "n").Err())
+	}
+	require.EqualValues(t, 5, counter(t, p.east, "n"))
+}
+
+// Events: a session goes on in a drain for longer than DrainTimeout. It ends then, and a request that still waits for its
+// reply there wakes up. (Until now nothing failed if that did not happen.)
+func TestRegressionDrainEndsWithItsTimeout(t *testing.T) {
+	p := newPair(t, func(o *Options, c *redis.Options) {
+		calm(o, c)
+		o.DrainTimeout = 300 * time.Millisecond
+		c.MaintNotificationsConfig = maintenanceOff()
+	})
+	ctx := t.Context()
+	session := p.rdb.Conn()
+	defer session.Close()
+	require.NoError(t, session.Incr(ctx, "n").Err())
+	answer := make(chan error, 1)
+	go func() { answer <- p.rdb.BLPop(context.Background(), time.Minute, "list").Err() }()
+	eventually(t, 10*time.Second, "the request to be there", func() bool {
+		return strings.Contains(p.east.Client().ClientList(ctx).Val(), "cmd=blpop")
+	})
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	select {
+	case err := <-answer:
+		var failed *CommandError
+		require.ErrorAs(t, err, &failed)
+		require.True(t, failed.Sent)
+	case <-time.After(20 * time.Second):
+		require.FailNow(t, "the request has not been cut")
+	}
+	require.Error(t, session.Incr(ctx, "n").Err())
 }

@@ -3,10 +3,12 @@ package multidb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -101,25 +103,52 @@ const prepareTime = 200 * time.Millisecond
 // preparers are the functions that OnPrepare has registered.
 type preparers struct {
 	mu    sync.Mutex
-	calls map[*func(context.Context, string)]struct{}
+	calls map[*preparer]struct{}
+}
+
+type preparer struct {
+	call func(context.Context, string)
+	last atomic.Pointer[preparation]
+}
+
+// preparation is one call of such a function.
+type preparation struct {
+	ctx  context.Context
+	done chan struct{}
+}
+
+// overdue reports whether the last call goes on although its time is over.
+func (p *preparer) overdue() bool {
+	last := p.last.Load()
+	if last == nil || last.ctx.Err() == nil {
+		return false
+	}
+	select {
+	case <-last.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // OnPrepare registers a function that is called with the name of the new database before a planned switch is made, so
-// that a subscriber can be there first. The switch waits for it, for 200 ms at most: ctx ends then. It may not come about
-// in the end. The function is called without a lock, maybe from several goroutines, and must not call a method of control.
-// cancel ends the registration. Safe for concurrent use.
+// that a subscriber can be there first. The switch waits for it, for 200 ms at most: ctx ends then, and with Close. A
+// function that goes on all the same is not called again until it has returned, and Close waits for it, because it is a
+// goroutine of the hook's: one that never returns keeps Close from returning. The switch may not come about in the end.
+// A panic is logged and contained. The function is called without a lock, maybe from several goroutines, and must not
+// call a method of control. cancel ends the registration. Safe for concurrent use.
 func (h *Hook) OnPrepare(f func(ctx context.Context, database string)) (cancel func()) {
-	p, key := &h.preparers, &f
+	p, this := &h.preparers, &preparer{call: f}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.calls == nil {
-		p.calls = make(map[*func(context.Context, string)]struct{})
+		p.calls = make(map[*preparer]struct{})
 	}
-	p.calls[key] = struct{}{}
+	p.calls[this] = struct{}{}
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.calls, key)
+		delete(p.calls, this)
 	}
 }
 
@@ -136,11 +165,34 @@ func (h *Hook) prepare(db *database) {
 	}
 	ctx, cancel := context.WithTimeout(h.ctx, prepareTime)
 	defer cancel()
-	var wg sync.WaitGroup
-	for _, call := range calls {
-		wg.Go(func() { (*call)(ctx, db.name) })
+	var waiting []<-chan struct{}
+	for _, p := range calls {
+		if p.overdue() {
+			continue
+		}
+		this := &preparation{ctx: ctx, done: make(chan struct{})}
+		p.last.Store(this)
+		if h.spawn(func() { defer close(this.done); h.contained(func() { p.call(ctx, db.name) }) }) {
+			waiting = append(waiting, this.done)
+		}
 	}
-	wg.Wait()
+	for _, done := range waiting {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// contained calls a function of OnPrepare.
+func (h *Hook) contained(call func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			h.opt.Logger.Error("multidb: a function of OnPrepare panicked", "panic", fmt.Sprint(r))
+		}
+	}()
+	call()
 }
 
 // Databases returns the names of the databases, in the order of configuration. Safe for concurrent use.

@@ -103,8 +103,7 @@ func (s *selector) settle(version uint64, target *database) (done func(), ok boo
 	case target == nil && now.down:
 		return func() {}, true
 	}
-	var reason Reason
-	var cause error
+	reason, cause := ReasonHealthCheck, error(nil)
 	if now.seq > 0 {
 		reason, cause = now.db.lastFall()
 	}

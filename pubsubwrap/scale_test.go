@@ -130,5 +130,5 @@ func TestPreparedSwitchThatDoesNotCome(t *testing.T) {
 	require.NoError(t, p.rdb.Publish(ctx, "a", "ours too").Err())
 	require.Equal(t, "ours too", message(t, sub).Payload)
 	require.Equal(t, "east", p.hook.Choice().Database)
-	require.Equal(t, multidb.Reason(""), p.hook.Choice().Reason, "the first choice has no reason")
+	require.Equal(t, multidb.ReasonHealthCheck, p.hook.Choice().Reason, "that of the first choice")
 }
