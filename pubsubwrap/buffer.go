@@ -24,23 +24,26 @@ func newBuffer(opt *Options, closed <-chan struct{}) *buffer {
 	return b
 }
 
-// push puts an event into the buffer, waits for room, or drops a message.
-func (b *buffer) push(e Event) {
+// push puts an event into the buffer, waits for room, or drops a message. It reports whether it had to wait.
+func (b *buffer) push(e Event) (waited bool) {
 	if b.ids != nil && e.Message != nil && b.ids.has(e.Message) {
-		return
+		return false
 	}
 	select {
 	case b.events <- e:
-		return
+		return false
 	default:
 	}
 	switch {
 	case b.policy == Block:
 		b.wait(e)
+		return true
 	case b.policy == DropNewest && e.Message != nil:
 		b.dropped.Add(1)
+		return false
 	default:
 		b.makeRoom(e)
+		return true
 	}
 }
 

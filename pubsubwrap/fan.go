@@ -52,9 +52,7 @@ func (s *Subscriber) keep(ctx context.Context, db string) {
 		if err == nil {
 			failures = 0
 			s.live(ctx, l, lost)
-			if lost = l.lostAt.Load(); lost == 0 {
-				lost = l.lastRead.Load()
-			}
+			lost = l.goneSince()
 		}
 		s.pause(min(maxRetry, minRetry<<min(failures, 10)))
 	}

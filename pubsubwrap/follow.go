@@ -121,9 +121,7 @@ func (f *follower) step() {
 // bury notes which links are gone.
 func (f *follower) bury() {
 	if f.cur != nil && !f.cur.alive() {
-		if f.lostAt = f.cur.lostAt.Load(); f.lostAt == 0 {
-			f.lostAt = f.cur.lastRead.Load()
-		}
+		f.lostAt = f.cur.goneSince()
 		f.cur = nil
 		f.s.setHome(nil)
 	}
@@ -263,7 +261,8 @@ func (f *follower) notice(old *link) *Switched {
 	case f.choice.Planned:
 		n.Gap = time.Duration(now() - f.chosenAt)
 	default:
-		n.Gap = time.Duration(now() - old.lastRead.Load())
+		// The old one may still talk, but those who have moved talk elsewhere since the choice.
+		n.Gap = time.Duration(max(now()-f.chosenAt, now()-old.goneSince()))
 	}
 	return n
 }

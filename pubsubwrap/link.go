@@ -33,6 +33,9 @@ type link struct {
 	lastRead atomic.Int64  // ns since epoch
 	idle     atomic.Bool   // the reader waits for the connection, not for the application
 	lostAt   atomic.Int64  // ns since epoch: when the reader met an error; 0: it was ended from here
+	behind   atomic.Int64  // ns since epoch: up to when everything has been read for sure; 0: the reader keeps up
+	caughtUp int64         // ns since epoch: when the answer was asked for that says so; 0: none was. Owned by the reader
+	again    bool          // it has fallen behind once more since then. Owned by the reader
 	killed   atomic.Bool
 	stalled  atomic.Int64 // ns since epoch: when an answer was asked for that has not come; 0: none
 
@@ -176,6 +179,7 @@ const (
 	tokenDrain   = "drain"   // wakes the reader, to deliver what is held
 	tokenBehind  = "behind"  // the link takes its place behind the others
 	tokenLeave   = "leave"   // the link ends
+	tokenAbreast = "abreast" // everything that was sent before has been read
 )
 
 // ping asks for an answer, for which it does not wait.
@@ -234,7 +238,7 @@ func (l *link) survives(ctx context.Context, err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		if !l.killed.Load() {
-			l.lostAt.Store(now())
+			l.lostAt.Store(now()) // if it had been reading all the time; goneSince knows better
 			// A process that only subscribes would hear of a dead database by the next health check otherwise.
 			l.sub.hook.Report(l.db, err)
 		}
@@ -255,10 +259,50 @@ func (l *link) pong(token string) bool {
 	case tokenBehind:
 		l.stepBehind()
 		l.sub.tell(func() { l.sub.follow.behind(l) })
+	case tokenAbreast:
+		l.abreast()
 	case tokenLeave:
 		return false
 	}
 	return true
+}
+
+// fellBehind notes that the reader has waited for the application. Messages lay unread meanwhile, and if the connection
+// turns out to be lost, that may have happened then: so it asks for an answer behind which nothing old can be. Called by
+// the reader.
+func (l *link) fellBehind() {
+	if l.caughtUp != 0 {
+		l.again = true
+		return
+	}
+	l.behind.CompareAndSwap(0, l.lastRead.Load())
+	l.caughtUp = now()
+	l.ping(tokenAbreast)
+}
+
+// abreast takes that answer. Called by the reader.
+func (l *link) abreast() {
+	asked, again := l.caughtUp, l.again
+	l.caughtUp, l.again = 0, false
+	if !again {
+		l.behind.Store(0)
+		return
+	}
+	l.behind.Store(asked)
+	l.caughtUp = now()
+	l.ping(tokenAbreast)
+}
+
+// goneSince is the time after which a lost connection may have missed something.
+func (l *link) goneSince() int64 {
+	since := l.lostAt.Load()
+	if since == 0 {
+		since = l.lastRead.Load()
+	}
+	if behind := l.behind.Load(); behind != 0 {
+		since = min(since, behind)
+	}
+	return since
 }
 
 // answered notes the answer to one name of a request.

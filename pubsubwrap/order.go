@@ -53,15 +53,21 @@ func (r *row) append(l *link) {
 // deliver gives an event to the application, or holds it. Called by the link's reader, or by that of the link before it.
 func (l *link) deliver(e Event) {
 	if l.direct.Load() {
-		l.sub.buf.push(e)
+		if l.sub.buf.push(e) {
+			l.fellBehind()
+		}
 		return
 	}
-	row := &l.sub.row
+	row, waited := &l.sub.row, false
 	row.mu.Lock()
 	for len(l.held) >= l.sub.opt.Buffer+heldMore && (l.pred != nil || l.gated) && !l.killed.Load() && !l.sub.isClosed() {
 		row.room.Wait()
+		waited = true
 	}
 	l.held = append(l.held, e)
+	if waited {
+		defer l.fellBehind()
+	}
 	if l.pred == nil && !l.gated {
 		row.mu.Unlock()
 		l.drain()
@@ -107,7 +113,9 @@ func (l *link) drain() {
 			return
 		}
 		for _, e := range batch {
-			l.sub.buf.push(e)
+			if l.sub.buf.push(e) {
+				l.fellBehind()
+			}
 		}
 	}
 }

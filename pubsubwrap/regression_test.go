@@ -105,3 +105,76 @@ func TestRegressionHeldIsDeliveredOnce(t *testing.T) {
 	}
 	require.Len(t, notices, 5)
 }
+
+// TestRegressionGapOfSlowReader. Events: the application reads nothing, so that the reader is blocked; the connection is
+// lost, messages are published that nobody receives; 500 ms later the application reads on.
+func TestRegressionGapOfSlowReader(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	sub, err := New(p.rdb, Options{Buffer: 1})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	for i := range 5 {
+		require.NoError(t, p.rdb.Publish(ctx, "a", i).Err())
+	}
+	eventually(t, waitFor, "the reader to be blocked", func() bool { return sub.Stats().Buffered == 1 })
+	require.NoError(t, p.east.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
+	require.NoError(t, p.rdb.Publish(ctx, "a", "missed").Err())
+	missed := time.Now()
+	time.Sleep(500 * time.Millisecond) // how slow the application is: no condition to wait for
+	for {
+		e := next(t, sub)
+		if e.Switched == nil {
+			continue
+		}
+		require.GreaterOrEqual(t, e.Switched.Gap, time.Since(missed)-100*time.Millisecond)
+		require.GreaterOrEqual(t, e.Switched.Gap, 500*time.Millisecond)
+		return
+	}
+}
+
+// TestRegressionGapOfUnplannedSwitch. Events: the active database refuses writes but still passes messages on, and the
+// new one takes 400 ms to accept a connection, while publishers are there already.
+func TestRegressionGapOfUnplannedSwitch(t *testing.T) {
+	p := &pair{east: redistest.Start(t), west: redistest.Start(t)}
+	var slow atomic.Bool
+	p.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if slow.Load() {
+			time.Sleep(400 * time.Millisecond) // what is being tested: no condition to wait for
+		}
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	p.attach(t)
+	ctx := t.Context()
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	p.hook.Release()
+	sub, err := New(p.rdb, Options{Buffer: 10000})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !stop.Load() {
+			_ = p.west.Client().Publish(ctx, "a", "west").Err()
+			time.Sleep(2 * time.Millisecond) // the rate of a publisher: no condition to wait for
+		}
+	})
+	require.NoError(t, p.west.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())
+	choice := p.hook.Choice()
+	slow.Store(true)
+	wg.Go(func() { _ = p.rdb.Incr(ctx, "n").Err() })
+	<-choice.Over()
+	require.False(t, p.hook.Choice().Planned)
+	for {
+		e := next(t, sub)
+		if e.Switched == nil {
+			continue
+		}
+		require.GreaterOrEqual(t, e.Switched.Gap, 350*time.Millisecond)
+		break
+	}
+	stop.Store(true)
+	wg.Wait()
+}
