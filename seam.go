@@ -26,7 +26,7 @@ type Choice struct {
 	// Number counts the choices of a hook from 1. If it is the same before and after a request, there was no switch.
 	Number uint64
 	// Reason says why the choice was made, Planned whether the database before it was healthy. The first choice of a hook
-	// has no reason.
+	// is that of the first health checks.
 	Reason  Reason
 	Planned bool
 
