@@ -54,6 +54,7 @@ func (db *database) openBreaker(cause error) bool {
 	db.breaker.Open()
 	if was != BreakerOpen {
 		db.since = time.Now()
+		db.era++
 	}
 	if was == BreakerClosed {
 		db.grace.relapsed(db.since)
@@ -73,6 +74,7 @@ func (db *database) closeBreaker() bool {
 		return false
 	}
 	db.since = time.Now()
+	db.era++
 	db.heard(db.since)
 	db.grace.recovered()
 	return true

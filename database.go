@@ -48,6 +48,7 @@ type health struct {
 	checked   bool // the first check is over: before that nothing is known
 	suspicion *suspicion
 	since     time.Time // when the breaker changed last
+	era       uint64    // counts its changes: what a check found that began in an earlier era is void
 	lastErr   error     // of the last failed check
 	calmedAt  time.Time // when the last suspicion ended
 	grace     grace

@@ -46,7 +46,7 @@ func (h *Hook) watch(db *database) {
 type round struct {
 	running bool
 	due     time.Time // not before
-	since   time.Time // the breaker's last change when it began: the result is void if there is another one since
+	era     uint64    // in which it began: the result is void if the breaker has changed since
 	done    chan error
 }
 
@@ -56,6 +56,7 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 	switch {
 	case !db.usable():
 		db.resolve()
+		h.leaveUnusable(db)
 		return h.tryAgain(db)
 	case suspect != nil && wait > 0:
 		return wait
@@ -66,7 +67,7 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 	}
 	next := h.pace(db)
 	if !r.running && db.usable() && (!time.Now().Before(r.due) || db.recheck.Swap(false)) {
-		r.running, r.since, r.due = true, db.changed(), time.Now().Add(next)
+		r.running, r.era, r.due = true, db.currentEra(), time.Now().Add(next)
 		if h.isActive(db) {
 			r.due = time.Now().Add(h.opt.Health.Interval)
 		}
@@ -75,16 +76,28 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 	return next
 }
 
+// leaveUnusable asks for a decision if the database in use has not been usable for a while. Whoever opens a breaker asks
+// for one himself; this is the belt to those braces, because a hook that stays on a dead database does so for ever.
+func (h *Hook) leaveUnusable(db *database) {
+	db.mu.Lock()
+	since, cause := db.since, db.lastErr
+	db.mu.Unlock()
+	if h.inUse(db) && time.Since(since) >= downInterval {
+		h.selector.review(ReasonHealthCheck, cause)
+	}
+}
+
 // firstCheck finds out what the database is like before it may be chosen.
 func (h *Hook) firstCheck(db *database) {
-	if err := h.check(db, db.checks.Load().evicting); err != nil {
-		if h.isClosed() {
-			return
-		}
+	era := db.currentEra()
+	err := h.check(db, db.checks.Load().evicting)
+	switch {
+	case h.isClosed() || db.currentEra() != era: // ForceActive needs no check
+	case err != nil:
 		h.condemn(db, ReasonHealthCheck, err)
-		return
+	default:
+		h.readmit(db)
 	}
-	h.readmit(db)
 }
 
 // stagger spreads the databases evenly over the interval, so that many of them are not probed at one instant.
@@ -139,7 +152,7 @@ func (h *Hook) check(db *database, checks probes.Checks) error {
 // settleRound acts on the result of a regular check.
 func (h *Hook) settleRound(db *database, r *round, err error) {
 	switch {
-	case h.isClosed() || db.changed() != r.since:
+	case h.isClosed() || db.currentEra() != r.era:
 		return
 	case err == nil:
 		db.heard(time.Now())
@@ -157,11 +170,11 @@ func (h *Hook) settleRound(db *database, r *round, err error) {
 	}
 }
 
-// changed is when the breaker changed last.
-func (db *database) changed() time.Time {
+// currentEra is the present era of the breaker.
+func (db *database) currentEra() uint64 {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.since
+	return db.era
 }
 
 // confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a
@@ -202,6 +215,7 @@ func (h *Hook) tryAgain(db *database) time.Duration {
 	db.mu.Lock()
 	wait := db.breaker.RemainingDelay()
 	permitted := wait <= 0 && db.breaker.TryAcquirePermit()
+	era := db.era
 	db.mu.Unlock()
 	if !permitted {
 		// The delay is not watched by the breaker itself: it half-opens when it is asked again.
@@ -209,6 +223,12 @@ func (h *Hook) tryAgain(db *database) time.Duration {
 	}
 	err := h.check(db, db.checks.Load().evicting)
 	db.mu.Lock()
+	if db.era != era {
+		// Somebody has closed the breaker by hand meanwhile. The permit went with the state that it was of; the result must
+		// go as well, or a failure would open the breaker of a database in use, and nobody would be told.
+		db.mu.Unlock()
+		return h.pace(db)
+	}
 	if err == nil {
 		db.breaker.RecordSuccess()
 	} else {
@@ -257,6 +277,7 @@ func (h *Hook) readmit(db *database) {
 func (h *Hook) readmitted(db *database) {
 	db.mu.Lock()
 	db.since, db.lastErr = time.Now(), nil
+	db.era++
 	db.grace.recovered()
 	db.mu.Unlock()
 	h.readmittedEvent(db)
