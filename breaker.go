@@ -44,8 +44,10 @@ func (db *database) state() BreakerState {
 	return BreakerHalfOpen
 }
 
-// open opens the breaker and reports whether it was closed before.
-func (db *database) openBreaker(cause error) bool {
+// openBreaker opens the breaker of a database. Like everything that turns it, it puts the event into the queue before it
+// lets go of db.mu, so that the events of a database are in the order of its states and before the switch that follows.
+// The first reason of an outage stays with the database: whoever reviews first tells it.
+func (h *Hook) openBreaker(db *database, reason Reason, cause error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	was := db.state()
@@ -54,30 +56,73 @@ func (db *database) openBreaker(cause error) bool {
 	db.breaker.Open()
 	if was != BreakerOpen {
 		db.since = time.Now()
-		db.era++
+		db.turns++
 	}
 	if was == BreakerClosed {
 		db.grace.relapsed(db.since)
 	}
-	return was == BreakerClosed || was == BreakerUnknown
+	if was == BreakerClosed || was == BreakerUnknown {
+		db.fell = fall{reason, cause}
+		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, Cause: cause})
+	}
 }
 
-// closeBreaker closes the breaker whatever its delay, and reports whether it was not closed before.
-func (db *database) closeBreaker() bool {
+// fall is why a database became unusable.
+type fall struct {
+	reason Reason
+	cause  error
+}
+
+// lastFall returns why the database became unusable the last time.
+func (db *database) lastFall() (Reason, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	was := db.state()
+	return db.fell.reason, db.fell.cause
+}
+
+// closeBreaker closes the breaker of a database whatever its delay. It runs nothing of a user's: the detectors are to
+// forget what they have seen before it is called, see renew.
+func (h *Hook) closeBreaker(db *database) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.state() == BreakerClosed {
+		return
+	}
 	db.checked = true
-	db.lastErr = nil
 	db.breaker.Close()
-	if was == BreakerClosed {
+	h.closed(db)
+}
+
+// tried records what a check of a half-open database has found and reports whether the breaker has closed by it. The
+// result is void if somebody has turned the breaker meanwhile: recorded on one that was closed by force, a failure would
+// open it, and nobody would look at what follows from that.
+func (h *Hook) tried(db *database, turns uint64, err error) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	switch {
+	case db.turns != turns:
+		return false
+	case err != nil:
+		db.breaker.RecordFailure()
+		db.lastErr = err
 		return false
 	}
-	db.since = time.Now()
-	db.era++
+	db.breaker.RecordSuccess()
+	if !db.breaker.IsClosed() {
+		return false
+	}
+	h.closed(db)
+	return true
+}
+
+// closed notes that the breaker has closed. Caller must hold db.mu.
+func (h *Hook) closed(db *database) {
+	db.turns++
+	db.since, db.lastErr = time.Now(), nil
 	db.heard(db.since)
 	db.grace.recovered()
-	return true
+	db.recheck.Store(true) // when the next regular check is due was decided before it failed, and the grace may end earlier
+	h.events.health(HealthChange{Database: db.name, State: BreakerClosed})
 }
 
 // grace is how long a database must have been healthy before we return to it of our own accord. It grows with each
@@ -128,4 +173,10 @@ func (db *database) graceOver() (at time.Time, ok bool) {
 		return db.since, true // it has never failed: nothing to be careful about
 	}
 	return db.since.Add(db.grace.current), true
+}
+
+// graceIsOver reports whether the database may be returned to now.
+func (db *database) graceIsOver(now time.Time) bool {
+	at, ok := db.graceOver()
+	return ok && !now.Before(at)
 }

@@ -36,9 +36,9 @@ func (o outcome) failed() bool {
 	return o == notSent || o == cannotServe || o == cannotServeInside || o == lost
 }
 
-// classify decides what err means. The order matters: what the caller did itself comes first, because a cancelled
-// context surfaces as any of the errors below it.
-func classify(ctx context.Context, err error) outcome {
+// classify decides what err means as the end of cmd, or of several commands if that is nil. The order matters: what the
+// caller did itself comes first, because a cancelled context surfaces as any of the errors below it.
+func classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
 	if err == nil {
 		return answered
 	}
@@ -58,7 +58,7 @@ func classify(ctx context.Context, err error) outcome {
 	case errors.Is(err, redis.Nil), errors.Is(err, redis.TxFailedErr):
 		return answered
 	case unavailable(err):
-		if insideScript(err) {
+		if insideScript(err) || runsCode(cmd) && !refusedUnread(err) {
 			return cannotServeInside
 		}
 		return cannotServe
@@ -131,6 +131,29 @@ func quotesReadOnly(text string) bool {
 func insideScript(err error) bool {
 	text := replyText(err)
 	return quotesReadOnly(text) || strings.Contains(text, "script: ") || strings.HasPrefix(text, "EXECABORT")
+}
+
+// runsCode reports whether a command runs what only its user knows: a script, a function, a command of a module or an
+// unknown one. Such code may have done anything before it answered with READONLY or TRYAGAIN, which it may have made up.
+func runsCode(cmd redis.Cmder) bool {
+	if cmd == nil {
+		return false
+	}
+	switch name := lower(cmd.Name()); name {
+	case "eval", "evalsha", "fcall":
+		return true
+	default:
+		_, known := replayRuleOf[name]
+		return !known && serverCommands[name] == 0
+	}
+}
+
+// refusedUnread finds the replies that a server gives before it looks at what a script does, and never out of one.
+func refusedUnread(err error) bool {
+	text := replyText(err)
+	return strings.HasPrefix(text, "LOADING ") && strings.HasSuffix(text, " is loading the dataset in memory") ||
+		strings.HasPrefix(text, "MASTERDOWN Link with MASTER is down") ||
+		strings.HasPrefix(text, "max number of clients reached")
 }
 
 // isSessionDead finds go-redis' BadConnError, which a Conn or a Tx returns for every request after its connection has

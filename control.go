@@ -15,17 +15,24 @@ func (h *Hook) Active() string { return h.active.Load().db.name }
 
 // SetActive moves to a database if it passes its whole set of checks now, as a planned switch: nothing is lost. The
 // choice stands until [Hook.Release], another manual choice, or until the database fails; failback does not undo it. The
-// errors are ErrUnknownDatabase, ErrClosed, the context's, and that of the check. Safe for concurrent use.
+// errors are ErrUnknownDatabase (it may have been removed meanwhile), ErrClosed, the context's, and that of the check, or
+// of whatever the database has failed with since. Safe for concurrent use.
 func (h *Hook) SetActive(ctx context.Context, name string) error {
+	if err := requireContext(ctx, "SetActive"); err != nil {
+		return err
+	}
 	db, err := h.known(name)
 	if err != nil {
 		return err
 	}
 	if err := h.probeFor(ctx, db); err != nil {
-		return fmt.Errorf("multidb: database %q is not healthy, so it was not made active: %w", name, err)
+		if db.removed.Load() {
+			return gone(db)
+		}
+		return notHealthy(db, err)
 	}
 	h.prepare(db)
-	return h.selector.hold(db, 0)
+	return h.selector.hold(db, 0, false)
 }
 
 // ForceActive moves to a database without asking it, and holds it there for d, or until [Hook.Release] if d is 0: an
@@ -39,11 +46,11 @@ func (h *Hook) ForceActive(name string, d time.Duration) error {
 	if d < 0 {
 		return fmt.Errorf("multidb: ForceActive: d = %v: must not be negative (0 holds until Release)", d)
 	}
-	if db.closeBreaker() {
-		h.readmittedEvent(db)
-	}
 	h.prepare(db)
-	return h.selector.hold(db, d)
+	if !db.usable() {
+		db.resetDetectors() // they run without a lock, so before the breaker closes
+	}
+	return h.selector.hold(db, d, true)
 }
 
 // Release ends a manual choice: from here on the databases are chosen automatically again. It switches nothing by
@@ -63,7 +70,6 @@ func (h *Hook) SetWeight(name string, weight float64) error {
 	}
 	h.selector.mu.Lock()
 	db.setWeight(weight)
-	h.selector.reweighed = true
 	h.selector.version++
 	dbs := slices.Clone(h.selector.dbs)
 	h.selector.mu.Unlock()
@@ -74,6 +80,9 @@ func (h *Hook) SetWeight(name string, weight float64) error {
 // Add adds a database and waits for its first health check, or until ctx ends; it has been added then all the same.
 // The error is that of the options, each problem with the name of its field. Safe for concurrent use.
 func (h *Hook) Add(ctx context.Context, spec Database) error {
+	if err := requireContext(ctx, "Add"); err != nil {
+		return err
+	}
 	spec = spec.withDefaults()
 	if err := spec.validate("Database"); err != nil {
 		return err
@@ -106,6 +115,9 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 // planned; if there is none, nothing is removed. The last database cannot be removed. Sessions on it may finish within
 // DrainTimeout, in the background. Safe for concurrent use.
 func (h *Hook) Remove(ctx context.Context, name string) error {
+	if err := requireContext(ctx, "Remove"); err != nil {
+		return err
+	}
 	db, err := h.known(name)
 	if err != nil {
 		return err
@@ -157,8 +169,8 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err == nil && db.closeBreaker() {
-		h.readmittedEvent(db)
+	if err == nil {
+		h.readmit(db)
 	}
 	return err
 }
@@ -193,24 +205,47 @@ func (h *Hook) successor(ctx context.Context, db *database) (*database, error) {
 	return nil, errors.Join(append([]error{errors.New("no other database is usable")}, errs...)...)
 }
 
-// retire ends a database that has been removed: its sessions drain, its client closes.
+// retire ends a database that has been removed: its sessions drain, its client closes. If the hook closes meanwhile, the
+// sessions are left alone, as in a drain.
 func (h *Hook) retire(db *database) {
 	db.nudge()
-	h.spawn(func() {
+	spawned := h.spawn(func() {
 		if db.draining.Load() {
 			pause(h.ctx, h.opt.DrainTimeout)
 		}
-		cutAll(db.matching(func(*conn) bool { return true }))
+		if !h.isClosed() {
+			cutAll(db.matching(func(*conn) bool { return true }))
+		}
 		_ = db.close()
 	})
+	if !spawned {
+		_ = db.close()
+	}
 }
 
-// hold makes db the manual choice, for d or until released.
-func (s *selector) hold(db *database, d time.Duration) error {
+// hold makes db the manual choice, for d or until released. The database may have failed since the caller looked: without
+// force it is not moved to then, with force its breaker is closed. That is decided under mu, so that evidence against the
+// database is either seen here or reviewed by whoever has it after the choice.
+func (s *selector) hold(db *database, d time.Duration, force bool) error {
+	done, err := s.grasp(db, d, force)
+	done()
+	s.review()
+	return err
+}
+
+func (s *selector) grasp(db *database, d time.Duration, force bool) (done func(), err error) {
+	done = func() {}
 	s.mu.Lock()
-	if s.closed || db.removed.Load() {
-		s.mu.Unlock()
-		return ErrClosed
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return done, ErrClosed
+	case db.removed.Load():
+		return done, gone(db)
+	case force:
+		s.h.closeBreaker(db)
+	case !db.usable():
+		return done, notHealthy(db, db.trouble())
 	}
 	s.drop()
 	s.held = db
@@ -219,13 +254,17 @@ func (s *selector) hold(db *database, d time.Duration) error {
 		s.release = time.AfterFunc(d, func() { s.unhold(this) })
 	}
 	s.version++
-	done := func() {}
 	if now := s.h.active.Load(); now.db != db || now.down {
 		done = s.publish(db, false, now.db.usable() && !now.down, ReasonManual, nil)
 	}
-	s.mu.Unlock()
-	done()
-	return nil
+	return done, nil
+}
+
+// gone is the error of a method of control whose database has been removed meanwhile.
+func gone(db *database) error { return fmt.Errorf("%w %q", ErrUnknownDatabase, db.name) }
+
+func notHealthy(db *database, err error) error {
+	return fmt.Errorf("multidb: database %q is not healthy, so it was not made active: %w", db.name, err)
 }
 
 // unhold ends the manual choice with that number, or whichever it is if the number is 0.
@@ -253,6 +292,7 @@ func (s *selector) add(db *database) error {
 		return fmt.Errorf("multidb: Database.Name = %q: is in use already", db.name)
 	}
 	db.order = s.dbs[len(s.dbs)-1].order + 1
+	db.weighed = db.getWeight()
 	s.dbs = append(s.dbs, db)
 	s.version++
 	return nil
@@ -266,7 +306,7 @@ func (s *selector) remove(db *database) (bool, error) {
 	case s.closed:
 		return false, ErrClosed
 	case s.lookup(db.name) != db:
-		return false, fmt.Errorf("%w %q", ErrUnknownDatabase, db.name)
+		return false, gone(db)
 	case len(s.dbs) == 1:
 		return false, fmt.Errorf("multidb: database %q is the last one and cannot be removed", db.name)
 	case s.h.active.Load().db == db:

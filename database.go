@@ -31,6 +31,7 @@ type database struct {
 	checks atomic.Pointer[checkSet]
 
 	weight   atomic.Uint64 // math.Float64bits
+	weighed  float64       // the weight at the last choice; guarded by selector.mu
 	draining atomic.Bool   // a planned switch has left it, and sessions may still finish
 	left     atomic.Uint64 // the last choice of it that was given up: the drain that belongs to that one ends the draining
 	removed  atomic.Bool
@@ -48,14 +49,16 @@ type health struct {
 	checked   bool // the first check is over: before that nothing is known
 	suspicion *suspicion
 	since     time.Time // when the breaker changed last
-	era       uint64    // counts its changes: what a check found that began in an earlier era is void
+	turns     uint64    // how often it has: a result that was begun before a turn is void
 	lastErr   error     // of the last failed check
+	fell      fall      // why it became unusable the last time
 	calmedAt  time.Time // when the last suspicion ended
 	grace     grace
 
 	born      time.Time
 	lastHeard atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since born, so that no clock step counts
 
+	barred  atomic.Bool   // a check that only gates has kept it out of a planned move the last time
 	recheck atomic.Bool   // a regular check is wanted now, because a choice may follow from it
 	wake    chan struct{} // asks the health loop to look again, capacity 1
 	rtt     atomic.Int64  // smoothed round trip of healthy probes, ns
@@ -116,6 +119,8 @@ func (d Database) client() (*redis.Client, error) {
 		opt.ContextTimeoutEnabled = true
 		opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.PipelinePoolSize = probePool, 0, 0, -1
 		opt.ConnMaxIdleTime, opt.ConnMaxLifetime = -1, -1
+		opt.TLSConfig = opt.TLSConfig.Clone() // go-redis keeps the caller's
+		opt.Dialer = tlsDialer(opt.Dialer, opt.TLSConfig)
 		return redis.NewFailoverClient(&opt), nil
 	case d.URL != "":
 		opt, err := redis.ParseURL(d.URL)
@@ -147,6 +152,8 @@ func probeOptions(user *redis.Options) *redis.Options {
 	opt.ClientSideCacheConfig = nil
 	opt.MaintNotificationsConfig = maintenanceOff()
 	opt.DisableIdentity = true
+	opt.TLSConfig = opt.TLSConfig.Clone() // go-redis keeps the caller's
+	opt.Dialer = tlsDialer(opt.Dialer, opt.TLSConfig)
 	return &opt
 }
 
@@ -157,7 +164,7 @@ func (probeDial) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		nc, err := next(ctx, network, addr)
 		if err != nil {
-			return deadConn{err}, nil
+			return deadConn{noReplyInside(err)}, nil
 		}
 		return nc, nil
 	}

@@ -2,7 +2,10 @@ package multidb
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net"
+	"reflect"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,6 +33,9 @@ func (h *Hook) dialFor(traits *clientTraits) redis.DialHook {
 // is a caller to hear it: see deadConn.
 func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error) {
 	deadline := time.Now().Add(dialPatience)
+	if !h.routing.Load() {
+		h.routing.Store(true)
+	}
 	for {
 		now := h.active.Load()
 		if now.down && !h.isClosed() {
@@ -42,7 +48,7 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 			continue
 		case err == nil:
 			return nc, nil
-		case ctx.Err() != nil || h.isClosed():
+		case callerGaveUp(ctx) || h.isClosed():
 			return nil, commandError(now.db.name, false, err)
 		}
 		failed := commandError(now.db.name, false, err)
@@ -90,8 +96,38 @@ func (db *database) connect(ctx context.Context) (net.Conn, error) {
 	defer leave()
 	db.conns.underWay.Add(1)
 	defer db.conns.underWay.Add(-1)
-	return db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
+	nc, err := db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
+	return nc, noReplyInside(err)
 }
+
+// noReplyInside makes the error of a dial one that holds no reply of a server. A dial by way of Sentinel fails with what a
+// sentinel replied (an unknown command, NOAUTH), which would be taken for an answer of the database itself.
+func noReplyInside(err error) error {
+	if err != nil && isReply(err) {
+		return errors.New(err.Error())
+	}
+	return err
+}
+
+// tlsDialer returns a dialer over TLS that ends with its context, or the user's own. go-redis' default does not end
+// (tls.DialWithDialer takes no context): a dial to a server that has stopped would go on for all of DialTimeout after the
+// switch, with its place in the client's pool.
+func tlsDialer(own dialer, config *tls.Config) dialer {
+	if config == nil || own != nil && reflect.ValueOf(own).Pointer() != goRedisDialer {
+		return own
+	}
+	d := tls.Dialer{
+		// KeepAliveConfig is what go-redis gives its dialers. Its DialTimeout is in the context.
+		NetDialer: &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}},
+		Config:    config,
+	}
+	return d.DialContext
+}
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// goRedisDialer tells go-redis' default dialer, which the options of a ready client hold, by its code.
+var goRedisDialer = reflect.ValueOf(redis.NewDialer(&redis.Options{})).Pointer()
 
 // queue waits for a place among the dials under way, so that a database that has just become active does not meet
 // everybody at once.

@@ -56,7 +56,7 @@ type Events struct {
 	OnSwitch func(Switch)
 	// OnHealth: a database has become usable or unusable.
 	OnHealth func(HealthChange)
-	// OnAllDown: no database is usable; cause is what the last one failed with.
+	// OnAllDown: no database is usable; cause is what the one that was active last failed with.
 	OnAllDown func(cause error)
 	// OnRecovered: after OnAllDown, database is in use.
 	OnRecovered func(database string)

@@ -188,7 +188,7 @@ func TestBatchWithoutItsError(t *testing.T) {
 		"pipeline":    {redis.NewStatusCmd(ctx, "set", "k", "v"), redis.NewIntCmd(ctx, "incr", "n")},
 		"transaction": {redis.NewStatusCmd(ctx, "multi"), redis.NewIntCmd(ctx, "incr", "n"), redis.NewSliceCmd(ctx, "exec")},
 	} {
-		stampTail(cmds, lost)
+		lastWord(cmds, lost)
 		for _, cmd := range cmds {
 			require.ErrorIs(t, cmd.Err(), lost, "%s: %s", name, cmd.Name())
 		}

@@ -67,6 +67,7 @@ func TestUnavailableReplies(t *testing.T) {
 		loading    = "-LOADING Redis is loading the dataset in memory\r\n"
 		masterdown = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n"
 		readonly   = "-READONLY You can't write against a read only replica.\r\n"
+		misconf    = "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.\r\n"
 	)
 	for _, c := range []struct {
 		name, reply string
@@ -78,6 +79,12 @@ func TestUnavailableReplies(t *testing.T) {
 		{"MASTERDOWN", masterdown, []string{"SET", "GET", "PING"}, 20, ReasonHealthCheck},
 		{"READONLY", readonly, []string{"SET"}, 20, ReasonFailureDetector},
 		{"READONLY", readonly, []string{"SET"}, 1, ReasonFailureDetector},
+		{"ERR READONLY", "-ERR " + readonly[1:], []string{"SET"}, 20, ReasonFailureDetector},
+		{"MISCONF", misconf, []string{"SET"}, 20, ReasonFailureDetector},
+		{"MISCONF", misconf, []string{"SET"}, 1, ReasonFailureDetector},
+		{"NOREPLICAS", "-NOREPLICAS Not enough good replicas to write.\r\n", []string{"SET"}, 20, ReasonFailureDetector},
+		{"TRYAGAIN", "-TRYAGAIN Multiple keys request during rehashing of slot\r\n", []string{"SET"}, 20, ReasonFailureDetector},
+		{"CLUSTERDOWN", "-CLUSTERDOWN The cluster is down\r\n", []string{"SET", "GET"}, 20, ReasonFailureDetector},
 	} {
 		t.Run(fmt.Sprint(c.name, " ", c.goroutines), func(t *testing.T) {
 			p := newProxied(t, nil)

@@ -37,7 +37,7 @@ const (
 // is answered by As with yes, once: the answered commands keep their answers.
 //
 // This hangs on the wording of one line of go-redis. If it changes, either the error is on all commands again and a test
-// fails, or it is on none and the hook puts it there (stampTail).
+// fails, or it is on none and the hook puts it there (lastWord).
 func (e *hidden) Is(target error) bool {
 	if e.mark.Load() == markTail && target != nil && target.Error() == connUnusable {
 		e.mark.Store(markAsked)

@@ -26,6 +26,7 @@ type Hook struct {
 	// SELECTs under way that came as one command, and in a batch: see selectIsHandshake.
 	singleSelects, batchSelects atomic.Int64
 
+	routing  atomic.Bool   // a client has asked for a connection; before that, what passes is over others' connections
 	dials    atomic.Uint64 // connections dialed for clients
 	unrouted atomic.Bool   // the warning about them has been given
 
@@ -43,6 +44,9 @@ var _ redis.Hook = (*Hook)(nil)
 // returns an error that says what each database answered, and nothing is left running. It reports everything that is
 // wrong with the options at once, each problem with the name of its field.
 func New(ctx context.Context, opt Options) (*Hook, error) {
+	if err := requireContext(ctx, "New"); err != nil {
+		return nil, err
+	}
 	opt = opt.withDefaults()
 	rules, err := opt.validate()
 	if err != nil {
@@ -120,7 +124,7 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // processSlowly is ProcessHook where it may take longer: nothing is usable, or a detector wants to know how long
 // commands take.
 func (h *Hook) processSlowly(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice) error {
-	if now.down {
+	if now.down && h.routing.Load() {
 		var err error
 		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
 			cmd.SetErr(err)
@@ -144,7 +148,7 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 		if len(cmds) == 0 || isHandshakeBatch(cmds) {
 			return h.passHandshakeBatch(ctx, cmds, next)
 		}
-		if now.down {
+		if now.down && h.routing.Load() {
 			var err error
 			if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
 				setErrors(cmds, err)
@@ -191,13 +195,23 @@ func (h *Hook) passHandshakeBatch(ctx context.Context, cmds []redis.Cmder, next 
 	return h.finishBatch(cmds, err)
 }
 
-// isHandshake recognises the commands of go-redis' handshake and those that change the state of a connection.
+// isHandshake recognises the commands of go-redis' handshake and those that change the state of a connection. CLIENT
+// LIST, CLIENT ID and the like, which only ask, are commands like any other.
 func isHandshake(cmd redis.Cmder) bool {
 	switch cmd.Name() {
-	case "hello", "auth", "client", "select", "readonly", "reset", "quit":
+	case "hello", "auth", "select", "readonly", "reset", "quit":
 		return true
+	case "client":
+		sub, ok := argv(cmd.Args()).text(1)
+		return !ok || !clientQuestions[lower(sub)]
 	}
 	return false
+}
+
+// clientQuestions are the subcommands of CLIENT that change nothing of their connection and belong to no handshake.
+var clientQuestions = map[string]bool{
+	"getname": true, "getredir": true, "id": true, "info": true, "kill": true, "list": true, "pause": true,
+	"trackinginfo": true, "unblock": true, "unpause": true,
 }
 
 // isHandshakeBatch recognises the option pipelines of the handshake.

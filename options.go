@@ -2,6 +2,7 @@ package multidb
 
 import (
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -214,7 +215,10 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Detectors == nil {
 		o.Detectors = []window.Factory{window.NewFailureRate(window.Config{})}
+	} else {
+		o.Detectors = append([]window.Factory{}, o.Detectors...) // empty stays empty and does not become nil: it is off
 	}
+	o.ReplayCommands = maps.Clone(o.ReplayCommands)
 	orDefault(&o.Breaker.Delay, defaultBreakerDelay)
 	orDefault(&o.Breaker.Successes, defaultSuccesses)
 	orDefault(&o.Failback.GracePeriod, defaultGracePeriod)

@@ -2,15 +2,19 @@ package multidb
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
+	"net"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -58,6 +62,7 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		"max backoff":       {func(o *Options) { o.Retry.MinBackoff, o.Retry.MaxBackoff = 2, 1 }, []string{"Retry.MaxBackoff = 1ns", "Retry.MinBackoff (2ns)"}},
 		"replay":            {func(o *Options) { o.Replay = 99 }, []string{"Replay", "99"}},
 		"replay command":    {func(o *Options) { o.ReplayCommands = map[string]Replay{"json.get": 99} }, []string{"ReplayCommands", "json.get"}},
+		"nil detector":      {func(o *Options) { o.Detectors = []window.Factory{window.NewFailureRate(window.Config{}), nil} }, []string{"Detectors[1]", "nil"}},
 		"detector":          {func(o *Options) { o.Detectors = []window.Factory{window.NewFailureRate(window.Config{FailureRate: 2})} }, []string{"Detectors[0]", "FailureRate = 2"}},
 	} {
 		opt := Options{Databases: []Database{nowhere("a"), nowhere("b")}}
@@ -73,6 +78,115 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		}
 		assert.NotContains(t, err.Error(), "%!", name)
 	}
+}
+
+// TestWrongSourcesAreNamed: what go-redis would panic on, ignore or fail at with each dial is refused by the name of its field.
+func TestWrongSourcesAreNamed(t *testing.T) {
+	const index, protocol, port = "must not be negative", "must be 2 or 3", "must be host:port, with a port from 1 to 65535"
+	url := func(raw string) Database { return Database{URL: raw} }
+	single := func(opt redis.Options) Database { return Database{Options: &opt} }
+	group := func(change func(*redis.FailoverOptions)) Database {
+		opt := &redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"h:1", "h:2"}}
+		change(opt)
+		return Database{Failover: opt}
+	}
+	ended, end := context.WithCancel(t.Context()) // what is not refused is not waited for either
+	end()
+	ready := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DB: -1, Protocol: 4})
+	defer ready.Close()
+	for name, c := range map[string]struct {
+		source Database
+		want   string // after the name of the database
+	}{
+		"URL, index":               {url("redis://h:1/-1"), `URL = "…": must not have a negative database index`},
+		"URL, index as parameter":  {url("unix:///s.sock?db=-1"), `URL = "…": must not have a negative database index`},
+		"URL, protocol":            {url("redis://h:1?protocol=4"), `URL = "…": must have protocol=2, protocol=3 or no protocol`},
+		"URL, early protocol":      {url("redis://h:1?protocol=1"), `URL = "…": must have protocol=2`},
+		"URL, port":                {url("rediss://h:65536"), `URL = "…": must have a port from 1 to 65535`},
+		"URL, port 0":              {url("redis://h:0"), `URL = "…": must have a port from 1 to 65535`},
+		"URL, password as port":    {url("redis://:99999#hush@h:1"), `URL = "…": must have a port from 1 to 65535`},
+		"index":                    {single(redis.Options{Addr: "h:1", DB: -1}), "Options.DB = -1: " + index},
+		"protocol":                 {single(redis.Options{Addr: "h:1", Protocol: 1}), "Options.Protocol = 1: " + protocol},
+		"port":                     {single(redis.Options{Addr: "h:65536"}), `Options.Addr = "h:65536": ` + port},
+		"port 0":                   {single(redis.Options{Addr: "h:0"}), `Options.Addr = "h:0": ` + port},
+		"negative port":            {single(redis.Options{Addr: "h:-1"}), `Options.Addr = "h:-1": ` + port},
+		"no port":                  {single(redis.Options{Network: "tcp4", Addr: "h"}), `Options.Addr = "h": ` + port},
+		"empty port":               {single(redis.Options{Addr: "h:"}), `Options.Addr = "h:": ` + port},
+		"port that is no service":  {single(redis.Options{Addr: "h:no-such-service"}), `Options.Addr = "h:no-such-service": ` + port},
+		"IPv6 without brackets":    {single(redis.Options{Addr: "::1:6379"}), `Options.Addr = "::1:6379": ` + port},
+		"URL as address":           {single(redis.Options{Addr: "redis://:hush@h:1"}), `Options.Addr = "…": ` + port},
+		"password in an address":   {single(redis.Options{Addr: "hush@h:1"}), `Options.Addr = "…": ` + port},
+		"socket by tcp":            {single(redis.Options{Network: "tcp", Addr: "/s.sock"}), `Options.Addr = "…": ` + port},
+		"socket without a path":    {single(redis.Options{Network: "unix"}), `Options.Addr = "": must be the path of the socket`},
+		"network":                  {single(redis.Options{Network: "udp", Addr: "h:1"}), `Options.Network = "udp": must be tcp, tcp4, tcp6 or unix, or come with a Dialer`},
+		"Sentinel, index":          {group(func(o *redis.FailoverOptions) { o.DB = -1 }), "Failover.DB = -1: " + index},
+		"Sentinel, protocol":       {group(func(o *redis.FailoverOptions) { o.Protocol = 4 }), "Failover.Protocol = 4: " + protocol},
+		"Sentinel, address":        {group(func(o *redis.FailoverOptions) { o.SentinelAddrs[1] = "h" }), `Failover.SentinelAddrs[1] = "h": ` + port},
+		"Sentinel, empty address":  {group(func(o *redis.FailoverOptions) { o.SentinelAddrs[1] = "" }), `Failover.SentinelAddrs[1] = "": ` + port},
+		"Sentinel, by latency":     {group(func(o *redis.FailoverOptions) { o.RouteByLatency = true }), "Failover.RouteByLatency = true: must be false"},
+		"Sentinel, at random":      {group(func(o *redis.FailoverOptions) { o.RouteRandomly = true }), "Failover.RouteRandomly = true: must be false"},
+		"Sentinel, credentials":    {group(func(o *redis.FailoverOptions) { o.StreamingCredentialsProvider = streaming{} }), "Failover.StreamingCredentialsProvider = set: is not supported; use CredentialsProviderContext"},
+		"streaming credentials":    {single(redis.Options{Addr: "h:1", StreamingCredentialsProvider: streaming{}}), "Options.StreamingCredentialsProvider = set: is not supported"},
+		"client that was not made": {Database{Client: &redis.Client{}}, "Client = &redis.Client{}: must come from redis.NewClient or redis.NewFailoverClient"},
+		"client, index":            {Database{Client: ready}, "Client.Options().DB = -1: " + index},
+		"client, protocol":         {Database{Client: ready}, "Client.Options().Protocol = 4: " + protocol},
+	} {
+		c.source.Name = "b"
+		_, err := New(ended, Options{Databases: []Database{nowhere("a"), c.source}, Logger: testLog(t)})
+		if assert.ErrorContains(t, err, "Databases[1]."+c.want, name) {
+			assert.NotContains(t, err.Error(), "hush", name)
+		}
+	}
+	for _, name := range []string{" ", "\t\n"} {
+		_, err := New(ended, Options{Databases: []Database{nowhere(name), nowhere(name)}, Logger: testLog(t)})
+		require.ErrorContains(t, err, fmt.Sprintf("Databases[1].Name = %q: must be set", name))
+		require.Len(t, strings.Split(err.Error(), "\n"), 2, "a name that is none is not unique, and that is no news:\n%v", err)
+	}
+}
+
+// streaming is a provider of credentials that change on an open connection.
+type streaming struct{}
+
+func (streaming) Subscribe(auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
+	panic("nobody may ask for these credentials")
+}
+
+// TestRightSourcesAreNotRefused: what go-redis has a default for, and what only the caller's own dialer understands.
+func TestRightSourcesAreNotRefused(t *testing.T) {
+	dialer := func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }
+	ready := redis.NewClient(&redis.Options{Network: "bus", Addr: "stop", Dialer: dialer})
+	defer ready.Close()
+	for name, source := range map[string]Database{
+		"no port in a URL":    {URL: "redis://h"},
+		"no host in a URL":    {URL: "redis:///1?protocol=3"},
+		"IPv6":                {URL: "rediss://[::1]:1/2?protocol=2"},
+		"no address":          {Options: &redis.Options{}},
+		"no host":             {Options: &redis.Options{Addr: ":65535", Protocol: 2}},
+		"port by name":        {Options: &redis.Options{Network: "tcp6", Addr: "[::1]:http"}},
+		"path":                {Options: &redis.Options{Addr: "/s.sock", Protocol: 3}},
+		"relative path":       {Options: &redis.Options{Network: "unix", Addr: "s.sock"}},
+		"dialer":              {Options: &redis.Options{Network: "bus", Addr: "stop", Dialer: dialer}},
+		"dialer of a client":  {Client: ready},
+		"dialer to Sentinels": {Failover: &redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"stop"}, Dialer: dialer}},
+	} {
+		source.Name = "a"
+		require.NoError(t, source.withDefaults().validate("Database"), name)
+	}
+}
+
+// TestNilContextIsSaid, before anything has started; the check for leaks would find what has.
+func TestNilContextIsSaid(t *testing.T) {
+	var none context.Context
+	hook, err := New(none, Options{Databases: []Database{nowhere("a")}, Logger: testLog(t)})
+	require.EqualError(t, err, "multidb: New: ctx = nil: must be a context (context.Background() is one that never ends)")
+	require.Nil(t, hook)
+
+	p := newPair(t, nil)
+	require.ErrorContains(t, p.hook.Add(none, nowhere("a")), "Add: ctx = nil")
+	require.ErrorContains(t, p.hook.SetActive(none, "west"), "SetActive: ctx = nil")
+	require.ErrorContains(t, p.hook.Remove(none, "east"), "Remove: ctx = nil")
+	require.Equal(t, "east", p.hook.Active())
+	require.Len(t, p.hook.Stats().Databases, 2, "nothing was added or removed")
 }
 
 // TestAllThatIsWrongIsSaidAtOnce, in one error that names each field, and shows no password.
@@ -152,6 +266,40 @@ func TestOptionsAreTheCallers(t *testing.T) {
 	require.True(t, hook.rules.may(t.Context(), redis.NewCmd(t.Context(), "json.get", "k")))
 	require.NoError(t, hook.Close())
 	require.NoError(t, ready.Ping(t.Context()).Err(), "a ready client is not closed")
+}
+
+// TestLaterChangesOfTheCallersChangeNothing: what hangs on the options by a pointer, a map or a slice is the caller's again
+// when New has returned.
+func TestLaterChangesOfTheCallersChangeNothing(t *testing.T) {
+	secure, other := redistest.Start(t, redistest.TLS()), redistest.Start(t)
+	own := secure.Options()
+	opt := Options{
+		Databases:      []Database{{Name: "a", Options: own}},
+		Detectors:      []window.Factory{window.NewFailureRate(window.Config{})},
+		ReplayCommands: map[string]Replay{"JSON.GET": ReplayRead},
+		Logger:         testLog(t),
+	}
+	hook, err := New(t.Context(), opt)
+	require.NoError(t, err)
+	defer hook.Close()
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer rdb.Close()
+	rdb.AddHook(hook)
+
+	own.TLSConfig.RootCAs = x509.NewCertPool()
+	opt.Detectors[0] = nil
+	clear(opt.ReplayCommands)
+	require.NoError(t, rdb.Set(t.Context(), "k", 1, 0).Err(), "with the certificates that it was given")
+	require.NoError(t, hook.Add(t.Context(), Database{Name: "b", Options: other.Options()}), "with the detectors that it was given")
+	require.True(t, hook.rules.may(t.Context(), redis.NewCmd(t.Context(), "json.get", "k")))
+	require.Len(t, hook.opt.ReplayCommands, 1)
+
+	group := groupOf(t, other.Options())
+	group.TLSConfig = secure.TLSConfig()
+	client, err := Database{Failover: group}.client()
+	require.NoError(t, err)
+	defer client.Close()
+	require.NotSame(t, group.TLSConfig, client.Options().TLSConfig)
 }
 
 // fieldsOf are the comparable fields of options.

@@ -3,6 +3,7 @@ package multidb
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -13,10 +14,17 @@ import (
 func (h *Hook) settlePipeline(
 	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *choice, err error,
 ) error {
-	stampTail(cmds, err)
+	if !h.routing.Load() {
+		return err // see settle
+	}
+	lastWord(cmds, err)
 	tail, first := h.judgeBatch(ctx, now, cmds, err)
-	if first == nil || first.final {
-		return h.finishBatch(cmds, err)
+	switch {
+	case first != nil && first.kind == sessionDead:
+		setErrors(cmds, first.err)
+		return first.err
+	case first == nil || first.final:
+		return h.tell(h.finishBatch(cmds, err))
 	}
 	err = h.runAgain(ctx, first, func(now *choice) *attempt {
 		setErrors(tail, nil) // a stale error would outlive the success
@@ -25,7 +33,7 @@ func (h *Hook) settlePipeline(
 			now.db.succeeded(0)
 			return nil
 		}
-		stampTail(tail, err)
+		lastWord(tail, err)
 		var result *attempt
 		tail, result = h.judgeBatch(ctx, now, tail, err)
 		return result
@@ -35,7 +43,7 @@ func (h *Hook) settlePipeline(
 			cmd.SetErr(err)
 		}
 	}
-	return h.finishBatch(cmds, err)
+	return h.tell(h.finishBatch(cmds, err))
 }
 
 // judgeBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it;
@@ -50,7 +58,7 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 		if e := cannotServeAmong(cmds); e != nil {
 			err = e
 		}
-		result := h.judge(ctx, now, err, func() bool { return false })
+		result := h.judge(ctx, now, nil, err, func() bool { return false })
 		if result != nil {
 			result.final = true
 		}
@@ -60,32 +68,36 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 	if isReply(err) && len(tail) > 0 && tail[0].Err() != nil {
 		err = tail[0].Err() // the first error of a batch may be an answer before the tail
 	}
-	result := h.judge(ctx, now, worst(err, tail), func() bool { return h.rules.may(ctx, tail...) })
+	result := h.judge(ctx, now, nil, worst(err, tail), func() bool { return h.rules.may(ctx, tail...) })
 	for _, cmd := range cmds[:from] {
 		if result != nil && isHandshake(cmd) {
 			// A SELECT or AUTH before the tail has changed its connection. On another one the tail would run elsewhere.
 			result.final = true
 		}
 	}
+	for _, cmd := range tail {
+		if result != nil && cmd.NoRetry() && !ourDoing(err) {
+			result.final = true // as for one command, see judge
+		}
+	}
 	return tail, result
 }
 
-// stampTail makes sure that a batch that broke off has the error on its last command at the least: without one it would
-// count as answered. See hidden.Is.
-func stampTail(cmds []redis.Cmder, err error) {
+// lastWord puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. Its own
+// second attempt leaves the replies of the first one (LOADING) on commands that were sent again. And should hidden.Is ever
+// keep the error from all of them, a command without one would count as answered.
+func lastWord(cmds []redis.Cmder, err error) {
 	var lost *hidden
-	if !errors.As(err, &lost) || lost.mark.Load() != markAvoided {
+	if !errors.As(err, &lost) {
 		return
 	}
-	last := len(cmds) - 1
-	if isTransaction(cmds) {
-		last--
-	}
-	if cmds[last].Err() != nil {
-		return
-	}
-	for _, cmd := range cmds {
-		if cmd.Err() == nil {
+	broken := slices.IndexFunc(cmds, func(cmd redis.Cmder) bool {
+		var e *hidden
+		return errors.As(cmd.Err(), &e)
+	})
+	bare := lost.mark.Load() == markAvoided
+	for _, cmd := range cmds[max(0, broken):] {
+		if e := cmd.Err(); e == nil && bare || e != nil && unavailable(e) {
 			cmd.SetErr(err)
 		}
 	}
@@ -113,7 +125,7 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 		err = e // EXECABORT hides why
 	}
 	executed = executed && failed
-	result := h.judge(ctx, now, worst(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
+	result := h.judge(ctx, now, nil, worst(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
 	if result != nil && (executed || isReply(result.err)) {
 		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others; and if one
 		// command has a result, EXEC was executed.
@@ -132,7 +144,7 @@ func unanswered(ctx context.Context, cmds []redis.Cmder) int {
 		if err == nil {
 			break
 		}
-		if kind := classify(ctx, err); kind != lost && kind != notSent && kind != cannotServe {
+		if kind := classify(ctx, cmds[i], err); kind != lost && kind != notSent && kind != cannotServe {
 			break
 		}
 		from = i

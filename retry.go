@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -47,8 +48,9 @@ func newRetry(r Retry) failsafe.Executor[any] {
 type attempt struct {
 	err   error
 	kind  outcome
-	final bool // not to be run again
-	moved bool // there is another choice since
+	db    *database // where it failed
+	final bool      // not to be run again
+	moved bool      // there is another choice since
 }
 
 func (a *attempt) Error() string        { return a.err.Error() }
@@ -56,14 +58,17 @@ func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
 
 // settle decides what becomes of a command whose first attempt failed.
 func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice, err error) error {
-	first := h.judge(ctx, now, err, func() bool { return h.rules.may(ctx, cmd) })
+	if !h.routing.Load() {
+		return err // another's client, over connections of its own: nothing of it is about our databases
+	}
+	first := h.judge(ctx, now, cmd, err, func() bool { return h.rules.may(ctx, cmd) })
 	switch {
 	case first == nil:
 		return reveal(err)
 	case first.final:
-		return first.err
+		return h.tell(first.err)
 	}
-	return h.runAgain(ctx, first, func(now *choice) *attempt {
+	return h.tell(h.runAgain(ctx, first, func(now *choice) *attempt {
 		// The error of the last attempt stays on the command: go-redis overwrites it in the end, and where next does
 		// not run anything (the full-duplex autopipeliner lets hooks only look on) a cleared one would turn the
 		// failure into a success.
@@ -72,18 +77,28 @@ func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHo
 			now.db.succeeded(0)
 			return nil
 		}
-		if again == err { //nolint:errorlint // the same value: nothing was run
+		if again == err && !isReply(err) { //nolint:errorlint // the same value: nothing was run. (Replies of one text are equal.)
 			return &attempt{err: reveal(err), final: true}
 		}
 		err = again
-		return h.judge(ctx, now, err, func() bool { return h.rules.may(ctx, cmd) })
-	})
+		return h.judge(ctx, now, cmd, err, func() bool { return h.rules.may(ctx, cmd) })
+	}))
+}
+
+// tell counts an error that leaves a caller in doubt, and returns it.
+func (h *Hook) tell(err error) error {
+	if sent := sentFailure(err); sent != nil {
+		if db := h.selector.find(sent.Database); db != nil {
+			db.unknown.Add(1)
+		}
+	}
+	return err
 }
 
 // judge counts the failure against the database it happened on and says whether the work may be run again. It returns
-// nil if err is an answer like any other.
-func (h *Hook) judge(ctx context.Context, now *choice, err error, replayable func() bool) *attempt {
-	kind := classify(ctx, err)
+// nil if err is an answer like any other. cmd is nil for several commands.
+func (h *Hook) judge(ctx context.Context, now *choice, cmd redis.Cmder, err error, replayable func() bool) *attempt {
+	kind := classify(ctx, cmd, err)
 	db := h.blame(now, err)
 	switch {
 	case kind == answered:
@@ -92,17 +107,13 @@ func (h *Hook) judge(ctx context.Context, now *choice, err error, replayable fun
 	case kind.failed() && !ourDoing(err):
 		h.failed(db, err)
 	}
-	a := &attempt{err: reveal(err), kind: kind, moved: now.superseded()}
+	a := &attempt{err: reveal(err), kind: kind, db: db, moved: now.superseded()}
 	switch kind {
 	case notSent, cannotServe:
-		a.final = callerGaveUp(ctx) || h.isClosed()
+		// What must not be retried may still have its first run: the gate has let nothing of it pass.
+		a.final = callerGaveUp(ctx) || h.isClosed() || cmd != nil && cmd.NoRetry() && !ourDoing(err)
 	case lost, cannotServeInside:
 		a.final = callerGaveUp(ctx) || h.isClosed() || !replayable()
-		if a.final {
-			db.unknown.Add(1)
-		} else {
-			db.replayed.Add(1)
-		}
 	case sessionDead:
 		a.final = true
 		a.err = deadSession(db.name, err)
@@ -126,6 +137,7 @@ func (h *Hook) blame(now *choice, err error) *database {
 // runAgain runs failed work again until it succeeds, may not be run again, or has used up its attempts.
 func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *attempt) error {
 	last, sent := first, sentFailure(first.err)
+	hangs := first.hangs()
 	var refused refusals
 	refused.add(h, h.active.Load().db, first)
 	_, err := h.retry.WithContext(ctx).GetWithExecution(func(exec failsafe.Execution[any]) (any, error) {
@@ -140,12 +152,18 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *
 				return nil, last
 			}
 		}
+		if last.kind == lost || last.kind == cannotServeInside {
+			last.db.replayed.Add(1)
+		}
 		result := run(now)
 		if result == nil {
 			last = nil
 			return nil, nil
 		}
 		last = result
+		if hangs += last.hangs(); hangs > 1 {
+			last.final = true
+		}
 		refused.add(h, now.db, last)
 		if sent == nil {
 			sent = sentFailure(last.err)
@@ -159,7 +177,16 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *
 		// The work is done, even if the caller's context ended meanwhile and failsafe-go says so.
 		return nil
 	}
-	return finish(ctx, last.err, sent, err)
+	return finish(ctx, last, sent, err)
+}
+
+// hangs is 1 if the work was in flight on a database that was left for its silence. One that is so twice is more likely the
+// reason (a script that reads for seconds) than a victim, and would take down one database after the other.
+func (a *attempt) hangs() int {
+	if a.kind == lost && a.moved && errors.Is(a.err, net.ErrClosed) {
+		return 1
+	}
+	return 0
 }
 
 // refusals watches one piece of work being answered "cannot serve now" again and again by the same database. Probes pass
@@ -189,9 +216,14 @@ func (r *refusals) add(h *Hook, db *database, failed *attempt) {
 
 // finish is the error that the caller gets after all attempts. If one of them was sent, the last one's "not sent" is not
 // the whole truth; and if the caller gave up meanwhile, that shows as well.
-func finish(ctx context.Context, last error, sent *CommandError, ended error) error {
+func finish(ctx context.Context, ending *attempt, sent *CommandError, ended error) error {
+	last := ending.err
 	if sent != nil && sentFailure(last) == nil {
-		last = commandError(sent.Database, true, last)
+		if ending.kind == sessionDead {
+			last = commandError(sent.Database, true, sent.Err) // which is why the session is dead
+		} else {
+			last = commandError(sent.Database, true, fmt.Errorf("%w; a later attempt: %w", sent.Err, last))
+		}
 	}
 	if gaveUp := ctx.Err(); gaveUp != nil && errors.Is(ended, gaveUp) && !errors.Is(last, gaveUp) {
 		return fmt.Errorf("%w: %w", gaveUp, last)

@@ -57,7 +57,7 @@ func HookOf(rdb redis.UniversalClient) *Hook {
 	conn := client.Conn()
 	defer conn.Close()
 	conn.AddHook(wall{})
-	query := &hookQuery{Cmd: redis.NewCmd(context.Background(), "client", "id")}
+	query := &hookQuery{Cmd: redis.NewCmd(context.Background(), "client", "multidb-hook")}
 	_ = conn.Process(context.Background(), query)
 	return query.hook
 }

@@ -30,8 +30,6 @@ type selector struct {
 	release *time.Timer
 	dry     *database // where we would be, in a dry run
 
-	reweighed bool // a weight has changed since the last switch
-
 	switches map[Reason]uint64
 	changed  chan struct{} // capacity 1: something was reviewed; for awaitInitial
 }
@@ -54,7 +52,7 @@ func (s *selector) begin(dbs []*database) {
 // review finds out what follows from a change of somebody's health: nothing, a failover, the end of an outage, or the
 // news that nothing is usable. Safe for concurrent use; late and repeated calls do no harm, because it looks at how
 // things are and not at what has changed.
-func (s *selector) review(reason Reason, cause error) {
+func (s *selector) review() {
 	for {
 		usable, active, version, ok := s.snapshot()
 		if !ok {
@@ -65,7 +63,7 @@ func (s *selector) review(reason Reason, cause error) {
 		if s.h.active.Load().down || !contains(usable, active) {
 			target = choose(s.h.opt.Strategy, usable, active)
 		}
-		if done, ok := s.settle(version, target, reason, cause); ok {
+		if done, ok := s.settle(version, target); ok {
 			done()
 			break
 		}
@@ -88,20 +86,29 @@ func (s *selector) snapshot() (usable []*database, active *database, version uin
 	return usable, s.h.active.Load().db, s.version, s.started && !s.closed
 }
 
-// settle carries out a decision, unless the ground for it has moved.
-func (s *selector) settle(version uint64, target *database, reason Reason, cause error) (done func(), ok bool) {
+// settle carries out a decision, unless the ground for it has moved. Why it was made is kept by the database that is left,
+// and not known to the caller, who may have come about another one.
+func (s *selector) settle(version uint64, target *database) (done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.h.active.Load()
 	switch {
 	case s.version != version || target != nil && !target.usable():
 		return nil, false
+	case target != now.db && !now.down && now.db.usable():
+		return nil, false // it has been readmitted meanwhile
 	case target == now.db && !now.down:
 		s.dry = nil
 		return func() {}, true
 	case target == nil && now.down:
 		return func() {}, true
-	case target == nil:
+	}
+	var reason Reason
+	var cause error
+	if now.seq > 0 {
+		reason, cause = now.db.lastFall()
+	}
+	if target == nil {
 		return s.publish(now.db, true, false, reason, cause), true
 	}
 	return s.publish(target, false, false, reason, cause), true
@@ -129,7 +136,9 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	if to != s.held {
 		s.drop()
 	}
-	s.reweighed = false
+	for _, db := range s.dbs {
+		db.weighed = db.getWeight()
+	}
 	// The new database may still be draining from when it was left. It goes on so: current connections are not asked, and
 	// if it ended before the choice is visible, a session on it would be refused in between.
 	old.db.draining.Store(planned && s.h.opt.DrainTimeout > 0)
@@ -138,6 +147,7 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	next.reason, next.planned = reason, planned
 	s.h.active.Store(next)
 	old.retire()
+	to.nudge() // its timer was set at the pace of a passive database
 	event.Took = time.Since(began)
 	s.announce(event, old, down)
 	return func() { s.h.sweep(old, to, down, planned) }
@@ -209,7 +219,7 @@ func (s *selector) awaitInitial(ctx context.Context, policy Initial) error {
 	s.mu.Lock()
 	s.started = true
 	s.mu.Unlock()
-	s.review(ReasonHealthCheck, nil)
+	s.review()
 	return nil
 }
 

@@ -30,7 +30,8 @@ func (h *Hook) drain(old *choice) {
 	select {
 	case <-timer.C:
 	case <-h.ctx.Done():
-		// A closed hook lets everything through; nobody is left to close the connections.
+		// A closed hook lets everything through: what is in flight ends as it may, and sessions go on.
+		return
 	}
 	if now := h.active.Load(); now.db == old.db || old.db.left.Load() != old.seq {
 		// Back again meanwhile, so they are good connections; or left again since, and then that drain has just begun.
@@ -46,49 +47,62 @@ func cutAll(conns []*conn) {
 	}
 }
 
-// spawn starts a goroutine that Close joins, unless Close has begun.
-func (h *Hook) spawn(f func()) {
+// spawn starts a goroutine that Close joins, unless Close has begun: then it reports false.
+func (h *Hook) spawn(f func()) bool {
 	h.selector.mu.Lock()
 	defer h.selector.mu.Unlock()
-	if !h.selector.closed {
-		h.wg.Go(f)
+	if h.selector.closed {
+		return false
 	}
+	h.wg.Go(f)
+	return true
 }
 
 // considerFailback returns to a database that is preferred to the active one, has been healthy for its grace period,
 // and passes its whole set of checks now.
 func (h *Hook) considerFailback(db *database) {
-	at, ok := db.graceOver()
-	if !ok || time.Now().Before(at) || !h.selector.prefers(db) {
+	if !db.graceIsOver(time.Now()) || !h.selector.prefers(db) {
 		return
 	}
 	if set := db.checks.Load(); set.gated {
 		// A gate that is not permitted to ask has not been asked.
 		if err := set.all.Run(h.ctx, db.target); err != nil {
 			h.events.probed(db.name, err, 0)
+			if !db.barred.Swap(true) {
+				recheckAll(h.selector.all()) // the choice is among the others now
+			}
 			return
 		}
 	}
+	db.barred.Store(false)
 	if !h.opt.DryRun {
 		h.prepare(db)
 	}
 	h.selector.failback(db)
 }
 
-// prefers reports whether db would be chosen over the active database, and may be.
+// prefers reports whether db would be moved to, once its grace period is over: the strategy is asked about all that
+// may be moved to, so that one move leads to the best of them.
 func (s *selector) prefers(db *database) bool {
-	s.mu.Lock()
-	now := s.h.active.Load()
-	free := s.started && !s.closed && s.held == nil && !now.down && now.db != db
-	s.mu.Unlock()
-	return free && choose(s.h.opt.Strategy, s.inOrder(db, now.db), now.db) == db
+	dbs, active := s.candidates(db)
+	return active != nil && choose(s.h.opt.Strategy, dbs, active) == db
 }
 
-func (s *selector) inOrder(a, b *database) []*database {
-	if a.order < b.order {
-		return []*database{a, b}
+// candidates are what a planned move to db is an answer to: the active database, db, and all others whose grace period is
+// over and which no gate keeps out. There is no active one in the answer if no planned move may be made now.
+func (s *selector) candidates(db *database) (dbs []*database, active *database) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.h.active.Load()
+	if !s.started || s.closed || s.held != nil || now.down || now.db == db || !now.db.usable() {
+		return nil, nil
 	}
-	return []*database{b, a}
+	for _, other := range s.dbs {
+		if other == db || other == now.db || other.graceIsOver(time.Now()) && !other.barred.Load() {
+			dbs = append(dbs, other)
+		}
+	}
+	return dbs, now.db
 }
 
 // failback moves to db as planned, if all that spoke for it still does.
@@ -96,20 +110,32 @@ func (s *selector) failback(db *database) {
 	s.mu.Lock()
 	version := s.version
 	s.mu.Unlock()
+	reason := s.whyPreferred(db)
 	if !s.prefers(db) {
 		return
 	}
 	s.mu.Lock()
-	at, ok := db.graceOver()
-	if s.version != version || !ok || time.Now().Before(at) || !db.usable() || s.dry == db {
+	if s.version != version || !db.graceIsOver(time.Now()) || !s.h.active.Load().db.usable() || s.dry == db {
 		s.mu.Unlock()
 		return
-	}
-	reason := ReasonFailback
-	if s.reweighed {
-		reason = ReasonWeight
 	}
 	done := s.publish(db, false, true, reason, nil)
 	s.mu.Unlock()
 	done()
+}
+
+// whyPreferred tells a failback from a move that a change of weights has caused: with the weights as they were at the last
+// choice, the strategy would not move there.
+func (s *selector) whyPreferred(db *database) Reason {
+	dbs, active := s.candidates(db)
+	s.mu.Lock()
+	before := make(map[*database]float64, len(dbs))
+	for _, other := range dbs {
+		before[other] = other.weighed
+	}
+	s.mu.Unlock()
+	if chooseBy(s.h.opt.Strategy, dbs, active, func(d *database) float64 { return before[d] }) == db {
+		return ReasonFailback
+	}
+	return ReasonWeight
 }

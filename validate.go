@@ -1,8 +1,12 @@
 package multidb
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -28,7 +32,7 @@ func (o *Options) validate() (replayRules, error) {
 		if err := db.validate(field); err != nil {
 			errs = append(errs, err)
 		}
-		if first, ok := names[db.Name]; ok && db.Name != "" {
+		if first, ok := names[db.Name]; ok && !blank(db.Name) {
 			wrong(field+".Name", fmt.Sprintf("%q", db.Name), fmt.Sprintf("must be unique, and Databases[%d] has it too", first))
 		} else {
 			names[db.Name] = i
@@ -90,8 +94,8 @@ func (d Database) validate(field string) error {
 	wrong := func(name string, value any, must string) {
 		errs = append(errs, fmt.Errorf("%s%s = %v: %s", field, name, value, must))
 	}
-	if d.Name == "" {
-		wrong(".Name", `""`, "must be set")
+	if blank(d.Name) {
+		wrong(".Name", fmt.Sprintf("%q", d.Name), "must be set, to more than white space")
 	}
 	if err := validWeight(d.Weight); err != nil {
 		wrong(".Weight", d.Weight, "must be > 0 and finite (0 is the default, 1)")
@@ -106,19 +110,17 @@ func (d Database) validate(field string) error {
 		wrong("", fmt.Sprintf("%q", d.Name), fmt.Sprintf("must have exactly one of URL, Options, Failover and Client, has %d", sources))
 	}
 	if d.URL != "" {
-		if opt, err := redis.ParseURL(d.URL); err != nil {
-			wrong(".URL", `"…"`, fmt.Sprintf("does not parse: %v", redactURL(d.URL, err)))
-		} else if opt.Network == "tcp" && opt.Addr == "" {
-			wrong(".URL", `"…"`, "has no host")
-		}
+		validateURL(d.URL, wrong)
 	}
-	for name, opt := range map[string]*redis.Options{"Options": d.Options, "Client.Options()": clientOptions(d.Client)} {
-		if opt != nil && opt.StreamingCredentialsProvider != nil {
-			wrong("."+name+".StreamingCredentialsProvider", "set", "is not supported; use CredentialsProviderContext")
-		}
+	if opt := d.Options; opt != nil {
+		validateLogin(".Options", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
+		validatePlace(opt, wrong)
 	}
-	if d.Failover != nil && (d.Failover.MasterName == "" || len(d.Failover.SentinelAddrs) == 0) {
-		wrong(".Failover", "…", "must have MasterName and SentinelAddrs")
+	if d.Failover != nil {
+		validateFailover(d.Failover, wrong)
+	}
+	if d.Client != nil {
+		validateClient(d.Client, wrong)
 	}
 	if err := probes.Checks(d.Checks).Validate(); err != nil {
 		errs = append(errs, prefixed(field+".Checks", err))
@@ -126,11 +128,131 @@ func (d Database) validate(field string) error {
 	return errors.Join(errs...)
 }
 
-func clientOptions(c *redis.Client) *redis.Options {
-	if c == nil {
-		return nil
+// complaint takes what is wrong with a field of a database: its name, its value, and what it must be.
+type complaint func(name string, value any, must string)
+
+// unsaid stands for a value that may hold a password. A URL whose password has a character that must be escaped is split
+// in the wrong places, so that any part of it may be a part of the password.
+const unsaid = `"…"`
+
+const mustHavePort = "must be host:port, with a port from 1 to 65535"
+
+func validateURL(raw string, wrong complaint) {
+	opt, err := redis.ParseURL(raw)
+	if err != nil {
+		wrong(".URL", unsaid, fmt.Sprintf("does not parse: %v", redactURL(raw, err)))
+		return
 	}
-	return c.Options()
+	if opt.DB < 0 {
+		wrong(".URL", unsaid, "must not have a negative database index")
+	}
+	if !knownProtocol(opt.Protocol) {
+		wrong(".URL", unsaid, "must have protocol=2, protocol=3 or no protocol")
+	}
+	if opt.Network == "tcp" && !dialable(opt.Addr) {
+		wrong(".URL", unsaid, "must have a port from 1 to 65535, or none")
+	}
+}
+
+// validateLogin reports what go-redis would ignore or replace in silence, and what this package cannot do.
+func validateLogin(name string, index, protocol int, streaming bool, wrong complaint) {
+	if index < 0 {
+		wrong(name+".DB", index, "must not be negative")
+	}
+	if !knownProtocol(protocol) {
+		wrong(name+".Protocol", protocol, "must be 2 or 3 (0 is the default)")
+	}
+	if streaming {
+		wrong(name+".StreamingCredentialsProvider", "set", "is not supported; use CredentialsProviderContext")
+	}
+}
+
+// validatePlace reports a place that cannot be dialed. What a place is called is the dialer's business if the caller
+// brings one.
+func validatePlace(opt *redis.Options, wrong complaint) {
+	if opt.Dialer != nil {
+		return
+	}
+	switch opt.Network {
+	case "tcp", "tcp4", "tcp6":
+		if opt.Addr != "" && !dialable(opt.Addr) { // go-redis has a default for none at all, and none for the port alone
+			wrong(".Options.Addr", sayable(opt.Addr), mustHavePort)
+		}
+	case "":
+		if opt.Addr != "" && !dialableOrSocket(opt.Addr) {
+			wrong(".Options.Addr", sayable(opt.Addr), mustHavePort)
+		}
+	case "unix":
+		if opt.Addr == "" {
+			wrong(".Options.Addr", `""`, "must be the path of the socket")
+		}
+	default:
+		wrong(".Options.Network", fmt.Sprintf("%q", opt.Network), "must be tcp, tcp4, tcp6 or unix, or come with a Dialer")
+	}
+}
+
+func validateFailover(opt *redis.FailoverOptions, wrong complaint) {
+	if opt.MasterName == "" || len(opt.SentinelAddrs) == 0 {
+		wrong(".Failover", "…", "must have MasterName and SentinelAddrs")
+	}
+	for i, addr := range opt.SentinelAddrs {
+		if opt.Dialer == nil && !dialableOrSocket(addr) {
+			wrong(fmt.Sprintf(".Failover.SentinelAddrs[%d]", i), sayable(addr), mustHavePort)
+		}
+	}
+	// These two make a cluster client of it, and redis.NewFailoverClient panics.
+	if opt.RouteByLatency {
+		wrong(".Failover.RouteByLatency", true, "must be false: connections go to the master")
+	}
+	if opt.RouteRandomly {
+		wrong(".Failover.RouteRandomly", true, "must be false: connections go to the master")
+	}
+	validateLogin(".Failover", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
+}
+
+// validateClient does not look at the address: whether the client has a dialer of its own cannot be told once it is made.
+func validateClient(c *redis.Client, wrong complaint) {
+	if reflect.ValueOf(c).Elem().IsZero() {
+		wrong(".Client", "&redis.Client{}", "must come from redis.NewClient or redis.NewFailoverClient")
+		return
+	}
+	opt := c.Options()
+	validateLogin(".Client.Options()", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
+}
+
+func blank(name string) bool { return strings.TrimSpace(name) == "" }
+
+// knownProtocol reports whether go-redis speaks that RESP. It replaces what is too small and asks the server for what is
+// too large.
+func knownProtocol(n int) bool { return n == 0 || n == 2 || n == 3 }
+
+// dialable reports whether a TCP address has a port that can be dialed, by number or by the name of a service.
+func dialable(addr string) bool {
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil || strings.Contains(host, "@") {
+		return false
+	}
+	port, err := net.LookupPort("tcp", service)
+	return err == nil && port > 0
+}
+
+// dialableOrSocket is dialable where go-redis takes a path for that of a Unix socket.
+func dialableOrSocket(addr string) bool { return strings.HasPrefix(addr, "/") || dialable(addr) }
+
+// sayable quotes an address, unless it looks like a URL or has a user in it.
+func sayable(addr string) string {
+	if strings.ContainsAny(addr, "@/") {
+		return unsaid
+	}
+	return fmt.Sprintf("%q", addr)
+}
+
+// requireContext says it in words, before anything has started: a nil context would panic somewhere inside.
+func requireContext(ctx context.Context, method string) error {
+	if ctx == nil {
+		return fmt.Errorf("multidb: %s: ctx = nil: must be a context (context.Background() is one that never ends)", method)
+	}
+	return nil
 }
 
 // prefixed puts the name of the field before each line of a joined error.

@@ -46,7 +46,7 @@ func (h *Hook) watch(db *database) {
 type round struct {
 	running bool
 	due     time.Time // not before
-	era     uint64    // in which it began: the result is void if the breaker has changed since
+	turns   uint64    // of the breaker when it began: the result is void if there has been another one since
 	done    chan error
 }
 
@@ -67,7 +67,7 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 	}
 	next := h.pace(db)
 	if !r.running && db.usable() && (!time.Now().Before(r.due) || db.recheck.Swap(false)) {
-		r.running, r.era, r.due = true, db.currentEra(), time.Now().Add(next)
+		r.running, r.turns, r.due = true, db.turned(), time.Now().Add(next)
 		if h.isActive(db) {
 			r.due = time.Now().Add(h.opt.Health.Interval)
 		}
@@ -80,19 +80,19 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 // for one himself; this is the belt to those braces, because a hook that stays on a dead database does so for ever.
 func (h *Hook) leaveUnusable(db *database) {
 	db.mu.Lock()
-	since, cause := db.since, db.lastErr
+	since := db.since
 	db.mu.Unlock()
 	if h.inUse(db) && time.Since(since) >= downInterval {
-		h.selector.review(ReasonHealthCheck, cause)
+		h.selector.review()
 	}
 }
 
 // firstCheck finds out what the database is like before it may be chosen.
 func (h *Hook) firstCheck(db *database) {
-	era := db.currentEra()
+	turns := db.turned()
 	err := h.check(db, db.checks.Load().evicting)
 	switch {
-	case h.isClosed() || db.currentEra() != era: // ForceActive needs no check
+	case h.isClosed() || db.turned() != turns: // ForceActive needs no check
 	case err != nil:
 		h.condemn(db, ReasonHealthCheck, err)
 	default:
@@ -152,7 +152,7 @@ func (h *Hook) check(db *database, checks probes.Checks) error {
 // settleRound acts on the result of a regular check.
 func (h *Hook) settleRound(db *database, r *round, err error) {
 	switch {
-	case h.isClosed() || db.currentEra() != r.era:
+	case h.isClosed() || db.turned() != r.turns:
 		return
 	case err == nil:
 		db.heard(time.Now())
@@ -170,11 +170,11 @@ func (h *Hook) settleRound(db *database, r *round, err error) {
 	}
 }
 
-// currentEra is the present era of the breaker.
-func (db *database) currentEra() uint64 {
+// turned is how often the breaker has been opened or closed.
+func (db *database) turned() uint64 {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.era
+	return db.turns
 }
 
 // confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a
@@ -213,35 +213,24 @@ func (h *Hook) tryAgain(db *database) time.Duration {
 		return h.pace(db)
 	}
 	db.mu.Lock()
-	wait := db.breaker.RemainingDelay()
+	wait, turns := db.breaker.RemainingDelay(), db.turns
 	permitted := wait <= 0 && db.breaker.TryAcquirePermit()
-	era := db.era
 	db.mu.Unlock()
 	if !permitted {
 		// The delay is not watched by the breaker itself: it half-opens when it is asked again.
 		return max(wait, downInterval)
 	}
 	err := h.check(db, db.checks.Load().evicting)
-	db.mu.Lock()
-	if db.era != era {
-		// Somebody has closed the breaker by hand meanwhile. The permit went with the state that it was of; the result must
-		// go as well, or a failure would open the breaker of a database in use, and nobody would be told.
-		db.mu.Unlock()
-		return h.pace(db)
-	}
 	if err == nil {
-		db.breaker.RecordSuccess()
-	} else {
-		db.breaker.RecordFailure()
-		db.lastErr = err
+		db.resetDetectors()
 	}
-	recovered := db.breaker.IsClosed()
-	db.mu.Unlock()
-	if recovered {
-		h.readmitted(db)
+	switch {
+	case h.tried(db, turns, err):
+		h.selector.review()
 		return h.pace(db)
-	}
-	if err != nil {
+	case db.usable():
+		return h.pace(db) // closed meanwhile, by force
+	case err != nil:
 		return h.opt.Breaker.Delay
 	}
 	return max(h.opt.Breaker.Delay/4, downInterval)
@@ -259,35 +248,22 @@ func (h *Hook) aliveAgain(db *database) bool {
 
 // condemn opens the breaker of a database and lets the selector see to the rest.
 func (h *Hook) condemn(db *database, reason Reason, cause error) {
-	if db.openBreaker(cause) {
-		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, Cause: cause})
-	}
-	h.selector.review(reason, cause)
+	h.openBreaker(db, reason, cause)
+	h.selector.review()
 }
 
 // readmit closes the breaker of a database that has passed its checks.
 func (h *Hook) readmit(db *database) {
-	if db.closeBreaker() {
-		h.readmittedEvent(db)
+	h.renew(db)
+	h.selector.review()
+}
+
+// renew is readmit without what follows from it.
+func (h *Hook) renew(db *database) {
+	if !db.usable() {
+		db.resetDetectors()
+		h.closeBreaker(db)
 	}
-	h.selector.review(ReasonHealthCheck, nil)
-}
-
-// readmitted is readmit for a breaker that has closed by itself.
-func (h *Hook) readmitted(db *database) {
-	db.mu.Lock()
-	db.since, db.lastErr = time.Now(), nil
-	db.era++
-	db.grace.recovered()
-	db.mu.Unlock()
-	h.readmittedEvent(db)
-	h.selector.review(ReasonHealthCheck, nil)
-}
-
-func (h *Hook) readmittedEvent(db *database) {
-	db.resetDetectors()
-	db.recheck.Store(true) // when the next regular check is due was decided before it failed, and the grace may end earlier
-	h.events.health(HealthChange{Database: db.name, State: BreakerClosed})
 }
 
 // inUse reports whether commands go to the database now.

@@ -18,8 +18,9 @@ type Candidate struct {
 // returns the name of one of them. Any other answer, or a panic, is replaced by that of [HighestWeight]. It is called
 // without a lock, from several goroutines, and must not block: be safe for concurrent use.
 //
-// The same question is asked to find out whether to return to a recovered database: with the active one and the
-// recovered one as candidates. A strategy that prefers the active one among equals keeps ties where they are.
+// The same question is asked to find out whether to move to a recovered or a preferred database: then the candidates are
+// the active one and those usable ones whose grace period is over (see [Failback]) and which no check that only gates keeps
+// out. A strategy that prefers the active one among equals keeps ties where they are.
 type Strategy interface {
 	Choose(usable []Candidate) string
 }
@@ -52,13 +53,18 @@ func (c Candidate) outranks(d Candidate) bool {
 
 // choose asks the strategy, and HighestWeight where the strategy has no usable answer.
 func choose(s Strategy, dbs []*database, active *database) *database {
+	return chooseBy(s, dbs, active, (*database).getWeight)
+}
+
+// chooseBy is choose with other weights.
+func chooseBy(s Strategy, dbs []*database, active *database, weight func(*database) float64) *database {
 	if len(dbs) == 0 {
 		return nil
 	}
 	candidates := make([]Candidate, len(dbs))
 	for i, db := range dbs {
 		candidates[i] = Candidate{
-			Name: db.name, Weight: db.getWeight(), Active: db == active, Latency: time.Duration(db.rtt.Load()),
+			Name: db.name, Weight: weight(db), Active: db == active, Latency: time.Duration(db.rtt.Load()),
 		}
 	}
 	for _, name := range []string{ask(s, candidates), HighestWeight{}.Choose(candidates)} {

@@ -34,13 +34,15 @@ type demo struct {
 	broken   *member        // by the script, until it is mended
 }
 
-func (d *demo) run(ctx context.Context, stdin io.Reader) error {
-	d.notes = make(chan func(), 100)
-	d.line = &timeline{out: d.out}
-	d.unusable = make(map[string]bool)
-	if err := d.connect(ctx); err != nil {
-		return err
+func newDemo(cfg config, f *fleet, out io.Writer) *demo {
+	return &demo{
+		cfg: cfg, fleet: f, out: out,
+		line: &timeline{out: out}, notes: make(chan func(), 100), unusable: make(map[string]bool),
 	}
+}
+
+// run shows what happens to the connected client, until the duration is over or ctx ends.
+func (d *demo) run(ctx context.Context, stdin io.Reader) error {
 	d.introduce()
 	loadCtx, endLoad := context.WithTimeout(ctx, d.cfg.duration)
 	defer endLoad()
@@ -99,6 +101,7 @@ func (d *demo) healthChanged(at time.Time, c multidb.HealthChange) {
 	case c.Cause != nil:
 		d.unusable[c.Database] = true
 		d.line.event(at, fmt.Sprintf("%s is unusable: breaker %s", c.Database, c.State))
+		d.line.detail("cause: " + c.Cause.Error())
 	case d.unusable[c.Database]: // that all is well in the beginning is no news
 		d.line.event(at, fmt.Sprintf("%s is usable: breaker %s", c.Database, c.State))
 	}

@@ -73,17 +73,33 @@ func foreignFleet(addrs []string) (*fleet, error) {
 	f := &fleet{kind: "databases that were there before; none is killed"}
 	for i, addr := range addrs {
 		opt := &redis.Options{Addr: addr}
-		if strings.Contains(addr, "://") {
+		switch {
+		case strings.Contains(addr, "://"):
 			parsed, err := redis.ParseURL(addr)
 			if err != nil {
 				// The URL may hold a password, and the error quotes it.
 				return nil, fmt.Errorf("-addrs: number %d is not a URL of Redis", i+1)
 			}
 			opt = parsed
+		case strings.Contains(addr, "@"): // the address is also a name, which is printed
+			return nil, fmt.Errorf("-addrs: number %d has a user and is no URL: write redis:// before it", i+1)
 		}
-		f.members = append(f.members, member{name: opt.Addr, weight: 1 / float64(i+1), opt: opt})
+		f.members = append(f.members, member{name: f.nameFor(opt), weight: 1 / float64(i+1), opt: opt})
 	}
 	return f, nil
+}
+
+// nameFor is the address, and as much more as tells a database from those before it: its index, and if that is not enough
+// its number.
+func (f *fleet) nameFor(opt *redis.Options) string {
+	name := opt.Addr
+	if f.find(name) != nil {
+		name = fmt.Sprintf("%s/%d", opt.Addr, opt.DB)
+	}
+	if f.find(name) != nil {
+		name = fmt.Sprintf("%s#%d", name, len(f.members)+1)
+	}
+	return name
 }
 
 // databases is the fleet as the hook's options.

@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,7 +44,8 @@ func main() {
 	}
 }
 
-// run is the program. It ends when the duration is over or ctx ends; both print the summary and return nil.
+// run is the program. It ends when the duration is over or ctx ends; both print the summary and return nil. If ctx is
+// cancelled before the load runs, there is nothing to sum up, and what that broke off is no error.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
 	cfg, err := parseFlags(args, stdout)
 	if err != nil {
@@ -51,10 +53,23 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	}
 	f, err := startFleet(ctx, cfg)
 	if err != nil {
+		return notBegun(ctx, err, stdout)
+	}
+	d := newDemo(cfg, f, stdout)
+	if err := d.connect(ctx); err != nil {
+		return errors.Join(notBegun(ctx, err, stdout), f.close())
+	}
+	return errors.Join(d.run(ctx, stdin), f.close())
+}
+
+// notBegun judges an error of the start. After Ctrl-C it says no more than what was broken off; a deadline is nobody's wish,
+// and what was waited for until then did not come.
+func notBegun(ctx context.Context, err error, stdout io.Writer) error {
+	if !errors.Is(ctx.Err(), context.Canceled) {
 		return err
 	}
-	d := &demo{cfg: cfg, fleet: f, out: stdout}
-	return errors.Join(d.run(ctx, stdin), f.close())
+	_, err = fmt.Fprintln(stdout, "ended early, before there was any load to sum up")
+	return err
 }
 
 // config is what the flags say.
@@ -95,7 +110,9 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 		return c, err
 	}
 	if addrs != "" {
-		c.addrs = strings.Split(addrs, ",")
+		for addr := range strings.SplitSeq(addrs, ",") {
+			c.addrs = append(c.addrs, strings.TrimSpace(addr))
+		}
 		c.fault = faultNone
 	}
 	switch {
@@ -103,6 +120,8 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 		return c, fmt.Errorf("unexpected argument %q: everything is a flag, see -help", fs.Arg(0))
 	case addrs != "" && len(c.addrs) < 2:
 		return c, errors.New("-addrs: give two databases or more, separated by a comma")
+	case slices.Contains(c.addrs, ""):
+		return c, fmt.Errorf("-addrs: number %d is empty", slices.Index(c.addrs, "")+1)
 	case c.duration <= 0, c.every <= 0, c.workers <= 0, c.grace <= 0:
 		return c, errors.New("-duration, -every, -workers and -grace must be > 0")
 	case c.pause < 0, c.switchAt < 0:

@@ -49,7 +49,8 @@ func TestRunShowsAFailoverAndTheReturn(t *testing.T) {
 			assert.Greater(t, number(t, out, "operations"), 1000)
 			assert.Contains(t, out, "nothing lost, nothing doubled")
 			assert.Regexp(t, `(?s)\d\.\ds  east .*\d\.\ds  west .*\d\.\ds  east `, out, "the timeline names the active database")
-			assert.Contains(t, out, "cause: ")
+			assert.Regexp(t, `SWITCH east -> west.*\n +cause: `, out)
+			assert.Regexp(t, `east is unusable: breaker open\n +cause: `, out)
 		})
 	}
 }
@@ -115,19 +116,59 @@ func TestRunLeavesForeignDatabasesAlone(t *testing.T) {
 
 func TestRunSaysWhatIsWrong(t *testing.T) {
 	for args, want := range map[string]string{
-		"-addrs localhost:1":                       "two databases",
-		"-addrs localhost:1,redis://u:hush@h:port": "number 2",
-		"-fault fire":                              `-fault "fire"`,
-		"-miniredis -fault hang":                   "redis-server",
-		"-duration -1s":                            "-duration",
-		"-workers 0":                               "-workers",
-		"-pause -1s":                               "-pause",
-		"everything":                               `"everything"`,
+		"-addrs localhost:1":                         "two databases",
+		"-addrs localhost:1,redis://u:hush@h:port":   "number 2",
+		"-addrs localhost:1,u:hush@localhost:2":      "number 2",
+		"-addrs localhost:1,,localhost:2":            "-addrs: number 2 is empty",
+		"-addrs localhost:1,":                        "-addrs: number 2 is empty",
+		"-fault fire":                                `-fault "fire"`,
+		"-miniredis -fault hang":                     "redis-server",
+		"-duration -1s":                              "-duration",
+		"-workers 0":                                 "-workers",
+		"-pause -1s":                                 "-pause",
+		"everything":                                 `"everything"`,
 		"-addrs localhost:1,localhost:2 -duration x": "duration",
 	} {
 		err := run(t.Context(), strings.Fields(args), strings.NewReader(""), io.Discard)
 		require.ErrorContains(t, err, want, args)
 		assert.NotContains(t, err.Error(), "hush")
+	}
+}
+
+func TestAddrsAreTrimmedAndNamedApart(t *testing.T) {
+	cfg, err := parseFlags([]string{"-addrs", " h:1, redis://h:1/2 ,h:1,\tredis://u:hush@h:1/2,h:2"}, io.Discard)
+	require.NoError(t, err)
+	f, err := startFleet(t.Context(), cfg)
+	require.NoError(t, err)
+	var names, addrs []string
+	for _, m := range f.members {
+		names, addrs = append(names, m.name), append(addrs, m.opt.Addr)
+	}
+	assert.Equal(t, []string{"h:1", "h:1/2", "h:1/0", "h:1/2#4", "h:2"}, names)
+	assert.Equal(t, []string{"h:1", "h:1", "h:1", "h:1", "h:2"}, addrs)
+	assert.Equal(t, &f.members[3], f.find("h:1/2#4"))
+}
+
+// Cancelled before there is a load, as by an impatient Ctrl-C, it ends as cleanly as later.
+func TestRunEndsBeforeItHasBegun(t *testing.T) {
+	t.Parallel()
+	redistest.Start(t) // skips the test where there is no redis-server, and fails it there in CI
+	gone := miniredis.RunT(t)
+	addr := gone.Addr()
+	gone.Close()
+	for args, patience := range map[string]time.Duration{
+		"":                            0,
+		"-miniredis":                  0,
+		"-addrs " + addr + "," + addr: 200 * time.Millisecond,
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(patience, cancel)
+		if patience == 0 {
+			cancel()
+		}
+		out := demoOutput(t, ctx, args, nil)
+		assert.Contains(t, out, "ended early", args)
+		assert.NotContains(t, out, "LOST", args)
 	}
 }
 

@@ -76,7 +76,9 @@ var findBinary = sync.OnceValues(func() (binary, error) {
 	if err != nil {
 		return binary{}, ErrNotInstalled
 	}
-	out, err := exec.Command(path, "--version").Output()
+	probe := exec.Command(path, "--version")
+	probe.SysProcAttr = ownGroup()
+	out, err := probe.Output()
 	if err != nil {
 		return binary{}, fmt.Errorf("redistest: %s --version: %w", path, err)
 	}

@@ -9,10 +9,15 @@ import (
 )
 
 // dieWithParent ends the server when the test process ends without running its clean-up: a panic, a test timeout, kill -9.
-// The group of its own keeps the terminal's Ctrl-C from it: that is for the parent, which decides what to do with its servers.
+// It has a group of its own as well.
 func dieWithParent() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	attr := ownGroup()
+	attr.Pdeathsig = syscall.SIGKILL
+	return attr
 }
+
+// ownGroup keeps the terminal's Ctrl-C from a child: that is for the parent, which decides what to do with its servers.
+func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // stop returns once the process has stopped: the signal alone would leave it time to answer a request sent afterwards.
 func (p *process) stop() error {

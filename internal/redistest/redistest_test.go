@@ -274,7 +274,7 @@ func TestConcurrentUseEndsInAnAnsweringServer(t *testing.T) {
 	assert.NoError(t, client(t, r.Options()).Ping(t.Context()).Err())
 }
 
-// The next two run this test binary again, as a child whose outcome they look at.
+// The next three run this test binary again, as a child whose outcome they look at.
 const childEnv = "REDISTEST_CHILD"
 
 func TestServerDiesWithACrashingTestProcess(t *testing.T) {
@@ -299,6 +299,33 @@ func TestServerDiesWithACrashingTestProcess(t *testing.T) {
 		cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline")
 		return len(cmdline) == 0
 	}, 5*time.Second, 10*time.Millisecond)
+}
+
+// Ctrl-C goes to the whole group of the terminal. The program decides what it means; a probe for the version that it ended
+// would look like a redis-server that does not work.
+func TestVersionProbeHasItsOwnGroup(t *testing.T) {
+	if os.Getenv(childEnv) == "probe" {
+		_, err := redistest.Run(t.Context(), redistest.Config{}) // fails, for there is no more to that server than its version
+		fmt.Printf("error=%v\n", err)
+		return
+	}
+	if _, err := os.Stat("/proc/self/stat"); err != nil {
+		t.Skip("needs Linux's process groups")
+	}
+	bin := t.TempDir()
+	// The fifth field is the group, which has the number of the process that leads it.
+	script := "#!/bin/sh\n[ \"$1\" = --version ] || exit 1\nread -r stat < /proc/$$/stat\nset -- $stat\n" +
+		"echo \"pid=$1 group=$5\" > \"${0%/*}/asked\"\necho 'Redis server v=7.0.0'\n"
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "redis-server"), []byte(script), 0o700))
+	out, err := child(t, childEnv+"=probe", "PATH="+bin)
+	require.NoError(t, err, out)
+	require.Contains(t, out, "ended at once")
+	asked, err := os.ReadFile(filepath.Join(bin, "asked"))
+	require.NoError(t, err)
+	var pid, group int
+	_, err = fmt.Sscanf(string(asked), "pid=%d group=%d", &pid, &group)
+	require.NoError(t, err, string(asked))
+	require.Equal(t, pid, group)
 }
 
 func TestMissingRedisServerSkipsButFailsInCI(t *testing.T) {
