@@ -135,8 +135,9 @@ func (d Database) client() (*redis.Client, error) {
 	}
 }
 
-// probePool is enough for the probes of one suspicion beside a regular check.
-const probePool = 6
+// probePool has room for the probes of a suspicion beside a round of checks, and for those of before: a dial that hangs keeps
+// its place for DialTimeout after its probe is over.
+const probePool = 64
 
 // probeOptions are a user's options with everything taken out that would let a probe wait, retry or linger: one probe
 // is one question, bounded by its context.

@@ -11,6 +11,7 @@ import (
 type checkSet struct {
 	all      probes.Checks // what must pass before a move to the database
 	evicting probes.Checks // what may cause a move away from it
+	brief    probes.Checks // the same with one probe each: what is asked while nothing is usable
 	gated    bool          // some only gate
 }
 
@@ -20,6 +21,10 @@ func newCheckSet(all probes.Checks) *checkSet {
 	if len(set.evicting) == 0 {
 		// Checks that only gate would leave nobody to notice a death.
 		set.evicting = probes.Checks{{Probe: probes.Ping(), Probes: 1}}
+	}
+	set.brief = slices.Clone(set.evicting)
+	for i := range set.brief {
+		set.brief[i].Probes = 1
 	}
 	return set
 }
