@@ -2,6 +2,7 @@ package multidb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -130,6 +131,10 @@ func (h *Hook) check(ctx context.Context, db *database, checks probes.Checks) er
 	began := time.Now()
 	err := checks.Run(ctx, db.target)
 	h.events.probed(db.name, err, time.Since(began))
+	if errors.Is(err, redis.ErrPoolTimeout) {
+		// The checks have waited for one another, which says nothing about the database.
+		err = h.confirm(db)
+	}
 	switch probes.OutcomeOf(err) {
 	case probes.NotPermitted:
 		if redis.IsAuthError(err) && !h.inUse(db) {
@@ -137,9 +142,6 @@ func (h *Hook) check(ctx context.Context, db *database, checks probes.Checks) er
 		}
 		return nil
 	case probes.Passed:
-		if len(checks) == 1 && checks[0].Probes == 1 {
-			db.sawRoundTrip(time.Since(began))
-		}
 		return nil
 	}
 	return err
