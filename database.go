@@ -53,7 +53,9 @@ type health struct {
 	lastErr   error     // of the last failed check
 	fell      fall      // why it became unusable the last time
 	calmedAt  time.Time // when the last suspicion ended
-	grace     grace
+
+	askedBeside atomic.Int64 // when the others were asked because of it; ns since born
+	grace       grace
 
 	born      time.Time
 	lastHeard atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since born, so that no clock step counts

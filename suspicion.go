@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -109,6 +111,8 @@ func (h *Hook) confirm(db *database) error {
 	}
 	hedge := time.NewTicker(timeout / 4)
 	defer hedge.Stop()
+	late := time.NewTimer(max(timeout/16, 2*db.roundTrip()))
+	defer late.Stop()
 	launch()
 	last := errors.New("no answer")
 	for {
@@ -118,6 +122,7 @@ func (h *Hook) confirm(db *database) error {
 				return nil
 			}
 			last = err
+			h.askBeside(db)
 			if failed++; failed == confirmProbes {
 				return last
 			}
@@ -125,6 +130,8 @@ func (h *Hook) confirm(db *database) error {
 				pause(ctx, 5*time.Millisecond)
 				launch()
 			}
+		case <-late.C:
+			h.askBeside(db)
 		case <-hedge.C:
 			if launched < confirmProbes {
 				launch()
@@ -134,6 +141,59 @@ func (h *Hook) confirm(db *database) error {
 				return nil
 			}
 			return fmt.Errorf("%w: %w", errNoAnswer{timeout}, last)
+		}
+	}
+}
+
+// askBeside makes all other usable databases suspect as well when the active one has not answered at once. What has taken
+// it may have taken others with it, and each that were found out only after it was moved to would cost a hang of its own.
+// There is a floor, because an active database that answers every other time would otherwise have all others asked
+// whenever it is suspected.
+func (h *Hook) askBeside(suspect *database) {
+	now, last := int64(time.Since(suspect.born)), suspect.askedBeside.Load()
+	if !h.inUse(suspect) || last > 0 && time.Duration(now-last) < h.opt.Health.Timeout ||
+		!suspect.askedBeside.CompareAndSwap(last, now) {
+		return
+	}
+	for _, db := range h.selector.all() {
+		if db != suspect && db.usable() {
+			h.evidence(db, besideError(suspect.name))
+		}
+	}
+}
+
+// besideError is the name of the active database beside which another one was asked.
+type besideError string
+
+func (e besideError) Error() string {
+	return "asked because database " + strconv.Quote(string(e)) + " is suspected"
+}
+
+// awaitFavourite gives the database that would be moved to a moment to answer, if it was asked beside the suspect and has
+// not: it was asked a little later, so its verdict comes a little later too. One that is healthy has long answered.
+func (h *Hook) awaitFavourite(suspect *database) {
+	if !h.inUse(suspect) {
+		return
+	}
+	patience := time.NewTimer(suspect.scaled(h.opt.Health.Timeout) / 8)
+	defer patience.Stop()
+	for {
+		usable, _, _, _ := h.selector.snapshot()
+		usable = slices.DeleteFunc(usable, func(db *database) bool { return db == suspect })
+		favourite := choose(h.opt.Strategy, usable, suspect)
+		if favourite == nil {
+			return
+		}
+		verdict := favourite.pending()
+		if verdict == nil {
+			return
+		}
+		select {
+		case <-verdict:
+		case <-patience.C:
+			return
+		case <-h.ctx.Done():
+			return
 		}
 	}
 }

@@ -158,6 +158,7 @@ func (db *database) turned() uint64 {
 // process that only subscribes learns of a hang this way, with the short timeout and not with that of the checks.
 func (h *Hook) confirmAlive(db *database) {
 	if err := h.confirm(db); err != nil {
+		h.awaitFavourite(db)
 		h.condemn(db, ReasonHealthCheck, err)
 		return
 	}
@@ -176,6 +177,7 @@ func (db *database) silence() time.Duration {
 func (h *Hook) confirmSuspicion(db *database, s *suspicion) {
 	defer db.resolve()
 	if err := h.confirm(db); err != nil {
+		h.awaitFavourite(db)
 		h.condemn(db, ReasonHealthCheck, fmt.Errorf("%w; then %w", s.cause, err))
 	}
 }
