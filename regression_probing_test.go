@@ -228,3 +228,49 @@ func TestRegressionProbesOverDeafConnectionsWaitForEver(t *testing.T) {
 		})
 	}
 }
+
+// Events: all connections have died quietly, and keep no deadlines; Close, while a probe waits for an answer. It waited for
+// the probe.
+func TestRegressionCloseWaitsForAProbe(t *testing.T) {
+	n := &deafNetwork{}
+	dialedBubble(t, Options{}, n.wrap, func(h *Hook, _ []*virtual, _ *redis.Client) {
+		time.Sleep(7 * time.Second)
+		n.lose(true)
+		go func() { _ = h.pingWithin(context.Background(), h.selector.find("a")) }()
+		h.evidence(h.selector.find("a"), errUnreachable)
+		time.Sleep(10 * time.Millisecond)
+		began := time.Now()
+		require.NoError(t, h.Close())
+		require.Less(t, time.Since(began), 10*time.Millisecond)
+	})
+}
+
+// Events: a provider of credentials ignores its context and does not return (a login service that is gone); Close. It
+// waited for it.
+func TestRegressionCloseWaitsForCredentials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dbs, specs := newVirtuals(t, 1)
+		block := make(chan struct{})
+		var blocking atomic.Bool
+		specs[0].Options.CredentialsProviderContext = func(context.Context) (string, string, error) {
+			if blocking.Load() {
+				<-block
+			}
+			return "", "", nil
+		}
+		h, err := New(t.Context(), Options{Databases: specs, Logger: testLog(t)})
+		require.NoError(t, err)
+		blocking.Store(true)
+		dbs[0].up.Store(false) // its connections die
+		time.Sleep(5 * time.Second)
+		dbs[0].up.Store(true)
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		require.NoError(t, h.Close())
+		require.Less(t, time.Since(began), time.Second)
+		close(block)
+		for _, v := range dbs {
+			v.redis.Close()
+		}
+	})
+}

@@ -53,7 +53,10 @@ func (r *round) drop(db *database) {
 func (h *Hook) settleRound(db *database, r *round, err error) {
 	r.cancel()
 	r.done = nil
-	void := h.isClosed() || db.turned() != r.turns
+	if h.isClosed() {
+		return
+	}
+	void := db.turned() != r.turns
 	switch r.kind {
 	case regular:
 		if err != nil && !void {

@@ -122,6 +122,9 @@ func (h *Hook) confirm(db *database) error {
 				return nil
 			}
 			last = err
+			if h.isClosed() {
+				return nil // the probing client has been closed
+			}
 			h.askBeside(db)
 			if failed++; failed == confirmProbes {
 				return last
