@@ -174,7 +174,5 @@ func (h *Hook) warnIfUnrouted(db *database) {
 	if h.dials.Load() > 0 || db.successes.Load() == 0 || !h.unrouted.CompareAndSwap(false, true) {
 		return
 	}
-	h.opt.Logger.Error("multidb: commands run through the hook, but over connections it has not dialed, so they do not follow " +
-		"the active database. It was added to a client it cannot route (ClusterClient, Ring), or after the client had " +
-		"connections: use hook.Attach(client), which says what is wrong.")
+	h.events.unrouted()
 }

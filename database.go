@@ -1,11 +1,9 @@
 package multidb
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -25,7 +23,9 @@ type database struct {
 	name  string
 	order int // of configuration; the last word in an election
 	opt   *redis.Options
-	probe *redis.Client // for health checks only; ours, except that nothing of a user's client is closed with it
+	probe *redis.Client // for quick probes only; ours, except that nothing of a user's client is closed with it
+
+	checker *redis.Client // for checks of the user's, which may keep a connection for as long as they like
 
 	target probes.Target
 	checks atomic.Pointer[checkSet]
@@ -54,7 +54,9 @@ type health struct {
 	lastErr   error     // of the last failed check
 	fell      fall      // why it became unusable the last time
 	calmedAt  time.Time // when the last suspicion ended
-	grace     grace
+
+	askedBeside atomic.Int64 // when the others were asked because of it; ns since born
+	grace       grace
 
 	born      time.Time
 	lastHeard atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since born, so that no clock step counts
@@ -84,13 +86,16 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	}
 	db.opt = client.Options()
 	db.probe = client
-	client.AddHook(probeDial{db})
+	db.checker = redis.NewClient(checkerOptions(db.opt))
+	for _, client := range []*redis.Client{db.probe, db.checker} {
+		client.AddHook(probeDial{db})
+	}
 	checks := opt.Health.Checks
 	if spec.Checks != nil {
 		checks = spec.Checks
 	}
-	db.checks.Store(newCheckSet(checks))
-	db.target = probes.Target{Name: spec.Name, Client: client, HealthCheckURL: spec.HealthCheckURL, Addr: db.opt.Addr}
+	db.checks.Store(db.newCheckSet(checks))
+	db.target = probes.Target{Name: spec.Name, Client: db.checker, HealthCheckURL: spec.HealthCheckURL, Addr: db.opt.Addr}
 	for _, make := range opt.Detectors {
 		detector := make()
 		db.detectors = append(db.detectors, detector)
@@ -118,8 +123,8 @@ func (d Database) client() (*redis.Client, error) {
 		opt := *d.Failover
 		opt.MaxRetries, opt.DialerRetries = -1, 1
 		opt.ContextTimeoutEnabled = true
-		opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.PipelinePoolSize = probePool, 0, 0, -1
-		opt.ConnMaxIdleTime, opt.ConnMaxLifetime = -1, -1
+		opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.PipelinePoolSize = probePool, 0, 1, -1
+		opt.ConnMaxIdleTime, opt.ConnMaxLifetime, opt.PoolTimeout = -1, -1, 0
 		opt.TLSConfig = opt.TLSConfig.Clone() // go-redis keeps the caller's
 		opt.Dialer = tlsDialer(opt.Dialer, opt.TLSConfig)
 		return redis.NewFailoverClient(&opt), nil
@@ -136,8 +141,9 @@ func (d Database) client() (*redis.Client, error) {
 	}
 }
 
-// probePool is enough for the probes of one suspicion beside a regular check.
-const probePool = 6
+// probePool has room for the probes of a suspicion beside a round of checks, and for those of before: a dial that hangs keeps
+// its place for DialTimeout after its probe is over.
+const probePool = 64
 
 // probeOptions are a user's options with everything taken out that would let a probe wait, retry or linger: one probe
 // is one question, bounded by its context.
@@ -146,8 +152,8 @@ func probeOptions(user *redis.Options) *redis.Options {
 	opt.MaxRetries, opt.DialerRetries = -1, 1
 	opt.ContextTimeoutEnabled = true
 	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = 5*time.Second, 10*time.Second, 5*time.Second
-	opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.MaxActiveConns = probePool, 0, 0, 0
-	opt.PipelinePoolSize, opt.MaxConcurrentDials = -1, 0
+	opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.MaxActiveConns = probePool, 0, 1, 0
+	opt.PipelinePoolSize, opt.MaxConcurrentDials, opt.PoolTimeout = -1, 0, 0
 	opt.ConnMaxIdleTime, opt.ConnMaxLifetime = -1, -1
 	opt.Limiter, opt.OnConnect, opt.ClientSideCache = nil, nil, nil
 	opt.ClientSideCacheConfig = nil
@@ -158,23 +164,18 @@ func probeOptions(user *redis.Options) *redis.Options {
 	return &opt
 }
 
-// probeDial keeps the pool of a probing client from its own ideas about a database that cannot be dialed: see deadConn.
-type probeDial struct{ db *database }
+// checkerIdle is how many connections are kept for the checks of a user from one round to the next.
+const checkerIdle = 4
 
-func (p probeDial) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		nc, err := next(ctx, network, addr)
-		if err != nil {
-			return deadConn{noReplyInside(err)}, nil
-		}
-		p.db.reached(nc)
-		return nc, nil
-	}
-}
+// poolWait is how long a check waits for a connection when all are taken by other checks. It has no verdict then.
+const poolWait = 250 * time.Millisecond
 
-func (probeDial) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-func (probeDial) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+// checkerOptions are those of the client for checks of the user's, which has nothing to do with quick probes: these need a
+// connection that nobody else can take.
+func checkerOptions(probing *redis.Options) *redis.Options {
+	opt := probeOptions(probing)
+	opt.MaxIdleConns, opt.PoolTimeout = checkerIdle, poolWait
+	return opt
 }
 
 func (db *database) setWeight(w float64) { db.weight.Store(math.Float64bits(w)) }
@@ -187,19 +188,6 @@ func (db *database) usable() bool {
 	return db.checked && !db.removed.Load() && db.breaker.IsClosed()
 }
 
-// scaled stretches a timeout that suits a near database to one that is d's round trip away.
-func (db *database) scaled(timeout time.Duration) time.Duration {
-	return max(timeout, 4*time.Duration(db.rtt.Load()))
-}
-
-// sawRoundTrip smooths the round trip of healthy probes (an eighth of each, as TCP does).
-func (db *database) sawRoundTrip(d time.Duration) {
-	if old := db.rtt.Load(); old != 0 {
-		d = time.Duration(old) + (d-time.Duration(old))/8
-	}
-	db.rtt.Store(max(1, int64(d)))
-}
-
 // count returns how many connections are open, and how many were dialed altogether.
 func (db *database) count() (open int, dialed uint64) {
 	db.conns.mu.Lock()
@@ -207,7 +195,8 @@ func (db *database) count() (open int, dialed uint64) {
 	return len(db.conns.open), db.conns.dialed
 }
 
-func (db *database) close() error { return db.probe.Close() }
+// close closes the probing clients. The checker goes first, because it may dial by what the other one knows of Sentinel.
+func (db *database) close() error { return errors.Join(db.checker.Close(), db.probe.Close()) }
 
 // redactURL keeps the password out of an error about a URL: the parser quotes the part it stumbled over, which is the
 // password if that has a character that must be escaped.

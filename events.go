@@ -50,7 +50,8 @@ type HealthChange struct {
 
 // Events are functions to call when something happens; each may be nil. They are called one after the other, in the
 // order of what happened, from one goroutine that holds no lock: they may call every method of the hook except Close,
-// and a slow one delays later events but no command. A panic is logged and contained.
+// and a slow one delays later events but no command. A panic is logged and contained. Close waits for them, for 5 s at
+// most; one that has not returned by then is left to itself.
 type Events struct {
 	// OnSwitch: the active database has changed.
 	OnSwitch func(Switch)
@@ -68,34 +69,63 @@ type dispatcher struct {
 	user Events
 	log  *slog.Logger
 
-	mu     sync.Mutex
-	queue  []func()
-	closed bool
-	wake   chan struct{}
+	mu      sync.Mutex
+	queue   []func()
+	running bool
+	closed  bool
+	wake    chan struct{}
+	done    chan struct{} // closed when the last event has been delivered after close
 }
 
 func newDispatcher(user Events, log *slog.Logger) *dispatcher {
-	return &dispatcher{user: user, log: log, wake: make(chan struct{}, 1)}
+	return &dispatcher{user: user, log: containLogger(log), wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// start begins the delivery. Whoever starts it joins it with wait.
+func (d *dispatcher) start() {
+	d.mu.Lock()
+	d.running = true
+	d.mu.Unlock()
+	go d.run()
 }
 
 // run delivers until close, and what is in the queue then.
 func (d *dispatcher) run() {
+	left := true
+	defer func() {
+		if left {
+			// A callback has called runtime.Goexit, as t.FailNow of a test does. Somebody else must deliver what follows.
+			go d.run()
+			d.enqueue(func() { d.log.Error("multidb: an event callback ended its goroutine") })
+		}
+	}()
 	for {
-		d.mu.Lock()
-		batch, closed := d.queue, d.closed
-		d.queue = nil
-		d.mu.Unlock()
-		for _, deliver := range batch {
+		deliver, closed := d.next()
+		switch {
+		case deliver != nil:
 			d.contain(deliver)
-		}
-		if len(batch) > 0 {
-			continue
-		}
-		if closed {
+		case closed:
+			left = false
+			close(d.done)
 			return
+		default:
+			<-d.wake
 		}
-		<-d.wake
 	}
+}
+
+// next takes the oldest event out of the queue.
+func (d *dispatcher) next() (deliver func(), closed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.queue) == 0 {
+		d.queue = nil
+		return nil, d.closed
+	}
+	deliver = d.queue[0]
+	d.queue[0] = nil
+	d.queue = d.queue[1:]
+	return deliver, d.closed
 }
 
 func (d *dispatcher) contain(deliver func()) {
@@ -121,6 +151,28 @@ func (d *dispatcher) close() {
 	d.closed = true
 	d.mu.Unlock()
 	d.signal()
+}
+
+// wait waits, after close, for what is left to be delivered. A callback that does not return is left to itself, and what
+// was to come after it is dropped.
+func (d *dispatcher) wait(patience time.Duration) error {
+	d.mu.Lock()
+	running := d.running
+	d.mu.Unlock()
+	if !running {
+		return nil
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-d.done:
+		return nil
+	case <-timer.C:
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.queue = nil
+	return fmt.Errorf("multidb: Close: a callback of Events, or the Logger, has not returned within %v", patience)
 }
 
 func (d *dispatcher) signal() {
@@ -178,6 +230,15 @@ func (d *dispatcher) recovered(database string) {
 
 func (d *dispatcher) started(database string) {
 	d.enqueue(func() { d.log.Info("multidb: started", "database", database) })
+}
+
+// unrouted logs what is wrong with the way a hook was added.
+func (d *dispatcher) unrouted() {
+	d.enqueue(func() {
+		d.log.Error("multidb: commands run through the hook, but over connections it has not dialed, so they do not follow " +
+			"the active database. It was added to a client it cannot route (ClusterClient, Ring), or after the client had " +
+			"connections: use hook.Attach(client), which says what is wrong.")
+	})
 }
 
 // probed logs one check; nobody subscribes to these.

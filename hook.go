@@ -70,7 +70,7 @@ func (h *Hook) start(ctx context.Context) error {
 		return err
 	}
 	h.selector.begin(dbs)
-	h.wg.Go(h.events.run)
+	h.events.start()
 	for _, db := range dbs {
 		h.wg.Go(func() { h.watch(db) })
 	}
@@ -81,18 +81,26 @@ func (h *Hook) start(ctx context.Context) error {
 	return nil
 }
 
+// callbackPatience is how long Close waits for a callback.
+const callbackPatience = 5 * time.Second
+
 // Close stops health checks, failover and events, waits for every goroutine that the hook has started, and closes what
 // it has opened for itself. The clients stay open, and with them their connections: the hook lets their commands
-// through to the database that was active last. Further calls do nothing. Not to be called from a callback of Events or
-// from a probe, for which it waits.
+// through to the database that was active last. Further calls do nothing.
+//
+// It waits for callbacks of Events that are being called, and for what is left to be told, but not for ever: one that has
+// not returned within 5 s is left to itself, and the error says so. Not to be called from a callback, which would wait
+// for itself, or from a probe.
 func (h *Hook) Close() error {
 	var err error
 	h.close.Do(func() {
 		h.cancel()
 		h.selector.close()
 		h.events.close()
+		// Before the wait: what a probe is waiting for comes to an end with its connection, if with nothing else.
+		err = h.selector.closeDatabases()
 		h.wg.Wait()
-		err = errors.Join(h.selector.closeProbes(), h.selector.closeDatabases())
+		err = errors.Join(err, h.events.wait(callbackPatience), h.selector.closeProbes())
 	})
 	return err
 }

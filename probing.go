@@ -1,8 +1,11 @@
 package multidb
 
 import (
+	"context"
 	"fmt"
 	"slices"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/probes"
 )
@@ -11,17 +14,46 @@ import (
 type checkSet struct {
 	all      probes.Checks // what must pass before a move to the database
 	evicting probes.Checks // what may cause a move away from it
+	brief    probes.Checks // the same with one probe each: what is asked while nothing is usable
 	gated    bool          // some only gate
 }
 
-func newCheckSet(all probes.Checks) *checkSet {
+func (db *database) newCheckSet(all probes.Checks) *checkSet {
+	all = db.quicken(all)
 	set := &checkSet{all: all, evicting: all.Evicting()}
 	set.gated = len(set.evicting) < len(all)
 	if len(set.evicting) == 0 {
 		// Checks that only gate would leave nobody to notice a death.
-		set.evicting = probes.Checks{{Probe: probes.Ping(), Probes: 1}}
+		set.evicting = db.quicken(probes.Checks{{Probe: probes.Ping(), Probes: 1}})
+	}
+	set.brief = slices.Clone(set.evicting)
+	for i := range set.brief {
+		set.brief[i].Probes = 1
 	}
 	return set
+}
+
+// quickPing is [probes.Ping] over the connection that quick probes have: a database that is asked nothing else needs no
+// second one.
+type quickPing struct{ probing redis.UniversalClient }
+
+func (quickPing) String() string { return "ping" }
+
+// Check sends PING.
+func (p quickPing) Check(ctx context.Context, db probes.Target) error {
+	db.Client = p.probing
+	return probes.Ping().Check(ctx, db)
+}
+
+// quicken makes each Ping a quickPing of this database.
+func (db *database) quicken(checks probes.Checks) probes.Checks {
+	checks = slices.Clone(checks)
+	for i := range checks {
+		if checks[i].Probe == probes.Ping() {
+			checks[i].Probe = quickPing{db.probe}
+		}
+	}
+	return checks
 }
 
 // AddProbe adds a check to those of every database, from its next round on, and to those of databases added later that
@@ -62,7 +94,7 @@ func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) error {
 	}
 	s.checks = edit(s.checks)
 	for _, db := range s.dbs {
-		db.checks.Store(newCheckSet(edit(db.checks.Load().all)))
+		db.checks.Store(db.newCheckSet(edit(db.checks.Load().all)))
 	}
 	dbs := slices.Clone(s.dbs)
 	s.mu.Unlock()

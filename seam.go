@@ -213,6 +213,7 @@ func (h *Hook) DatabaseOptions(name string) (*redis.Options, error) {
 		return nil, err
 	}
 	opt := *db.opt
+	opt.PoolSize, opt.MaxIdleConns = 0, 0 // go-redis' own again
 	return &opt, nil
 }
 

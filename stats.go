@@ -33,7 +33,7 @@ type DatabaseStats struct {
 	LastError error
 	// GracePeriod is how long it must be healthy before failback, as it has grown until now.
 	GracePeriod time.Duration
-	// Latency is the smoothed round trip of its health probes; 0 if none has passed.
+	// Latency is the smoothed round trip of PINGs over established connections; 0 if none has passed.
 	Latency time.Duration
 	// Successes and Failures count commands (a pipeline is one) by how they ended on this database.
 	Successes, Failures uint64

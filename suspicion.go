@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -109,6 +111,8 @@ func (h *Hook) confirm(db *database) error {
 	}
 	hedge := time.NewTicker(timeout / 4)
 	defer hedge.Stop()
+	late := time.NewTimer(max(timeout/16, 2*db.roundTrip()))
+	defer late.Stop()
 	launch()
 	last := errors.New("no answer")
 	for {
@@ -118,6 +122,10 @@ func (h *Hook) confirm(db *database) error {
 				return nil
 			}
 			last = err
+			if h.isClosed() {
+				return nil // the probing client has been closed
+			}
+			h.askBeside(db)
 			if failed++; failed == confirmProbes {
 				return last
 			}
@@ -125,6 +133,8 @@ func (h *Hook) confirm(db *database) error {
 				pause(ctx, 5*time.Millisecond)
 				launch()
 			}
+		case <-late.C:
+			h.askBeside(db)
 		case <-hedge.C:
 			if launched < confirmProbes {
 				launch()
@@ -138,26 +148,86 @@ func (h *Hook) confirm(db *database) error {
 	}
 }
 
+// askBeside makes all other usable databases suspect as well when the active one has not answered at once. What has taken
+// it may have taken others with it, and each that were found out only after it was moved to would cost a hang of its own.
+// There is a floor, because an active database that answers every other time would otherwise have all others asked
+// whenever it is suspected.
+func (h *Hook) askBeside(suspect *database) {
+	now, last := int64(time.Since(suspect.born)), suspect.askedBeside.Load()
+	if !h.inUse(suspect) || last > 0 && time.Duration(now-last) < h.opt.Health.Timeout ||
+		!suspect.askedBeside.CompareAndSwap(last, now) {
+		return
+	}
+	for _, db := range h.selector.all() {
+		if db != suspect && db.usable() {
+			h.evidence(db, besideError(suspect.name))
+		}
+	}
+}
+
+// besideError is the name of the active database beside which another one was asked.
+type besideError string
+
+func (e besideError) Error() string {
+	return "asked because database " + strconv.Quote(string(e)) + " is suspected"
+}
+
+// awaitFavourite gives the database that would be moved to a moment to answer, if it was asked beside the suspect and has
+// not: it was asked a little later, so its verdict comes a little later too. One that is healthy has long answered.
+func (h *Hook) awaitFavourite(suspect *database) {
+	if !h.inUse(suspect) {
+		return
+	}
+	patience := time.NewTimer(suspect.scaled(h.opt.Health.Timeout) / 8)
+	defer patience.Stop()
+	for {
+		usable, _, _, _ := h.selector.snapshot()
+		usable = slices.DeleteFunc(usable, func(db *database) bool { return db == suspect })
+		favourite := choose(h.opt.Strategy, usable, suspect)
+		if favourite == nil {
+			return
+		}
+		verdict := favourite.pending()
+		if verdict == nil {
+			return
+		}
+		select {
+		case <-verdict:
+		case <-patience.C:
+			return
+		case <-h.ctx.Done():
+			return
+		}
+	}
+}
+
 // errNoAnswer is the verdict on a database that does not answer.
 type errNoAnswer struct{ within time.Duration }
 
 func (e errNoAnswer) Error() string { return "no probe answered within " + e.within.String() }
 
-// ping is one quick probe. An answer of any kind that is about the prober's rights proves the database alive.
+// ping is one quick probe; ctx has a deadline. An answer of any kind that is about the prober's rights proves the
+// database alive. A PING that has not returned long after its time, in spite of probeConn, is left to itself: it may be in
+// a credentials provider of the user's.
 func (h *Hook) ping(ctx context.Context, db *database) error {
-	began := time.Now()
-	err := probes.Ping().Check(ctx, db.target)
-	switch probes.OutcomeOf(err) {
-	case probes.Passed:
-		db.sawRoundTrip(time.Since(began))
-		return nil
-	case probes.NotPermitted:
-		if redis.IsAuthError(err) && !h.inUse(db) {
-			return err
+	answer := make(chan error, 1)
+	go func() {
+		target := db.target
+		target.Client = db.probe
+		answer <- probes.Ping().Check(ctx, target)
+	}()
+	deadline, _ := ctx.Deadline()
+	late := time.NewTimer(time.Until(deadline) + 2*probeGrace)
+	defer late.Stop()
+	select {
+	case err := <-answer:
+		if probes.OutcomeOf(err) == probes.NotPermitted && (!redis.IsAuthError(err) || h.inUse(db)) {
+			return nil
 		}
-		return nil
+		return err
+	case <-late.C:
+		return context.DeadlineExceeded
 	}
-	return err
 }
 
 func pause(ctx context.Context, d time.Duration) {

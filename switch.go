@@ -1,6 +1,9 @@
 package multidb
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // sweep does to connections what a switch has decided. It runs after the new choice is visible, without a lock: a
 // connection that is admitted meanwhile belongs to the new choice, and those it meets do not.
@@ -60,13 +63,17 @@ func (h *Hook) spawn(f func()) bool {
 
 // considerFailback returns to a database that is preferred to the active one, has been healthy for its grace period,
 // and passes its whole set of checks now.
-func (h *Hook) considerFailback(db *database) {
+func (h *Hook) considerFailback(ctx context.Context, db *database) {
 	if !db.graceIsOver(time.Now()) || !h.selector.prefers(db) {
 		return
 	}
 	if set := db.checks.Load(); set.gated {
 		// A gate that is not permitted to ask has not been asked.
-		if err := set.all.Run(h.ctx, db.target); err != nil {
+		err := set.all.Run(ctx, db.target)
+		if ctx.Err() != nil {
+			return // the database has failed meanwhile
+		}
+		if err != nil {
 			h.events.probed(db.name, err, 0)
 			if !db.barred.Swap(true) {
 				recheckAll(h.selector.all()) // the choice is among the others now

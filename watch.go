@@ -2,6 +2,7 @@ package multidb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -14,49 +15,46 @@ import (
 // downInterval is the pace of probing while nothing is usable: the first database to answer is used at once.
 const downInterval = 50 * time.Millisecond
 
-// watch is the health loop of one database. It is one goroutine, and a regular check, which may take as long as the user
-// allows it to, runs beside it, one at a time: a suspicion that comes up meanwhile is confirmed at once.
+// watch is the health loop of one database. It is one goroutine that never waits for what a user has written: a round of
+// checks, which may take as long as the user allows it to, runs beside it, one at a time, so that a suspicion that comes up
+// meanwhile is confirmed at once.
 func (h *Hook) watch(db *database) {
 	defer db.resolve() // nobody waits for a verdict that will not come
 	h.firstCheck(db)
 	timer := time.NewTimer(h.stagger(db))
 	defer timer.Stop()
-	round := round{done: make(chan error, 1)}
+	r := &round{}
 	for {
 		select {
 		case <-h.ctx.Done():
 			return
-		case err := <-round.done:
-			round.running = false
-			h.settleRound(db, &round, err)
-			if db.usable() && db.pending() == nil {
+		case err := <-r.done:
+			h.settleRound(db, r, err)
+			if db.usable() && db.pending() == nil && !db.recheck.Load() {
 				continue // the timer is set for the next look
 			}
 		case <-timer.C:
 		case <-db.wake:
 		}
 		if db.removed.Load() {
+			r.drop(db)
 			return
 		}
-		timer.Reset(max(h.lookAt(db, &round), time.Millisecond))
+		timer.Reset(max(h.lookAt(db, r), time.Millisecond))
 	}
-}
-
-// round is the regular check of one database.
-type round struct {
-	running bool
-	due     time.Time // not before
-	turns   uint64    // of the breaker when it began: the result is void if there has been another one since
-	done    chan error
 }
 
 // lookAt does what is due and returns the time to the next look.
 func (h *Hook) lookAt(db *database, r *round) time.Duration {
+	if r.done != nil && r.turns != db.turned() {
+		r.drop(db)
+	}
 	suspect, wait := db.suspected()
 	switch {
 	case !db.usable():
 		db.resolve()
-		return h.tryAgain(db)
+		h.leaveUnusable(db)
+		return h.tryAgain(db, r)
 	case suspect != nil && wait > 0:
 		return wait
 	case suspect != nil:
@@ -65,26 +63,38 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 		h.confirmAlive(db)
 	}
 	next := h.pace(db)
-	if !r.running && db.usable() && (!time.Now().Before(r.due) || db.recheck.Swap(false)) {
-		r.running, r.turns, r.due = true, db.turned(), time.Now().Add(next)
+	if r.done == nil && db.usable() && (!time.Now().Before(r.due) || db.recheck.Swap(false)) {
+		r.due = time.Now().Add(next)
 		if h.isActive(db) {
 			r.due = time.Now().Add(h.opt.Health.Interval)
 		}
-		h.wg.Go(func() { r.done <- h.check(db, db.checks.Load().evicting) })
+		h.begin(db, r, regular, db.turned(), h.checkRegularly)
 	}
 	return next
 }
 
+// leaveUnusable asks for a decision if the database in use has not been usable for a while. Whoever opens a breaker asks
+// for one himself; this is the belt to those braces, because a hook that stays on a dead database does so for ever.
+func (h *Hook) leaveUnusable(db *database) {
+	db.mu.Lock()
+	since := db.since
+	db.mu.Unlock()
+	if h.inUse(db) && time.Since(since) >= downInterval {
+		h.selector.review()
+	}
+}
+
 // firstCheck finds out what the database is like before it may be chosen.
 func (h *Hook) firstCheck(db *database) {
-	if err := h.check(db, db.checks.Load().evicting); err != nil {
-		if h.isClosed() {
-			return
-		}
+	turns := db.turned()
+	err := h.check(h.ctx, db, db.checks.Load().evicting)
+	switch {
+	case h.isClosed() || db.turned() != turns: // ForceActive needs no check
+	case err != nil:
 		h.condemn(db, ReasonHealthCheck, err)
-		return
+	default:
+		h.readmit(db)
 	}
-	h.readmit(db)
 }
 
 // stagger spreads the databases evenly over the interval, so that many of them are not probed at one instant.
@@ -117,10 +127,14 @@ func (h *Hook) pace(db *database) time.Duration {
 
 // check runs checks against a database and returns nil if they pass. A probe that is not permitted to ask proves that
 // the database answers, which is enough to stay there; one whose login is refused is no place to go to.
-func (h *Hook) check(db *database, checks probes.Checks) error {
+func (h *Hook) check(ctx context.Context, db *database, checks probes.Checks) error {
 	began := time.Now()
-	err := checks.Run(h.ctx, db.target)
+	err := checks.Run(ctx, db.target)
 	h.events.probed(db.name, err, time.Since(began))
+	if errors.Is(err, redis.ErrPoolTimeout) {
+		// The checks have waited for one another, which says nothing about the database.
+		err = h.confirm(db)
+	}
 	switch probes.OutcomeOf(err) {
 	case probes.NotPermitted:
 		if redis.IsAuthError(err) && !h.inUse(db) {
@@ -128,33 +142,9 @@ func (h *Hook) check(db *database, checks probes.Checks) error {
 		}
 		return nil
 	case probes.Passed:
-		if len(checks) == 1 && checks[0].Probes == 1 {
-			db.sawRoundTrip(time.Since(began))
-		}
 		return nil
 	}
 	return err
-}
-
-// settleRound acts on the result of a regular check.
-func (h *Hook) settleRound(db *database, r *round, err error) {
-	switch {
-	case h.isClosed() || db.turned() != r.turns:
-		return
-	case err == nil:
-		db.heard(time.Now())
-		h.considerFailback(db)
-		return
-	}
-	// Once more before the verdict: one lost packet is no outage.
-	if quick := h.confirm(db); quick != nil {
-		err = quick
-	} else {
-		err = h.check(db, db.checks.Load().evicting)
-	}
-	if err != nil && !h.isClosed() {
-		h.condemn(db, ReasonHealthCheck, err)
-	}
 }
 
 // turned is how often the breaker has been opened or closed.
@@ -168,6 +158,7 @@ func (db *database) turned() uint64 {
 // process that only subscribes learns of a hang this way, with the short timeout and not with that of the checks.
 func (h *Hook) confirmAlive(db *database) {
 	if err := h.confirm(db); err != nil {
+		h.awaitFavourite(db)
 		h.condemn(db, ReasonHealthCheck, err)
 		return
 	}
@@ -186,51 +177,9 @@ func (db *database) silence() time.Duration {
 func (h *Hook) confirmSuspicion(db *database, s *suspicion) {
 	defer db.resolve()
 	if err := h.confirm(db); err != nil {
+		h.awaitFavourite(db)
 		h.condemn(db, ReasonHealthCheck, fmt.Errorf("%w; then %w", s.cause, err))
 	}
-}
-
-// tryAgain probes a database that is not usable, as its breaker permits, and returns when to do so next.
-func (h *Hook) tryAgain(db *database) time.Duration {
-	if h.active.Load().down {
-		// Everything is down: no grace, the first to answer is used.
-		if h.aliveAgain(db) {
-			h.readmit(db)
-		}
-		return h.pace(db)
-	}
-	db.mu.Lock()
-	wait, turns := db.breaker.RemainingDelay(), db.turns
-	permitted := wait <= 0 && db.breaker.TryAcquirePermit()
-	db.mu.Unlock()
-	if !permitted {
-		// The delay is not watched by the breaker itself: it half-opens when it is asked again.
-		return max(wait, downInterval)
-	}
-	err := h.check(db, db.checks.Load().evicting)
-	if err == nil {
-		db.resetDetectors()
-	}
-	switch {
-	case h.tried(db, turns, err):
-		h.selector.review()
-		return h.pace(db)
-	case db.usable():
-		return h.pace(db) // closed meanwhile, by force
-	case err != nil:
-		return h.opt.Breaker.Delay
-	}
-	return max(h.opt.Breaker.Delay/4, downInterval)
-}
-
-// aliveAgain asks a database once, briefly, whether it can serve.
-func (h *Hook) aliveAgain(db *database) bool {
-	ctx, cancel := context.WithTimeout(h.ctx, db.scaled(h.opt.Health.Timeout))
-	defer cancel()
-	if err := h.ping(ctx, db); err != nil {
-		return false
-	}
-	return h.check(db, db.checks.Load().evicting) == nil
 }
 
 // condemn opens the breaker of a database and lets the selector see to the rest.

@@ -1,0 +1,276 @@
+package multidb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/probes"
+)
+
+// dialedBubble is hangingBubble with something around the dialer of every database.
+func dialedBubble(t *testing.T, opt Options, wrap func(v *virtual, next dialer) dialer, f func(h *Hook, dbs []*virtual, rdb *redis.Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		dbs, specs := newVirtuals(t, 2)
+		for i, v := range dbs {
+			hanging(v, specs[i].Options)
+			specs[i].Options.Dialer = wrap(v, specs[i].Options.Dialer)
+		}
+		opt.Databases, opt.Logger = specs, testLog(t)
+		h, err := New(t.Context(), opt)
+		require.NoError(t, err)
+		rdb := redis.NewClient(dbs[0].options("a:6379"))
+		rdb.AddHook(h)
+		f(h, dbs, rdb)
+		require.NoError(t, rdb.Close())
+		require.NoError(t, h.Close())
+		time.Sleep(20 * time.Second) // dials that nobody waits for any more
+		for _, v := range dbs {
+			v.redis.Close()
+		}
+	})
+}
+
+// Events: a user's check takes a second (a management API), or a dial 900 ms; minutes later the database hangs. The time
+// of the check, or of the dial, was taken for the round trip and stretched the timeouts fourfold.
+func TestRegressionWhatIsNoRoundTripStretchesTheTimeouts(t *testing.T) {
+	for name, tc := range map[string]struct{ check, dial time.Duration }{"check": {check: time.Second}, "dial": {dial: 900 * time.Millisecond}} {
+		t.Run(name, func(t *testing.T) {
+			opt := Options{}
+			if tc.check > 0 {
+				opt.Health.Checks = []probes.Check{{Probes: 1, Timeout: 2 * time.Second, Probe: probes.Func("api",
+					func(context.Context, probes.Target) error { time.Sleep(tc.check); return nil })}}
+			}
+			slow := func(_ *virtual, next dialer) dialer {
+				return func(ctx context.Context, network, addr string) (net.Conn, error) {
+					time.Sleep(tc.dial)
+					return next(ctx, network, addr)
+				}
+			}
+			dialedBubble(t, opt, slow, func(h *Hook, dbs []*virtual, rdb *redis.Client) {
+				for range 200 {
+					require.NoError(t, rdb.Set(context.Background(), "k", 1, 0).Err())
+					time.Sleep(100 * time.Millisecond)
+				}
+				require.Less(t, h.Stats().Databases[0].Latency, 10*time.Millisecond)
+				dbs[0].up.Store(false)
+				began := time.Now()
+				require.NoError(t, rdb.Set(context.Background(), "k", 1, 0).Err())
+				require.Less(t, time.Since(began), time.Second+tc.dial)
+			})
+		})
+	}
+}
+
+// distantConn is 100 ms away, there and back.
+type distantConn struct{ net.Conn }
+
+func (c distantConn) Write(p []byte) (int, error) {
+	time.Sleep(100 * time.Millisecond)
+	return c.Conn.Write(p)
+}
+
+// Events: a database hangs at a round trip of 100 ms. That must be noticed within a second, as promised, and the healthy
+// one before must not have been left.
+func TestRegressionHangOfADistantDatabase(t *testing.T) {
+	opt := Options{}
+	switches := recordSwitches(&opt)
+	far := func(_ *virtual, next dialer) dialer {
+		return func(ctx context.Context, network, addr string) (net.Conn, error) {
+			time.Sleep(100 * time.Millisecond)
+			nc, err := next(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return distantConn{nc}, nil
+		}
+	}
+	dialedBubble(t, opt, far, func(h *Hook, dbs []*virtual, rdb *redis.Client) {
+		for range 200 {
+			require.NoError(t, rdb.Set(context.Background(), "k", 1, 0).Err())
+		}
+		require.Equal(t, 100*time.Millisecond, h.Stats().Databases[0].Latency)
+		require.Empty(t, switches.list())
+		dbs[0].up.Store(false)
+		began := time.Now()
+		go func() { _ = rdb.Set(context.Background(), "k", 1, 0).Err() }()
+		for h.Active() == "a" {
+			time.Sleep(time.Millisecond)
+		}
+		require.LessOrEqual(t, time.Since(began), time.Second)
+		time.Sleep(time.Second)
+	})
+}
+
+// Events: one PING of many meets a pause of two seconds. The timeouts stayed stretched for a minute.
+func TestRegressionOneSlowAnswerStretchesTheTimeouts(t *testing.T) {
+	db := &database{}
+	db.sawRoundTrip(time.Millisecond)
+	db.sawRoundTrip(2 * time.Second)
+	require.LessOrEqual(t, db.scaled(400*time.Millisecond), 1100*time.Millisecond)
+	db.sawRoundTrip(time.Millisecond)
+	db.sawRoundTrip(time.Millisecond)
+	require.Equal(t, 400*time.Millisecond, db.scaled(400*time.Millisecond))
+}
+
+// Events: more checks of a user than the pool has connections keep one each for a while. The quick probes waited for a
+// connection, and the checks for one another: healthy databases were condemned.
+func TestRegressionSlowChecksUseUpTheConnections(t *testing.T) {
+	var mu sync.Mutex
+	var causes []error
+	newPair(t, func(o *Options, _ *redis.Options) {
+		for i := range probePool + 8 {
+			o.Health.Checks = append(o.Health.Checks, probes.Check{Probes: 1, Timeout: 5 * time.Second,
+				Probe: probes.Func(fmt.Sprint("check", i), func(ctx context.Context, db probes.Target) error {
+					err := db.Client.BLPop(ctx, time.Second, "nothing").Err()
+					if errors.Is(err, redis.Nil) {
+						return nil
+					}
+					return err
+				})})
+		}
+		o.Initial = InitialOne
+		o.Health.Interval = 500 * time.Millisecond
+		o.Events.OnHealth = func(c HealthChange) {
+			mu.Lock()
+			defer mu.Unlock()
+			if c.Cause != nil {
+				causes = append(causes, c.Cause)
+			}
+		}
+	})
+	time.Sleep(4 * time.Second)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Empty(t, causes, "healthy databases were condemned")
+}
+
+// deafConn is a connection whose deadlines do not work (through a tunnel), and which dies quietly.
+type deafConn struct {
+	net.Conn
+	dead atomic.Bool
+}
+
+func (c *deafConn) SetDeadline(time.Time) error      { return nil }
+func (c *deafConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *deafConn) SetWriteDeadline(time.Time) error { return nil }
+
+func (c *deafConn) Write(p []byte) (int, error) {
+	if c.dead.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// deafNetwork is what deafConns are dialed through.
+type deafNetwork struct {
+	mu   sync.Mutex
+	lost bool // dials fail
+	all  []*deafConn
+}
+
+func (n *deafNetwork) wrap(v *virtual, _ dialer) dialer {
+	return func(context.Context, string, string) (net.Conn, error) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.lost {
+			return nil, errUnreachable
+		}
+		nc, err := v.redis.Dial()
+		c := &deafConn{Conn: nc}
+		n.all = append(n.all, c)
+		return c, err
+	}
+}
+
+// lose loses the network, and with it all connections for ever, until the network is back.
+func (n *deafNetwork) lose(lost bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lost = lost
+	for _, c := range n.all {
+		c.dead.Store(true)
+	}
+}
+
+// Events: the connections go through something that keeps no deadlines; the network is lost for a while, and all
+// connections die quietly. A PING that had been written waited for ever, and the health loop for it: an outage without an
+// end. The same with the PINGs of a user's check, which use other connections.
+func TestRegressionProbesOverDeafConnectionsWaitForEver(t *testing.T) {
+	for name, checks := range map[string][]probes.Check{"ping": nil, "write": {{Probe: probes.Write(probes.WriteOptions{}), Probes: 1}}} {
+		t.Run(name, func(t *testing.T) {
+			n := &deafNetwork{}
+			dialedBubble(t, Options{Health: Health{Checks: checks}}, n.wrap, func(h *Hook, _ []*virtual, rdb *redis.Client) {
+				time.Sleep(7 * time.Second)
+				n.lose(true)
+				time.Sleep(time.Minute)
+				require.True(t, h.Stats().Down)
+				n.mu.Lock()
+				n.lost = false
+				n.mu.Unlock()
+				time.Sleep(2 * time.Second)
+				require.False(t, h.Stats().Down)
+				require.NoError(t, rdb.Set(context.Background(), "k", 1, 0).Err())
+				time.Sleep(time.Minute)
+				require.Equal(t, BreakerClosed, h.Stats().Databases[0].Breaker)
+				require.Equal(t, BreakerClosed, h.Stats().Databases[1].Breaker)
+			})
+		})
+	}
+}
+
+// Events: all connections have died quietly, and keep no deadlines; Close, while a probe waits for an answer. It waited for
+// the probe.
+func TestRegressionCloseWaitsForAProbe(t *testing.T) {
+	n := &deafNetwork{}
+	dialedBubble(t, Options{}, n.wrap, func(h *Hook, _ []*virtual, _ *redis.Client) {
+		time.Sleep(7 * time.Second)
+		n.lose(true)
+		go func() { _ = h.pingWithin(context.Background(), h.selector.find("a")) }()
+		h.evidence(h.selector.find("a"), errUnreachable)
+		time.Sleep(10 * time.Millisecond)
+		began := time.Now()
+		require.NoError(t, h.Close())
+		require.Less(t, time.Since(began), 10*time.Millisecond)
+	})
+}
+
+// Events: a provider of credentials ignores its context and does not return (a login service that is gone); Close. It
+// waited for it.
+func TestRegressionCloseWaitsForCredentials(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dbs, specs := newVirtuals(t, 1)
+		block := make(chan struct{})
+		var blocking atomic.Bool
+		specs[0].Options.CredentialsProviderContext = func(context.Context) (string, string, error) {
+			if blocking.Load() {
+				<-block
+			}
+			return "", "", nil
+		}
+		h, err := New(t.Context(), Options{Databases: specs, Logger: testLog(t)})
+		require.NoError(t, err)
+		blocking.Store(true)
+		dbs[0].up.Store(false) // its connections die
+		time.Sleep(5 * time.Second)
+		dbs[0].up.Store(true)
+		time.Sleep(5 * time.Second)
+		began := time.Now()
+		require.NoError(t, h.Close())
+		require.Less(t, time.Since(began), time.Second)
+		close(block)
+		for _, v := range dbs {
+			v.redis.Close()
+		}
+	})
+}

@@ -1,0 +1,147 @@
+package multidb
+
+import (
+	"context"
+	"time"
+)
+
+// kind says what a round of checks is about.
+type kind int
+
+const (
+	regular kind = iota // of a usable database, every so often
+	trial               // of one whose breaker is half-open
+	brief               // of any while all are down: the first that answers is used
+)
+
+// round is the round of checks of one database that is under way, if done is not nil. It runs beside the health loop
+// that it belongs to, and hands it nothing but its result. Only the health loop reads and writes the fields.
+type round struct {
+	kind   kind
+	turns  uint64 // of the breaker when it began: the result is void if there has been another one since
+	cancel context.CancelFunc
+	done   chan error // the result; capacity 1, so that a round that was dropped waits for nobody
+
+	due   time.Time // no regular round before
+	again time.Time // no other round before
+}
+
+// begin starts a round, in the state of the breaker that turns tells of.
+func (h *Hook) begin(db *database, r *round, k kind, turns uint64, ask func(context.Context, *database) error) {
+	ctx, cancel := context.WithCancel(h.ctx)
+	done := make(chan error, 1)
+	r.kind, r.turns, r.cancel, r.done = k, turns, cancel, done
+	h.wg.Go(func() { done <- ask(ctx, db) })
+}
+
+// drop gives up the round that is under way, whose result would be void.
+func (r *round) drop(db *database) {
+	if r.done == nil {
+		return
+	}
+	r.cancel()
+	r.done = nil
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if r.kind == trial && r.turns == db.turns {
+		// The permit that it had of the half-open breaker goes with that state only, and there may be no other.
+		db.breaker.Open()
+	}
+}
+
+// settleRound acts on the result of a round.
+func (h *Hook) settleRound(db *database, r *round, err error) {
+	r.cancel()
+	r.done = nil
+	if h.isClosed() {
+		return
+	}
+	void := db.turned() != r.turns
+	switch r.kind {
+	case regular:
+		if err != nil && !void {
+			h.condemn(db, ReasonHealthCheck, err)
+		}
+	case trial:
+		r.again = time.Now().Add(max(h.opt.Breaker.Delay/4, downInterval))
+		if err == nil {
+			db.resetDetectors()
+		}
+		if h.tried(db, r.turns, err) {
+			h.selector.review()
+		}
+	case brief:
+		r.again = time.Now().Add(downInterval)
+		if err == nil && !void && h.active.Load().down {
+			h.readmit(db)
+		}
+	}
+}
+
+// tryAgain has a database probed that is not usable, as its breaker permits, and returns when to look next.
+func (h *Hook) tryAgain(db *database, r *round) time.Duration {
+	want, ask := trial, h.checkOnce
+	if h.active.Load().down {
+		// Everything is down: no grace, the first to answer is used, and nobody waits for a slow round from before.
+		want, ask = brief, h.checkBriefly
+	}
+	if r.kind != want {
+		r.drop(db)
+		r.kind, r.again = want, time.Time{}
+	}
+	if r.done != nil {
+		return h.opt.Health.Interval // its result wakes the loop
+	}
+	if wait := time.Until(r.again); wait > 0 {
+		return wait
+	}
+	turns := db.turned()
+	if want == trial {
+		var wait time.Duration
+		if turns, wait = db.permit(); wait > 0 {
+			return wait
+		}
+	}
+	h.begin(db, r, want, turns, ask)
+	return h.opt.Health.Interval
+}
+
+// permit takes a permit of the breaker, or says when to ask again. It is asked here, because the delay is not watched by
+// the breaker itself: it half-opens when it is asked.
+func (db *database) permit() (turns uint64, wait time.Duration) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if wait = db.breaker.RemainingDelay(); wait > 0 || !db.breaker.TryAcquirePermit() {
+		return db.turns, max(wait, downInterval)
+	}
+	return db.turns, 0
+}
+
+// checkRegularly asks a usable database, and considers a return to it if it passes.
+func (h *Hook) checkRegularly(ctx context.Context, db *database) error {
+	if err := h.check(ctx, db, db.checks.Load().evicting); err != nil {
+		// Once more before the verdict: one lost packet is no outage.
+		if quick := h.confirm(db); quick != nil {
+			return quick
+		}
+		if err = h.check(ctx, db, db.checks.Load().evicting); err != nil {
+			return err
+		}
+	}
+	db.heard(time.Now())
+	h.considerFailback(ctx, db)
+	return nil
+}
+
+// checkOnce asks a half-open database.
+func (h *Hook) checkOnce(ctx context.Context, db *database) error {
+	return h.check(ctx, db, db.checks.Load().evicting)
+}
+
+// checkBriefly asks a database for the quickest answer that there is.
+func (h *Hook) checkBriefly(ctx context.Context, db *database) error {
+	if err := h.pingWithin(ctx, db); err != nil {
+		return err
+	}
+	return h.check(ctx, db, db.checks.Load().brief)
+}
