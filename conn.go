@@ -112,6 +112,7 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 	}
 	c.writing.Store(true)
 	c.busy.Store(true)
+	c.hook.stir()
 	return c.write(p, false, more)
 }
 
@@ -178,6 +179,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	} else if !c.busy.Load() && !c.probing.Load() && !c.pubsub.Load() {
 		// More of the replies owed: a request outstanding just as before.
 		c.busy.Store(true)
+		c.hook.stir()
 	}
 	c.reading.Store(true)
 	n, err := c.Conn.Read(p)

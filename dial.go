@@ -76,7 +76,7 @@ func (h *Hook) dialDatabase(
 	if err != nil {
 		return nil, err
 	}
-	nc, err := db.connect(ctx)
+	nc, err := db.connect(ctx, h)
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +91,14 @@ func (h *Hook) dialDatabase(
 }
 
 // connect dials, when it is its turn.
-func (db *database) connect(ctx context.Context) (net.Conn, error) {
+func (db *database) connect(ctx context.Context, h *Hook) (net.Conn, error) {
 	leave, err := db.queue(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
 	db.conns.underWay.Add(1)
+	h.stir()
 	defer db.conns.underWay.Add(-1)
 	nc, err := db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
 	if err == nil {

@@ -30,6 +30,11 @@ type Hook struct {
 	dials    atomic.Uint64 // connections dialed for clients
 	unrouted atomic.Bool   // the warning about them has been given
 
+	born time.Time
+
+	resting atomic.Bool   // the monitor looks seldom, because nothing is outstanding
+	stirred chan struct{} // ends that, capacity 1
+
 	preparers preparers
 
 	ctx    context.Context // ends with Close
@@ -52,7 +57,7 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hook{opt: opt, rules: rules, retry: newRetry(opt.Retry)}
+	h := &Hook{opt: opt, rules: rules, retry: newRetry(opt.Retry), born: time.Now(), stirred: make(chan struct{}, 1)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.events = newDispatcher(opt.Events, opt.Logger)
 	h.selector.init(h)

@@ -85,31 +85,61 @@ func (e detectorError) Error() string { return "failure detector: " + string(e) 
 // monitorInterval is the resolution of stall detection and of the detectors' successes.
 const monitorInterval = 50 * time.Millisecond
 
-// monitor watches the active database for stalls and carries the counted successes to its detectors.
+// restInterval is monitorInterval while nothing happens. A process that does nothing but wait wakes up for little else.
+const restInterval = 5 * monitorInterval
+
+// monitor watches the active database for stalls and carries the counted successes to its detectors. After a whole look
+// at which nothing was outstanding and nothing had happened it rests, until the next request stirs it.
 func (h *Hook) monitor() {
-	ticker := time.NewTicker(monitorInterval)
-	defer ticker.Stop()
+	timer := time.NewTimer(monitorInterval)
+	defer timer.Stop()
 	var s stall
 	for ticks := 0; ; ticks++ {
+		stirred := false
 		select {
 		case <-h.ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
+		case <-h.stirred:
+			stirred = true
 		}
+		resting := h.resting.Swap(false)
 		now := h.active.Load()
+		before := s
 		if !now.down {
-			h.watchForStall(&s, now.db)
+			h.watchForStall(&s, now.db, resting)
 		}
-		if ticks%2 == 0 {
+		if resting || ticks%2 == 0 {
 			h.consult(now.db, 0)
 			h.warnIfUnrouted(now.db)
+		}
+		if !stirred && s.db == before.db && s.reads == before.reads && !s.outstanding {
+			// In this order: a request that begins now either finds the monitor at rest or is found by it.
+			h.resting.Store(true)
+			if _, outstanding := now.db.progress(); !outstanding {
+				timer.Reset(min(h.untilSlot(restInterval), 2*restInterval))
+				continue
+			}
+			h.resting.Store(false)
+		}
+		timer.Reset(monitorInterval)
+	}
+}
+
+// stir wakes the monitor up, if it rests, because something is outstanding now. One atomic load otherwise.
+func (h *Hook) stir() {
+	if h.resting.Load() && h.resting.CompareAndSwap(true, false) {
+		select {
+		case h.stirred <- struct{}{}:
+		default:
 		}
 	}
 }
 
-// watchForStall makes a database suspect that owes replies and is silent.
-func (h *Hook) watchForStall(s *stall, db *database) {
-	quiet := s.look(db, time.Now())
+// watchForStall makes a database suspect that owes replies and is silent. After a rest nobody knows since when it owes
+// them.
+func (h *Hook) watchForStall(s *stall, db *database, rested bool) {
+	quiet := s.look(db, time.Now(), rested)
 	if limit := h.opt.Health.StallTimeout; limit > 0 && quiet >= db.scaled(limit) {
 		h.evidence(db, stallError(quiet))
 		s.suspected(time.Now(), h.opt.Health.ActiveInterval-limit)
@@ -125,20 +155,22 @@ func (e stallError) Error() string {
 
 // stall measures how long requests have been outstanding without one byte being read from the database.
 type stall struct {
-	db    *database
-	reads uint64
-	since time.Time
+	db          *database
+	reads       uint64
+	since       time.Time
+	outstanding bool
 }
 
 // look returns how long the database has been silent although it owes replies.
-func (s *stall) look(db *database, now time.Time) time.Duration {
+func (s *stall) look(db *database, now time.Time, rested bool) time.Duration {
 	reads, outstanding := db.progress()
 	if db == s.db && reads != s.reads {
 		db.heard(now)
 	}
-	if db != s.db || reads != s.reads || !outstanding {
+	if db != s.db || reads != s.reads || !outstanding || rested {
 		s.db, s.reads, s.since = db, reads, now
 	}
+	s.outstanding = outstanding
 	return now.Sub(s.since)
 }
 

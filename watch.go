@@ -104,7 +104,7 @@ func (h *Hook) stagger(db *database) time.Duration {
 	}
 	n := max(1, len(h.opt.Databases))
 	slot := h.opt.Health.Interval / time.Duration(n)
-	return slot*time.Duration(db.order%n) + time.Duration(rand.Int64N(int64(slot)+1))
+	return h.untilSlot(slot*time.Duration(db.order%n) + time.Duration(rand.Int64N(int64(slot)+1)))
 }
 
 // pace is the time to the next regular look.
@@ -122,7 +122,18 @@ func (h *Hook) pace(db *database) time.Duration {
 			interval = wait
 		}
 	}
-	return interval + time.Duration((rand.Float64()-0.5)*0.2*float64(interval))
+	next := interval + time.Duration((rand.Float64()-0.5)*0.2*float64(interval))
+	if interval < h.opt.Health.Interval {
+		return next
+	}
+	return h.untilSlot(next)
+}
+
+// untilSlot puts off what is due after d to the end of its slot, a twentieth of the interval. What is due in one slot
+// wakes the process up once: to wake up costs several times as much as a probe.
+func (h *Hook) untilSlot(d time.Duration) time.Duration {
+	slot := max(h.opt.Health.Interval/20, 1)
+	return d + slot - (time.Since(h.born)+d)%slot
 }
 
 // check runs checks against a database and returns nil if they pass. A probe that is not permitted to ask proves that
