@@ -55,16 +55,18 @@ type health struct {
 	fell      fall      // why it became unusable the last time
 	calmedAt  time.Time // when the last suspicion ended
 
+	suspicions, cleared atomic.Uint64
+
 	askedBeside atomic.Int64 // when the others were asked because of it; ns since born
 	grace       grace
 
 	born      time.Time
 	lastHeard atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since born, so that no clock step counts
 
-	barred  atomic.Bool   // a check that only gates has kept it out of a planned move the last time
-	recheck atomic.Bool   // a regular check is wanted now, because a choice may follow from it
-	wake    chan struct{} // asks the health loop to look again, capacity 1
-	rtt     atomic.Int64  // smoothed round trip of healthy probes, ns
+	barred  atomic.Pointer[error] // why a check that only gates has kept it out of a planned move the last time, or nil
+	recheck atomic.Bool           // a regular check is wanted now, because a choice may follow from it
+	wake    chan struct{}         // asks the health loop to look again, capacity 1
+	rtt     atomic.Int64          // smoothed round trip of healthy probes, ns
 }
 
 // traffic is what real commands have met.

@@ -241,6 +241,18 @@ func (d *dispatcher) unrouted() {
 	})
 }
 
+// suspected and cleared log what a suspicion is about, and that it came to nothing; one that is confirmed is a change of
+// health. Nobody subscribes to these either.
+func (d *dispatcher) suspected(database string, cause error) {
+	d.enqueue(func() { d.log.Debug("multidb: suspected", "database", database, "cause", cause) })
+}
+
+func (d *dispatcher) cleared(database string, cause error, after time.Duration) {
+	d.enqueue(func() {
+		d.log.Debug("multidb: suspicion cleared", "database", database, "after", after, "cause", cause)
+	})
+}
+
 // probed logs one check; nobody subscribes to these.
 func (d *dispatcher) probed(database string, err error, took time.Duration) {
 	if d.log.Enabled(context.Background(), slog.LevelDebug) {

@@ -13,7 +13,7 @@ import (
 	"github.com/redishook/multidb/probes"
 )
 
-// slowly is a check of a user's that takes as long as its context and 9 s let it, when held is true for the database.
+// slowly is a check of a user's that is given 10 s.
 func slowly(check func(context.Context, probes.Target) error) probes.Check {
 	return probes.Check{Probes: 1, Timeout: 10 * time.Second, Probe: probes.Func("api", check)}
 }

@@ -31,6 +31,13 @@ type DatabaseStats struct {
 	Since   time.Time
 	// LastError is why it is not usable; nil if it is.
 	LastError error
+	// Suspicions counts how often it was suspected: something failed or stalled on it, or the active database did not answer
+	// at once and all others were asked as well. Cleared counts those that a quick probe has cleared; what is left are
+	// outages. Many that are cleared tell of connections that break, or of a network that loses packets.
+	Suspicions, Cleared uint64
+	// GateError is why it is not moved to although it would be preferred: what a check that only gates (replication lag,
+	// say) has answered the last time. nil if nothing holds it back, or if nobody wants to move there.
+	GateError error
 	// GracePeriod is how long it must be healthy before failback, as it has grown until now.
 	GracePeriod time.Duration
 	// Latency is the smoothed round trip of PINGs over established connections; 0 if none has passed.
@@ -76,6 +83,10 @@ func (db *database) stats() DatabaseStats {
 		Name: db.name, Weight: db.getWeight(), Latency: time.Duration(db.rtt.Load()),
 		Successes: db.successes.Load(), Failures: db.failures.Load(), Replayed: db.replayed.Load(),
 		Unknown: db.unknown.Load(), Refused: db.refused.Load(),
+		Suspicions: db.suspicions.Load(), Cleared: db.cleared.Load(),
+	}
+	if err := db.barred.Load(); err != nil {
+		s.GateError = *err
 	}
 	for _, d := range db.detectors {
 		if counting, ok := d.(window.Counting); ok {

@@ -42,6 +42,8 @@ func (h *Hook) evidence(db *database, cause error) <-chan struct{} {
 			return s.verdict
 		}
 		db.suspicion = s
+		db.suspicions.Add(1)
+		h.events.suspected(db.name, cause) // with the lock held, so that the line comes before that of the verdict
 	}
 	db.mu.Unlock()
 	db.nudge()

@@ -64,7 +64,11 @@ func (h *Hook) spawn(f func()) bool {
 // considerFailback returns to a database that is preferred to the active one, has been healthy for its grace period,
 // and passes its whole set of checks now.
 func (h *Hook) considerFailback(ctx context.Context, db *database) {
-	if !db.graceIsOver(time.Now()) || !h.selector.prefers(db) {
+	if !h.selector.prefers(db) {
+		db.barred.Store(nil) // nobody asks
+		return
+	}
+	if !db.graceIsOver(time.Now()) {
 		return
 	}
 	if set := db.checks.Load(); set.gated {
@@ -75,13 +79,13 @@ func (h *Hook) considerFailback(ctx context.Context, db *database) {
 		}
 		if err != nil {
 			h.events.probed(db.name, err, 0)
-			if !db.barred.Swap(true) {
+			if db.barred.Swap(&err) == nil {
 				recheckAll(h.selector.all()) // the choice is among the others now
 			}
 			return
 		}
 	}
-	db.barred.Store(false)
+	db.barred.Store(nil)
 	if !h.opt.DryRun {
 		h.prepare(db)
 	}
@@ -105,7 +109,7 @@ func (s *selector) candidates(db *database) (dbs []*database, active *database) 
 		return nil, nil
 	}
 	for _, other := range s.dbs {
-		if other == db || other == now.db || other.graceIsOver(time.Now()) && !other.barred.Load() {
+		if other == db || other == now.db || other.graceIsOver(time.Now()) && other.barred.Load() == nil {
 			dbs = append(dbs, other)
 		}
 	}

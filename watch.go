@@ -190,7 +190,10 @@ func (h *Hook) confirmSuspicion(db *database, s *suspicion) {
 	if err := h.confirm(db); err != nil {
 		h.awaitFavourite(db)
 		h.condemn(db, ReasonHealthCheck, fmt.Errorf("%w; then %w", s.cause, err))
+		return
 	}
+	db.cleared.Add(1)
+	h.events.cleared(db.name, s.cause, time.Since(s.began))
 }
 
 // condemn opens the breaker of a database and lets the selector see to the rest.
