@@ -63,7 +63,7 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 		h.confirmAlive(db)
 	}
 	next := h.pace(db)
-	if r.done == nil && db.usable() && (!time.Now().Before(r.due) || db.recheck.Swap(false)) {
+	if r.done == nil && db.usable() && (db.recheck.Swap(false) || !time.Now().Before(r.due)) { // one check is enough for both
 		r.due = time.Now().Add(next)
 		if h.isActive(db) {
 			r.due = time.Now().Add(h.opt.Health.Interval)
