@@ -103,7 +103,7 @@ func (d *dispatcher) run() {
 		deliver, closed := d.next()
 		switch {
 		case deliver != nil:
-			d.contain(deliver)
+			d.contain("an event callback", deliver)
 		case closed:
 			left = false
 			close(d.done)
@@ -128,13 +128,14 @@ func (d *dispatcher) next() (deliver func(), closed bool) {
 	return deliver, d.closed
 }
 
-func (d *dispatcher) contain(deliver func()) {
+// contain calls a function of the user's, and logs its panic.
+func (d *dispatcher) contain(what string, call func()) {
 	defer func() {
 		if r := recover(); r != nil {
-			d.log.Error("multidb: an event callback panicked", "panic", fmt.Sprint(r))
+			d.log.Error("multidb: "+what+" panicked", "panic", fmt.Sprint(r))
 		}
 	}()
-	deliver()
+	call()
 }
 
 func (d *dispatcher) enqueue(deliver func()) {

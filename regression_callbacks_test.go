@@ -35,6 +35,19 @@ func TestRegressionPanickingLoggerEndsTheProcess(t *testing.T) {
 	require.NoError(t, h.Close())
 }
 
+// Events: a function of OnPrepare panics, and so does the handler of the Logger that is told of it, which was the user's own
+// and not the contained one. That ended the process.
+func TestRegressionLoggerPanicsAboutAPanicOfOnPrepare(t *testing.T) {
+	east, west := regressionPair(t)
+	h := regressionHook(t, Options{
+		Databases: regressionURLs(east.Addr(), west.Addr()),
+		Logger:    slog.New(handlerFunc(func(slog.Record) { panic("mine") })),
+	})
+	defer h.OnPrepare(func(context.Context, string) { panic("mine as well") })()
+	require.NoError(t, h.SetActive(t.Context(), "west"))
+	require.Equal(t, "west", h.Active())
+}
+
 // Events: a handler of the user's Logger panics when it is asked for its level, which the health loops do.
 func TestRegressionPanickingLevelEndsTheProcess(t *testing.T) {
 	log := containLogger(slog.New(panickingLevel{handlerFunc(func(slog.Record) {})}))

@@ -3,7 +3,6 @@ package multidb
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -48,6 +47,11 @@ func (h *Hook) Choice() Choice {
 // RungOf returns the rung of a command: what running it twice would do, as Options.ReplayCommands declares it or else as
 // the library knows it. Safe for concurrent use.
 func (h *Hook) RungOf(cmd redis.Cmder) Replay { return h.rules.rung(cmd) }
+
+// SessionDead reports whether err is go-redis' own error of a request on a Conn or a Tx whose connection was lost with an
+// earlier request: this one was not sent. Only hooks inside of ours see it, for what ours returns is a [*CommandError]. An
+// earlier one that was sent is behind it, and is not about this request. Safe for concurrent use.
+func SessionDead(err error) bool { return isSessionDead(err) }
 
 // HookOf returns the hook of a client, or nil if it has none. It sends nothing: a command named CLIENT passes the hooks
 // of the client, which others may count, and stops before the network. Safe for concurrent use.
@@ -172,7 +176,10 @@ func (h *Hook) prepare(db *database) {
 		}
 		this := &preparation{ctx: ctx, done: make(chan struct{})}
 		p.last.Store(this)
-		if h.spawn(func() { defer close(this.done); h.contained(func() { p.call(ctx, db.name) }) }) {
+		if h.spawn(func() {
+			defer close(this.done)
+			h.events.contain("a function of OnPrepare", func() { p.call(ctx, db.name) })
+		}) {
 			waiting = append(waiting, this.done)
 		}
 	}
@@ -183,16 +190,6 @@ func (h *Hook) prepare(db *database) {
 			return
 		}
 	}
-}
-
-// contained calls a function of OnPrepare.
-func (h *Hook) contained(call func()) {
-	defer func() {
-		if r := recover(); r != nil {
-			h.opt.Logger.Error("multidb: a function of OnPrepare panicked", "panic", fmt.Sprint(r))
-		}
-	}()
-	call()
 }
 
 // Databases returns the names of the databases, in the order of configuration. Safe for concurrent use.
