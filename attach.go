@@ -79,13 +79,11 @@ func (h *Hook) purgeLater(pointer weak.Pointer[redis.Client], traits *clientTrai
 		if client == nil || h.isClosed() {
 			return
 		}
-		late := time.Now().After(until)
-		if older(client, traits) > 0 || traits == nil {
+		late, left := time.Now().After(until), older(client, traits)
+		if left > 0 || traits == nil {
 			h.purge(client)
-		} else if late {
-			return
 		}
-		if late && traits == nil {
+		if late && left <= 0 {
 			return
 		}
 		if late {

@@ -66,16 +66,11 @@ type opaqueConn struct{ *conn }
 // goes on there, take the error for "no invalidation".
 func (c opaqueConn) NetConn() net.Conn {
 	if c.retired() {
-		return retiredConn{}
+		return deadConn{errNotActive}
 	}
 	c.lookingForPushes()
 	return below(c.conn.Conn)
 }
-
-// retiredConn is what is below a connection that is of no use any more. Nothing but SyscallConn is called.
-type retiredConn struct{ net.Conn }
-
-func (retiredConn) SyscallConn() (syscall.RawConn, error) { return nil, errNotActive }
 
 func below(nc net.Conn) net.Conn {
 	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {

@@ -101,13 +101,18 @@ func walk(err error, visit func(error)) {
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
 // err.(net.Error).Timeout(), an assertion that no Unwrap can serve.
 func commandError(db *database, sent bool, cause error) error {
-	e := &CommandError{Sent: sent, Err: cause, db: db}
-	if db != nil {
-		e.Database = db.name
-	}
+	e := newCommandError(db, sent, cause)
 	var ne net.Error
 	if errors.As(cause, &ne) {
 		return &netCommandError{CommandError: e, net: ne}
+	}
+	return e
+}
+
+func newCommandError(db *database, sent bool, cause error) *CommandError {
+	e := &CommandError{Sent: sent, Err: cause, db: db}
+	if db != nil {
+		e.Database = db.name
 	}
 	return e
 }
@@ -146,11 +151,7 @@ func deadSession(db *database, err error) error {
 	if errors.As(cause, &earlier) {
 		db, cause = earlier.db, fmt.Errorf("the connection of this session is lost: %w", earlier.Err)
 	}
-	e := &CommandError{Err: cause, db: db} // no net.Error itself, as go-redis' is none
-	if db != nil {
-		e.Database = db.name
-	}
-	return e
+	return newCommandError(db, false, cause) // no net.Error itself, as go-redis' is none
 }
 
 // refusal is why the gate of a connection did not let a request pass. It is a net.Error that is no timeout because

@@ -75,10 +75,8 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 			result.final = true
 		}
 	}
-	for _, cmd := range tail {
-		if result != nil && cmd.NoRetry() && !ourDoing(err) {
-			result.final = true // as for one command, see judge
-		}
+	if result != nil && vetoed(err, tail...) {
+		result.final = true
 	}
 	return tail, result
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -108,8 +109,7 @@ func (h *Hook) judge(ctx context.Context, now *choice, cmd redis.Cmder, err erro
 	a := &attempt{err: reveal(err), kind: kind, db: db, moved: now.superseded()}
 	switch kind {
 	case notSent, cannotServe:
-		// What must not be retried may still have its first run: the gate has let nothing of it pass.
-		a.final = callerGaveUp(ctx) || h.isClosed() || cmd != nil && cmd.NoRetry() && !ourDoing(err)
+		a.final = callerGaveUp(ctx) || h.isClosed() || cmd != nil && vetoed(err, cmd)
 	case lost, cannotServeInside:
 		a.final = callerGaveUp(ctx) || h.isClosed() || !replayable()
 	case sessionDead:
@@ -120,6 +120,12 @@ func (h *Hook) judge(ctx context.Context, now *choice, cmd redis.Cmder, err erro
 	}
 	a.final = a.final || h.opt.DryRun // there is no switch to wait for, and go-redis has made its own attempts
 	return a
+}
+
+// vetoed reports whether one of the commands must not be retried (NoRetry), not even where nothing was executed. It may
+// still have its first run, if the gate has let nothing of it pass.
+func vetoed(err error, cmds ...redis.Cmder) bool {
+	return !ourDoing(err) && slices.ContainsFunc(cmds, redis.Cmder.NoRetry)
 }
 
 // blame finds the database on which err happened: the one the connection names, or else the one that was active.

@@ -121,10 +121,11 @@ func (s *selector) failback(db *database) {
 	s.mu.Lock()
 	version := s.version
 	s.mu.Unlock()
-	reason := s.whyPreferred(db)
-	if !s.prefers(db) {
+	dbs, active := s.candidates(db)
+	if active == nil || choose(s.h.opt.Strategy, dbs, active) != db {
 		return
 	}
+	reason := s.whyPreferred(db, dbs, active)
 	s.mu.Lock()
 	if s.version != version || !db.graceIsOver(time.Now()) || !s.h.active.Load().db.usable() || s.dry == db {
 		s.mu.Unlock()
@@ -137,8 +138,7 @@ func (s *selector) failback(db *database) {
 
 // whyPreferred tells a failback from a move that a change of weights has caused: with the weights as they were at the last
 // choice, the strategy would not move there.
-func (s *selector) whyPreferred(db *database) Reason {
-	dbs, active := s.candidates(db)
+func (s *selector) whyPreferred(db *database, dbs []*database, active *database) Reason {
 	s.mu.Lock()
 	before := make(map[*database]float64, len(dbs))
 	for _, other := range dbs {
