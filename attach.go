@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 	"weak"
 
@@ -32,6 +33,10 @@ func (a attachment) DialHook(redis.DialHook) redis.DialHook { return a.dialFor(a
 // the rest in the background). Subscriptions made before stay as they are. For a client just made, rdb.AddHook(hook) is
 // enough unless it has MinIdleConns.
 //
+// A client that caches on its side and speaks TLS is better attached: Attach knows that it caches, while AddHook learns it
+// from the client's first connection, which is then dialed again; a command does not notice, but a Watch or Conn that
+// happens to be the first is told that it was not sent.
+//
 // Only a *redis.Client can be routed, and by one hook. Attach reports any other kind, and options that would defeat the
 // hook. Attaching a client again does no harm. Safe for concurrent use.
 func (h *Hook) Attach(rdb redis.UniversalClient) error {
@@ -39,8 +44,8 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	if !ok {
 		return fmt.Errorf("multidb: Attach: %T is not supported; use a *redis.Client (redis.NewClient or redis.NewFailoverClient)", rdb)
 	}
-	if client == nil {
-		return errors.New("multidb: Attach: the client is nil")
+	if !made(client) {
+		return errors.New("multidb: Attach: the client is nil or was not made by redis.NewClient or redis.NewFailoverClient")
 	}
 	if client.Options().StreamingCredentialsProvider != nil {
 		return errors.New("multidb: Attach: the client has a StreamingCredentialsProvider, which would send its credentials " +
@@ -53,6 +58,7 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	switch HookOf(client) {
 	case nil:
 		traits = &clientTraits{}
+		traits.tracking.Store(caches(client))
 		client.AddHook(attachment{h, traits})
 	case h:
 	default:
@@ -67,6 +73,17 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	pointer, dialTimeout := weak.Make(client), client.Options().DialTimeout
 	h.spawn(func() { h.purgeLater(pointer, traits, dialTimeout) })
 	return nil
+}
+
+// made reports whether a client is one that go-redis has made: the zero value panics at whatever is asked of it.
+func made(client *redis.Client) bool {
+	return client != nil && !reflect.ValueOf(client).Elem().IsZero()
+}
+
+// caches reports whether a client caches on its side.
+func caches(client *redis.Client) bool {
+	opt := client.Options()
+	return opt.ClientSideCache != nil || opt.ClientSideCacheConfig != nil
 }
 
 // purgeLater replaces the connections that were in use when the client was attached, as they come back to the pool, and

@@ -151,6 +151,12 @@ func (s *shared) Write(p []byte) (int, error) {
 	return s.Buffer.Write(p)
 }
 
+func (s *shared) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Buffer.String()
+}
+
 // TestWrongPasswordIsNoHealth: a database that refuses the login is no place to go to, and New says why.
 func TestWrongPasswordIsNoHealth(t *testing.T) {
 	east, west := guarded(t)

@@ -204,6 +204,9 @@ func callAndGiveUp(ctx context.Context, rdb *redis.Client, g, i int) (err error,
 	cancel := context.CancelFunc(func() {})
 	switch i % 4 {
 	case 0:
+		if i%40 == 0 {
+			return subscribeAndGiveUp(rdb, i/40), true
+		}
 		return setGet(rdb)(ctx, g, i/4), false
 	case 1:
 		ctx, cancel = context.WithCancel(ctx)
@@ -216,6 +219,19 @@ func callAndGiveUp(ctx context.Context, rdb *redis.Client, g, i int) (err error,
 	}
 	defer cancel()
 	return setGet(rdb)(ctx, g, i/4), true
+}
+
+// subscribeAndGiveUp subscribes for a moment, with a context that has ended or that ends soon.
+func subscribeAndGiveUp(rdb *redis.Client, i int) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i%3)*time.Millisecond)
+	defer cancel()
+	sub := rdb.Subscribe(ctx, "news")
+	defer sub.Close()
+	for {
+		if _, err := sub.Receive(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // isCallers reports an error that go-redis gives without a hook to a caller whose context ends: that of the context, or

@@ -3,7 +3,6 @@ package multidb
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -13,6 +12,8 @@ import (
 	"github.com/bsm/redislock"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/redistest"
 )
 
 // Sessions and everything else that lives on a connection, across the loss of the active database.
@@ -209,10 +210,15 @@ func autopipelined(t *testing.T, rdb *redis.Client, fullDuplex bool) func(contex
 
 // TestClientSideCachingFollows: what was cached of the old database must not be served for the new one.
 func TestClientSideCachingFollows(t *testing.T) {
+	t.Run("tcp", func(t *testing.T) { cachingFollows(t) })
+	t.Run("tls", func(t *testing.T) { cachingFollows(t, redistest.TLS()) })
+}
+
+func cachingFollows(t *testing.T, servers ...redistest.Option) {
 	p := newPair(t, func(_ *Options, o *redis.Options) {
 		o.Protocol = 3
 		o.ClientSideCacheConfig = &redis.ClientSideCacheConfig{}
-	})
+	}, servers...)
 	ctx := t.Context()
 	require.NoError(t, p.east.Client().Set(ctx, "k", "east", 0).Err())
 	require.NoError(t, p.west.Client().Set(ctx, "k", "west", 0).Err())
@@ -248,5 +254,4 @@ func TestConnStaysDead(t *testing.T) {
 	defer fresh.Close()
 	require.NoError(t, fresh.Set(ctx, "fresh", 1, 0).Err())
 	require.EqualValues(t, 1, p.west.Client().Exists(ctx, "fresh").Val(), "in index 0")
-	_ = fmt.Sprint
 }

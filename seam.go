@@ -57,7 +57,7 @@ func SessionDead(err error) bool { return isSessionDead(err) }
 // of the client, which others may count, and stops before the network. Safe for concurrent use.
 func HookOf(rdb redis.UniversalClient) *Hook {
 	client, ok := rdb.(*redis.Client)
-	if !ok || client == nil {
+	if !ok || !made(client) {
 		return nil
 	}
 	conn := client.Conn()
