@@ -91,7 +91,8 @@ const callbackPatience = 5 * time.Second
 
 // Close stops health checks, failover and events, waits for every goroutine that the hook has started, and closes what
 // it has opened for itself. The clients stay open, and with them their connections: the hook lets their commands
-// through to the database that was active last. Further calls do nothing.
+// through to the database that was active last. A group watched by Sentinel is the exception: new connections to it fail
+// from then on, for the client that knows where its master is belongs to the hook. Further calls do nothing.
 //
 // It waits for callbacks of Events that are being called, and for what is left to be told, but not for ever: one that has
 // not returned within 5 s is left to itself, and the error says so. Not to be called from a callback, which would wait
