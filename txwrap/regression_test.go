@@ -253,7 +253,7 @@ func TestRegressionTheReasonIsInTheAnswerToExec(t *testing.T) {
 		for _, cmd := range cmds {
 			cmd.SetErr(quoted(text))
 		}
-		return refusalOf(cmds)
+		return refusalOf(cmds[1:2], cmds[2].Err())
 	}
 	const why = "EXECABORT Transaction discarded because of: "
 	r := refuse(why + "READONLY You can't write against a read only replica.")

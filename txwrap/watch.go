@@ -125,7 +125,7 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 	switch {
 	case err == nil, r.seen.committed:
 		return 0, false
-	case r.seen.unanswered == nil && errors.Is(err, redis.TxFailedErr):
+	case r.lostRace(err):
 		r.races++
 		return r.opt.jitter(), r.races <= r.opt.AfterRace
 	case r.hook == nil:
@@ -148,9 +148,17 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 	return pause, r.losses <= r.opt.AfterSwitch
 }
 
+// lostRace reports that a watched key had changed. An EXEC that the function has spelled out answers with nil then.
+func (r *run) lostRace(err error) bool {
+	return r.seen.unanswered == nil && (errors.Is(err, redis.TxFailedErr) || r.seen.raced && errors.Is(err, redis.Nil))
+}
+
 // result is the error of the last attempt, as the caller gets it.
 func (r *run) result(err error) error {
 	err = r.seen.refused.explain(err)
+	if r.seen.raced && errors.Is(err, redis.Nil) && !errors.Is(err, redis.TxFailedErr) {
+		err = fmt.Errorf("%w (%w)", redis.TxFailedErr, err)
+	}
 	if err == nil || r.unanswered == nil {
 		return err
 	}
