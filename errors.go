@@ -85,6 +85,8 @@ func walk(err error, visit func(error)) {
 		switch x := err.(type) { //nolint:errorlint // this is the unwrapping
 		case *hidden:
 			err = x.err
+		case *hiddenNet:
+			err = x.err
 		case interface{ Unwrap() error }:
 			err = x.Unwrap()
 		case interface{ Unwrap() []error }:
