@@ -40,7 +40,13 @@ func Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, k
 // EXECABORT that go-redis makes of it. It is in an [*UnansweredError] if EXEC was sent and not answered, in this attempt or an earlier one. It carries the error of ctx as well if
 // that ended between two attempts. Safe for concurrent use.
 func (o Options) Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, keys ...string) error {
-	r := &run{opt: o.withDefaults(), rdb: rdb, hook: multidb.HookOf(rdb), fn: fn, keys: keys}
+	return o.watch(ctx, rdb, hookOf(ctx, rdb), fn, keys)
+}
+
+func (o Options) watch(
+	ctx context.Context, rdb redis.UniversalClient, hook *multidb.Hook, fn func(*Tx) error, keys []string,
+) error {
+	r := &run{opt: o.withDefaults(), rdb: rdb, hook: hook, fn: fn, keys: keys}
 	for {
 		err := r.attempt(ctx)
 		pause, again := r.again(err)
@@ -51,6 +57,23 @@ func (o Options) Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*
 			return fmt.Errorf("%w: %w", ctx.Err(), r.result(err))
 		}
 	}
+}
+
+// hookOf finds the hook that the client follows: its own, or that of its connections if it is wrapped in another type or is a
+// WithTimeout clone. Without keys, go-redis sends nothing before the function or after it.
+func hookOf(ctx context.Context, rdb redis.UniversalClient) *multidb.Hook {
+	hook := multidb.HookOf(rdb)
+	switch rdb.(type) {
+	case *redis.ClusterClient, *redis.Ring:
+		return nil
+	}
+	if hook == nil && multidb.AnyHook() {
+		_ = rdb.Watch(ctx, func(tx *redis.Tx) error {
+			hook = multidb.HookOfTx(ctx, tx)
+			return nil
+		})
+	}
+	return hook
 }
 
 // run is one call of Watch.

@@ -178,7 +178,8 @@ func (w *witness) harmless(err error) bool {
 	if w.lostWrite {
 		return false
 	}
-	if multidb.SafeToRetry(err) || w.refused.behind(err) {
+	// On a dead session nothing was sent, and what it died of was none of that.
+	if multidb.SafeToRetry(err) || multidb.SessionDead(err) || w.refused.behind(err) {
 		return true
 	}
 	// What was sent must be a read of this transaction, not something else that the function has done. The commands have
