@@ -47,6 +47,10 @@ func (e *hidden) Is(target error) bool {
 	if !askedByGoRedis() {
 		return errors.Is(e.err, target)
 	}
+	return e.toGoRedisIs(target)
+}
+
+func (e *hidden) toGoRedisIs(target error) bool {
 	if e.mark.Load() == markTail && target != nil && target.Error() == connUnusable {
 		e.mark.Store(markAsked)
 	}
@@ -62,6 +66,10 @@ func (e *hidden) As(target any) bool {
 	if !askedByGoRedis() {
 		return errors.As(e.err, target)
 	}
+	return e.toGoRedisAs(target)
+}
+
+func (e *hidden) toGoRedisAs(target any) bool {
 	switch t := target.(type) {
 	case **CommandError:
 		return errors.As(e.err, t)
