@@ -37,8 +37,8 @@ func Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, k
 //
 // The error is that of the last attempt: redis.TxFailedErr if the budget for races is spent, and otherwise what fn or the
 // client returned; the reply by which a database refused a transaction that it cannot serve now (READONLY) comes before the
-// EXECABORT that go-redis makes of it. It is in an [*UnansweredError] if EXEC was sent and not answered, in this attempt or an earlier one. It carries the error of ctx as well if
-// that ended between two attempts. Safe for concurrent use.
+// EXECABORT that go-redis makes of it. It is in an [*UnansweredError] if EXEC was sent and not answered, in this attempt or
+// an earlier one. It carries the error of ctx as well if that ended between two attempts. Safe for concurrent use.
 func (o Options) Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, keys ...string) error {
 	return o.watch(ctx, rdb, hookOf(ctx, rdb), fn, keys)
 }
@@ -181,6 +181,10 @@ func (r *run) result(err error) error {
 	err = r.seen.refused.explain(err)
 	if r.seen.raced && errors.Is(err, redis.Nil) && !errors.Is(err, redis.TxFailedErr) {
 		err = fmt.Errorf("%w (%w)", redis.TxFailedErr, err)
+	}
+	if lost := r.seen.lostWrite; err != nil && lost != nil && sentError(err) == nil {
+		// The function has ignored it. What it returns instead may look safe to retry, and the function is not.
+		err = fmt.Errorf("txwrap: a write outside the transaction: %w (then: %w)", lost, err)
 	}
 	if err == nil || r.unanswered == nil {
 		return err

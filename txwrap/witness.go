@@ -21,7 +21,7 @@ type witness struct {
 	committed  bool                  // an EXEC was executed
 	raced      bool                  // an EXEC sent as a command of its own was answered with nil: a watched key has changed
 	unanswered *multidb.CommandError // an EXEC was sent and not answered
-	lostWrite  bool                  // a write outside MULTI was sent and not answered
+	lostWrite  *multidb.CommandError // a write outside MULTI was sent and not answered: the first of them
 	lostReads  []redis.Cmder         // reads that were sent and not answered
 	refused    *refusal              // an EXEC was refused because the database cannot serve now
 	over       bool                  // the function has returned: what follows is UNWATCH
@@ -78,12 +78,12 @@ func (w *witness) saw(cmd redis.Cmder, err error) {
 			w.queued = append(w.queued, cmd)
 		}
 	}
-	switch {
-	case err == nil || sentError(err) == nil:
+	switch failed := sentError(err); {
+	case failed == nil:
 	case w.queuing || w.readsOnly(cmd):
 		w.lostReads = append(w.lostReads, cmd)
-	default:
-		w.lostWrite = true
+	case w.lostWrite == nil:
+		w.lostWrite = failed
 	}
 }
 
@@ -175,7 +175,7 @@ func isReply(err error) bool {
 
 // harmless reports whether err, which the function returned, leaves no doubt that nothing was applied.
 func (w *witness) harmless(err error) bool {
-	if w.lostWrite {
+	if w.lostWrite != nil {
 		return false
 	}
 	// On a dead session nothing was sent, and what it died of was none of that.
