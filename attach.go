@@ -153,12 +153,11 @@ var (
 	routedRequest  = respCommand("client", "multidb-routed")
 )
 
-// errRouted is the answer. It looks like a reply, so that go-redis keeps the connection.
-const errRouted routedReply = "this connection follows the active database"
+// routedReply is the answer, with the hook that the connection belongs to. It looks like a reply, so that go-redis keeps the
+// connection.
+type routedReply struct{ hook *Hook }
 
-type routedReply string
-
-func (r routedReply) Error() string { return string(r) }
+func (routedReply) Error() string { return "this connection follows the active database" }
 
 // RedisError makes it a [redis.Error].
 func (routedReply) RedisError() {}
@@ -166,7 +165,7 @@ func (routedReply) RedisError() {}
 // unrouted reports whether a connection is certainly not ours: a server has answered the question.
 func unrouted(ctx context.Context, conn *redis.Conn) bool {
 	err := conn.Process(ctx, redis.NewCmd(ctx, routedQuestion...))
-	return !errors.Is(err, errRouted) && (err == nil || isReply(err))
+	return !errors.As(err, new(routedReply)) && (err == nil || isReply(err))
 }
 
 // purgePipelines replaces the idle connections of the pool that go-redis keeps for pipelines.

@@ -40,7 +40,10 @@ func (c *conn) readError(cause error) error {
 // lostReply is readError for a read that failed, where go-redis puts the error on the commands without an answer.
 func (c *conn) lostReply(cause error) error {
 	err := c.readError(cause)
-	if e, ok := err.(*hidden); ok { //nolint:errorlint // made by hide
+	switch e := err.(type) { //nolint:errorlint // made by hide
+	case *hidden:
+		e.mark.Store(markTail)
+	case *hiddenNet:
 		e.mark.Store(markTail)
 	}
 	return err
@@ -55,7 +58,7 @@ func (c *conn) hide(err error, inFlight bool) error {
 	case !c.ready.Load():
 		return layer(err)
 	case inFlight && !c.pubsub.Load() || c.multi.Load():
-		return &hidden{err: err}
+		return hide(err)
 	}
 	return err
 }

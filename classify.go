@@ -157,13 +157,15 @@ func refusedUnread(err error) bool {
 }
 
 // isSessionDead finds go-redis' BadConnError, which a Conn or a Tx returns for every request after its connection has
-// died. Its type is internal to go-redis, so it is told by name; a test fails if the name changes.
+// died.
 func isSessionDead(err error) bool {
 	found := false
-	walk(err, func(e error) {
-		if fmt.Sprintf("%T", e) == "pool.BadConnError" {
-			found = true
-		}
+	walk(err, func(e error) bool {
+		found = found || isBadConn(e)
+		return !found
 	})
 	return found
 }
+
+// isBadConn tells a BadConnError. Its type is internal to go-redis, so it is told by name; a test fails if the name changes.
+func isBadConn(err error) bool { return fmt.Sprintf("%T", err) == "pool.BadConnError" }

@@ -132,6 +132,14 @@ func TestSafeToRetry(t *testing.T) {
 		"hidden and sent":            {&hidden{err: sent}, false},
 		"hidden and not sent":        {&hidden{err: unsent}, true},
 		"io.EOF of somebody else":    {io.EOF, false},
+		"hidden, with a net error":   {hide(commandError(&database{name: "a"}, true, syscall.ECONNRESET)), false},
+		"caller gave up, not sent":   {fmt.Errorf("%w: %w", context.DeadlineExceeded, unsent), true},
+		"caller gave up, sent":       {fmt.Errorf("%w: %w", context.DeadlineExceeded, sent), false},
+		"deadline":                   {context.DeadlineExceeded, false},
+		"pool timeout":               {redis.ErrPoolTimeout, false}, // without the hook, an attempt before it may have been sent
+		"LOADING, wrapped":           {fmt.Errorf("mine: %w", reply("LOADING Redis is loading the dataset in memory")), true},
+		"no database, wrapped":       {fmt.Errorf("mine: %w", ErrNoDatabase), true},
+		"not sent and an answer":     {errors.Join(unsent, reply("WRONGTYPE x")), true},
 		"cancelled":                  {context.Canceled, false},
 	} {
 		require.Equal(t, c.want, SafeToRetry(c.err), "%s: %v", name, c.err)
@@ -153,6 +161,23 @@ func TestSessionDeadPinsTheNameOfATypeOfGoRedis(t *testing.T) {
 	second := conn.Ping(t.Context()).Err()
 	require.True(t, isSessionDead(second), "go-redis has renamed its error of a dead Conn: %v (%T)", second, second)
 	require.True(t, isSessionDead(fmt.Errorf("mine: %w", second)))
+}
+
+// TestSafeToRetryOfClones: a WithTimeout clone has no hook that says of a request on a dead session that it was not sent.
+func TestSafeToRetryOfClones(t *testing.T) {
+	p := newProxied(t, nil)
+	conn := p.rdb.WithTimeout(time.Second).Conn()
+	defer conn.Close()
+	require.NoError(t, conn.Ping(t.Context()).Err())
+	p.toEast.DropReplies(faultproxy.First(1, faultproxy.Named("INCR")))
+	first := conn.Incr(t.Context(), "n").Err()
+	require.False(t, SafeToRetry(first), "%v", first)
+	second := conn.Incr(t.Context(), "n").Err()
+	require.True(t, SafeToRetry(second), "%v", second)
+	require.True(t, SafeToRetry(fmt.Errorf("mine: %w", second)))
+	require.False(t, SafeToRetry(errors.Join(second, first)))
+	require.False(t, SafeToRetry(errors.Join(first, second)))
+	require.EqualValues(t, 1, p.sum(t, "n"))
 }
 
 // TestDeadSessionIsNotSent: the commands after the one that lost the connection of a Conn or a Tx have not been sent,

@@ -90,7 +90,7 @@ func (c *conn) Write(p []byte) (int, error) {
 // writeRequest writes the first piece of a request, which is often all of it.
 func (c *conn) writeRequest(p []byte) (int, error) {
 	if len(p) == len(routedRequest) && bytes.Equal(p, routedRequest) {
-		return 0, errRouted
+		return 0, routedReply{c.hook}
 	}
 	name := commandName(p)
 	c.multi.Store(len(name) == 5 && name[0]|0x20 == 'm' && strings.EqualFold(string(name), "multi"))

@@ -89,7 +89,8 @@
 //     commands run over connections that it has not dialed.
 //   - Subscriptions and connections in use from before the hook was added.
 //   - A WithTimeout clone follows the active database but has no process hooks, because go-redis does not copy them:
-//     what was sent is never run again for it. clone.AddHook(hook) gives it that.
+//     what was sent is never run again for it, and its errors match as they do without the hook. clone.AddHook(hook) gives
+//     it that. Package txwrap treats it like the client itself.
 //   - A client with a StreamingCredentialsProvider, which would send its credentials to every database: Attach refuses it.
 //     Give each [Database] a CredentialsProviderContext.
 //   - With DisableIdentity and database index 0, go-redis sends nothing after the login. A user's SELECT that is the very

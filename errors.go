@@ -66,11 +66,16 @@ func SafeToRetry(err error) bool {
 	}
 	// A chain may hold the errors of several attempts: one that was sent decides.
 	sent, unsent := false, errors.Is(err, ErrNoDatabase)
-	walk(err, func(e error) {
+	walk(err, func(e error) bool {
+		if isBadConn(e) {
+			unsent = true // the session was lost before, and what is behind this is the request that it was lost with
+			return false
+		}
 		if failed, ok := e.(*CommandError); ok { //nolint:errorlint // walk visits each link itself
 			sent = sent || failed.Sent
 			unsent = unsent || !failed.Sent
 		}
+		return true
 	})
 	if sent {
 		return false
@@ -78,12 +83,16 @@ func SafeToRetry(err error) bool {
 	return unsent || unavailable(err) && !insideScript(err)
 }
 
-// walk visits every error of the tree, in the order of errors.As.
-func walk(err error, visit func(error)) {
+// walk visits every error of the tree, in the order of errors.As, but none behind one that visit holds back.
+func walk(err error, visit func(error) bool) {
 	for err != nil {
-		visit(err)
+		if !visit(err) {
+			return
+		}
 		switch x := err.(type) { //nolint:errorlint // this is the unwrapping
 		case *hidden:
+			err = x.err
+		case *hiddenNet:
 			err = x.err
 		case interface{ Unwrap() error }:
 			err = x.Unwrap()

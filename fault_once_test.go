@@ -180,10 +180,12 @@ func TestBatchWithoutItsError(t *testing.T) {
 	ctx := context.Background()
 	lost := &hidden{err: commandError(&database{name: "east"}, true, io.EOF)}
 	lost.mark.Store(markTail)
-	require.False(t, isReply(lost))
-	require.False(t, errors.Is(lost, errors.New(connUnusable)), "the question before the question")
-	require.True(t, isReply(lost), "once")
-	require.False(t, isReply(lost))
+	var reply redis.Error
+	require.False(t, lost.toGoRedisAs(&reply))
+	require.False(t, lost.toGoRedisIs(errors.New(connUnusable)), "the question before the question")
+	require.True(t, lost.toGoRedisAs(&reply), "once")
+	require.False(t, lost.toGoRedisAs(&reply))
+	require.False(t, isReply(lost), "nobody else is told so")
 	for name, cmds := range map[string][]redis.Cmder{
 		"pipeline":    {redis.NewStatusCmd(ctx, "set", "k", "v"), redis.NewIntCmd(ctx, "incr", "n")},
 		"transaction": {redis.NewStatusCmd(ctx, "multi"), redis.NewIntCmd(ctx, "incr", "n"), redis.NewSliceCmd(ctx, "exec")},

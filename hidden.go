@@ -1,9 +1,12 @@
 package multidb
 
 import (
+	"context"
 	"errors"
 	"net"
 	"reflect"
+	"runtime"
+	"strings"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -13,9 +16,10 @@ import (
 // right and no more.
 
 // hidden carries the error of a request past go-redis' own retry loop. That loop sends the request again, whatever it is
-// and whether or not it was sent before (MaxRetries is 3 by default), if it can see an EOF or a net error in the chain:
-// so this type has no Unwrap. The hook takes the inner error out before a caller sees it. A client without our process
-// hook (a WithTimeout clone) hands it to its caller as it is; As lets that caller find the *CommandError.
+// and whether or not it was sent before (MaxRetries is 3 by default), if it can see an EOF or a net error in the chain.
+// So this type answers by who asks: go-redis sees nothing behind it, everybody else the *CommandError and its cause. The
+// hook takes the inner error out before a caller sees it; a client without our process hook (a WithTimeout clone) hands this
+// one to its caller, who gets the same answers of errors.Is and errors.As as from the inner one.
 type hidden struct {
 	err  error
 	mark atomic.Int32 // whether go-redis is about to put this error on answered commands as well, see Is
@@ -31,15 +35,22 @@ const (
 	markAvoided        // and was told not to
 )
 
-// Is never holds; it watches what it is asked. When a pipeline breaks off in the middle, go-redis puts the error on the
-// commands that have no answer (pipelineReadCmds), which is right, and then, at the end of its retry loop, on all others
-// as well, unless the error is a reply (pipelineErrShouldStamp: errors.Is(err, errConnUnusable) || !isRedisError(err)).
-// With that nobody can tell any more what has been answered. So that one question, known by what is asked right before it,
-// is answered by As with yes, once: the answered commands keep their answers.
+// Is never holds for go-redis; it watches what it is asked. When a pipeline breaks off in the middle, go-redis puts the
+// error on the commands that have no answer (pipelineReadCmds), which is right, and then, at the end of its retry loop, on
+// all others as well, unless the error is a reply (pipelineErrShouldStamp: errors.Is(err, errConnUnusable) ||
+// !isRedisError(err)). With that nobody can tell any more what has been answered. So that one question, known by what is
+// asked right before it, is answered by As with yes, once: the answered commands keep their answers.
 //
 // This hangs on the wording of one line of go-redis. If it changes, either the error is on all commands again and a test
 // fails, or it is on none and the hook puts it there (lastWord).
 func (e *hidden) Is(target error) bool {
+	if !askedByGoRedis() {
+		return errors.Is(e.err, target)
+	}
+	return e.toGoRedisIs(target)
+}
+
+func (e *hidden) toGoRedisIs(target error) bool {
 	if e.mark.Load() == markTail && target != nil && target.Error() == connUnusable {
 		e.mark.Store(markAsked)
 	}
@@ -49,8 +60,16 @@ func (e *hidden) Is(target error) bool {
 // connUnusable is the text of go-redis' errConnUnusable.
 const connUnusable = "redis: connection unusable (reply stream desynchronized)"
 
-// As finds the *CommandError inside; errors.As calls it. It also gives the answer that Is is about.
+// As finds what is behind; errors.As calls it. For go-redis that is the *CommandError at most, and the answer that Is is
+// about.
 func (e *hidden) As(target any) bool {
+	if !askedByGoRedis() {
+		return errors.As(e.err, target)
+	}
+	return e.toGoRedisAs(target)
+}
+
+func (e *hidden) toGoRedisAs(target any) bool {
 	switch t := target.(type) {
 	case **CommandError:
 		return errors.As(e.err, t)
@@ -61,6 +80,65 @@ func (e *hidden) As(target any) bool {
 		}
 	}
 	return false
+}
+
+// hiddenNet is hidden around a net.Error, and one itself, because callers write err.(net.Error).Timeout(): an assertion that
+// nothing but a method can serve. go-redis finds the method as well and would run the request again for it. But it asks
+// first, for the sake of context.DeadlineExceeded, which has that method too, whether a context has ended, and lets alone
+// what says yes. Tests count what arrives at the server, should the order of its questions ever change.
+type hiddenNet struct {
+	*hidden
+	net net.Error
+}
+
+func (e *hiddenNet) Timeout() bool { return e.net.Timeout() }
+
+// Temporary completes net.Error, as for netCommandError.
+func (e *hiddenNet) Temporary() bool { return temporary(e.net) }
+
+// Is is hidden.Is, and tells go-redis not to run the request again.
+func (e *hiddenNet) Is(target error) bool {
+	return e.hidden.Is(target) || target == context.Canceled && askedByGoRedis() //nolint:errorlint // that very question
+}
+
+// As is hidden.As, and finds the hidden error.
+func (e *hiddenNet) As(target any) bool {
+	if t, ok := target.(**hidden); ok {
+		*t = e.hidden
+		return true
+	}
+	return e.hidden.As(target)
+}
+
+// hide wraps an error in the hidden type that fits.
+func hide(err error) error {
+	e := &hidden{err: err}
+	if ne, ok := err.(net.Error); ok { //nolint:errorlint // built by commandError
+		return &hiddenNet{e, ne}
+	}
+	return e
+}
+
+var (
+	goRedisPackage = reflect.TypeFor[redis.Options]().PkgPath()
+	hiddenMethods  = reflect.TypeFor[hidden]().PkgPath() + ".(*hidden"
+)
+
+// askedByGoRedis reports whether the question that a method of hidden is asked comes out of go-redis: by the function that
+// has called errors.Is or errors.As. It walks the stack, for a failure only.
+func askedByGoRedis() bool {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])]) // from the method on
+	for more := true; more; {
+		var frame runtime.Frame
+		frame, more = frames.Next()
+		if strings.HasPrefix(frame.Function, "errors.") || strings.HasPrefix(frame.Function, hiddenMethods) {
+			continue
+		}
+		rest, found := strings.CutPrefix(frame.Function, goRedisPackage)
+		return found && rest != "" && (rest[0] == '.' || rest[0] == '/')
+	}
+	return true // nobody to be seen: the safe answer
 }
 
 // noReply is what As shows of an error that is no reply, when go-redis asks for one. Nobody keeps it.
@@ -80,6 +158,8 @@ func unhide(err error) (revealedErr error, changed bool) {
 	case nil:
 		return nil, false
 	case *hidden:
+		return e.err, true
+	case *hiddenNet:
 		return e.err, true
 	case *layered:
 		return reveal(e.err), true

@@ -65,6 +65,7 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 		_ = h.Close()
 		return nil, err
 	}
+	openHooks.Store(h, nil)
 	return h, nil
 }
 
@@ -100,6 +101,7 @@ const callbackPatience = 5 * time.Second
 func (h *Hook) Close() error {
 	var err error
 	h.close.Do(func() {
+		openHooks.Delete(h)
 		h.cancel()
 		h.selector.close()
 		h.events.close()

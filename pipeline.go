@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -75,7 +74,7 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 			result.final = true
 		}
 	}
-	if result != nil && vetoed(err, tail...) {
+	if result != nil && (vetoed(err, tail...) || from > 0 && !wholeTransactions(tail)) {
 		result.final = true
 	}
 	return tail, result
@@ -195,7 +194,14 @@ func (h *Hook) finishBatch(cmds []redis.Cmder, err error) error {
 	return first
 }
 
-// isTransaction tells the batch of a TxPipeline, which go-redis wraps in MULTI and EXEC.
+// isTransaction tells the batch of a TxPipeline by the types of the MULTI and EXEC that go-redis wraps it in. There the
+// answer to EXEC is spread over the commands between them. In a pipeline with a MULTI and an EXEC of the caller's own it is
+// not, and an answer to one between them says that it was queued.
 func isTransaction(cmds []redis.Cmder) bool {
-	return len(cmds) > 1 && strings.EqualFold(cmds[0].Name(), "multi") && strings.EqualFold(cmds[len(cmds)-1].Name(), "exec")
+	if len(cmds) < 2 {
+		return false
+	}
+	multi, ok := cmds[0].(*redis.StatusCmd)
+	exec, ok2 := cmds[len(cmds)-1].(*redis.SliceCmd)
+	return ok && ok2 && multi.Name() == "multi" && exec.Name() == "exec"
 }

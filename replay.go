@@ -23,8 +23,15 @@ import (
 //   - GETDEL, GETSET and SET … GET answer with what their first run left behind: the old value is lost;
 //   - DEL, SADD, ZADD and the like report that nothing changed;
 //   - RENAME, XADD with an explicit id and XGROUP CREATE answer with an error;
+//   - in a pipeline, a read before a write answers with what the first run wrote: GET k, SET k 1 with 1;
 //   - XREAD from "$" misses what arrived between the two runs, and a SCAN cursor of one database means nothing
 //     precise on another.
+//
+// Considered are all commands of Redis 7.0, by the server's own table and by their arguments, and those of Redis 8 by their
+// documentation. Commands of modules (JSON, search, time series, vector sets), unknown ones, and forms that the library
+// does not understand are never run again, unless Options.ReplayCommands declares them. Of a pipeline the unanswered tail is
+// run again if that may be said of all of it together, in order, after any part of it; a MULTI … EXEC, also one of the
+// caller's own commands in a pipeline, is one unit that only [ReplayAll] runs again.
 //
 // A second run on a database that has not yet received the first one converges with it when replication catches up,
 // up to [ReplayLastWins]; from [ReplayAccumulating] on the effect is doubled.
@@ -120,7 +127,8 @@ func (r Replay) resolve() (resolved Replay, ok bool) {
 type replayKey struct{}
 
 // WithReplay returns a context for which r, and not the option, is the highest rung that is run again. It holds for
-// every command run with that context, and for a pipeline as a whole:
+// every command run with that context, and for a pipeline or transaction as a whole, whose context is that of Exec or
+// Pipelined and not those that its commands were queued with. A transaction takes [ReplayAll].
 //
 //	// The script sets absolute values, so a second run changes nothing.
 //	ctx := multidb.WithReplay(ctx, multidb.ReplayAccumulating)

@@ -68,6 +68,45 @@ func HookOf(rdb redis.UniversalClient) *Hook {
 	return query.hook
 }
 
+// openHooks are the hooks of this process that have been made and not closed.
+var openHooks sync.Map // of *Hook
+
+// hookFor finds the open hook that f holds for.
+func hookFor(f func(*Hook) bool) (found *Hook) {
+	openHooks.Range(func(h, _ any) bool {
+		if f(h.(*Hook)) {
+			found = h.(*Hook)
+		}
+		return found == nil
+	})
+	return found
+}
+
+// AnyHook reports whether there is a hook in this process that has not been closed. Safe for concurrent use.
+func AnyHook() bool { return hookFor(func(*Hook) bool { return true }) != nil }
+
+// HookOfTx returns the hook that a transaction's connection follows, or nil if it follows none. It finds what [HookOf] does
+// not: the hook of a client that is wrapped in another type, and of a WithTimeout clone, which has the connections of its
+// client and none of its hooks. The hook or the connection answers by itself. Only where neither belongs to a hook, a server
+// gets the question, a CLIENT that it does not know: ask [AnyHook] first. Before the first request of the
+// transaction; not safe for concurrent use, as a Tx is not.
+func HookOfTx(ctx context.Context, tx *redis.Tx) *Hook {
+	query := &hookQuery{Cmd: redis.NewCmd(ctx, routedQuestion...)}
+	err := tx.Process(ctx, query)
+	if query.hook != nil {
+		return query.hook
+	}
+	var routed routedReply
+	if errors.As(err, &routed) {
+		return routed.hook
+	}
+	var failed *CommandError
+	if errors.As(err, &failed) && failed.db != nil { // it could not be dialed
+		return hookFor(func(h *Hook) bool { return slices.Contains(h.selector.all(), failed.db) })
+	}
+	return nil
+}
+
 // hookQuery asks for the hook that it passes. It has the name of a command of the handshake because those leave the
 // normal path at once, where a look at the type would cost every command.
 type hookQuery struct {

@@ -60,7 +60,8 @@ func TestBank(t *testing.T) {
 	}
 	busy()
 	b.mu.Lock()
-	require.Empty(t, b.unknown, "a planned switch lets EXEC have its answer")
+	// On a machine so busy that a server is silent for half a second there are others among them.
+	require.LessOrEqual(t, len(b.unknown), int(p.unplanned.Load())*tellers, "a planned switch lets EXEC have its answer")
 	b.mu.Unlock()
 	p.hook.Release()
 	for range crashes {
@@ -83,7 +84,7 @@ func TestBank(t *testing.T) {
 
 	t.Logf("done %d, unknown %d, run again %d times, errors %v", len(b.done), len(b.unknown), b.again.Load(), b.errs)
 	require.Empty(t, b.errs, "only EXEC without an answer may fail")
-	require.LessOrEqual(t, len(b.unknown), crashes*tellers, "a teller can lose one EXEC in a crash")
+	require.LessOrEqual(t, len(b.unknown), int(p.unplanned.Load())*tellers, "a teller can lose one EXEC in a crash")
 	require.Greater(t, len(b.done), (planned+crashes)*tellers/2, "transfers are done during all of it")
 	found := map[string]int{}
 	for name, s := range servers {

@@ -32,6 +32,7 @@ var eventually = redistest.Eventually
 type pair struct {
 	east, west *redistest.Redis
 	drop       dropper // of what goes to east
+	unplanned  atomic.Int64
 	hook       *multidb.Hook
 	rdb        *redis.Client
 }
@@ -53,6 +54,11 @@ func (p *pair) attach(t testing.TB) {
 			{Name: "east", Options: &redis.Options{Addr: p.east.Addr(), Dialer: p.drop.dial}},
 			{Name: "west", Weight: 0.5, Options: p.west.Options()},
 		},
+		Events: multidb.Events{OnSwitch: func(s multidb.Switch) {
+			if !s.Planned {
+				p.unplanned.Add(1)
+			}
+		}},
 		Initial:  multidb.InitialAll,
 		Failback: multidb.Failback{GracePeriod: -1},
 		Breaker:  multidb.Breaker{Delay: 20 * time.Millisecond},

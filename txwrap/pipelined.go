@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/redishook/multidb"
 )
 
 // Pipe is one attempt of a transaction without WATCH: a redis.Pipeliner that knows its number. Not safe for concurrent
@@ -33,16 +31,17 @@ func TxPipelined(ctx context.Context, rdb redis.UniversalClient, fn func(*Pipe) 
 // database is active then. The commands are those of the last attempt; the error is as for [Options.Watch]. Safe for
 // concurrent use.
 func (o Options) TxPipelined(ctx context.Context, rdb redis.UniversalClient, fn func(*Pipe) error) ([]redis.Cmder, error) {
-	if multidb.HookOf(rdb) == nil {
+	hook := hookOf(ctx, rdb)
+	if hook == nil {
 		return rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error { return fn(&Pipe{Pipeliner: pipe, attempt: 1}) })
 	}
 	var cmds []redis.Cmder
-	err := o.Watch(ctx, rdb, func(tx *Tx) error {
+	err := o.watch(ctx, rdb, hook, func(tx *Tx) error {
 		var err error
 		cmds, err = tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
 			return fn(&Pipe{Pipeliner: pipe, attempt: tx.attempt, database: tx.database})
 		})
 		return err
-	})
+	}, nil)
 	return cmds, err
 }

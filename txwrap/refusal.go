@@ -17,14 +17,13 @@ type refusal struct {
 	cause error // the reply that says why
 }
 
-// refusalOf returns the refusal of MULTI … EXEC, or nil if it is something else. Only the answer to EXEC itself is asked:
-// a script may say EXECABORT as well.
-func refusalOf(cmds []redis.Cmder) *refusal {
-	abort := cmds[len(cmds)-1].Err()
+// refusalOf returns the refusal of MULTI … EXEC, or nil if it is something else: inside are the commands between the two,
+// abort is the answer to EXEC itself. Only that is asked, for a script may say EXECABORT as well.
+func refusalOf(inside []redis.Cmder, abort error) *refusal {
 	if !isReply(abort) || !strings.HasPrefix(abort.Error(), "EXECABORT ") {
 		return nil
 	}
-	for _, cmd := range cmds[1 : len(cmds)-1] {
+	for _, cmd := range inside {
 		if e := cmd.Err(); e != nil && isReply(e) && multidb.SafeToRetry(e) {
 			return &refusal{abort, e} // a command could not be queued
 		}

@@ -151,6 +151,11 @@ func TestRegressionADeadSessionSendsNoExec(t *testing.T) {
 		var unanswered *UnansweredError
 		require.False(t, errors.As(err, &unanswered), "EXEC was not sent: %v", err)
 		require.Equal(t, "1", get(t, p.east, "side"))
+		// The error said "not sent, safe to retry", of EXEC; whoever believed it ran the write again.
+		var failed *multidb.CommandError
+		require.ErrorAs(t, err, &failed)
+		require.True(t, failed.Sent, "%v", err)
+		require.False(t, multidb.SafeToRetry(err), "%v", err)
 		require.Empty(t, get(t, p.east, "n"))
 	})
 }
@@ -253,7 +258,7 @@ func TestRegressionTheReasonIsInTheAnswerToExec(t *testing.T) {
 		for _, cmd := range cmds {
 			cmd.SetErr(quoted(text))
 		}
-		return refusalOf(cmds)
+		return refusalOf(cmds[1:2], cmds[2].Err())
 	}
 	const why = "EXECABORT Transaction discarded because of: "
 	r := refuse(why + "READONLY You can't write against a read only replica.")

@@ -37,10 +37,16 @@ func Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, k
 //
 // The error is that of the last attempt: redis.TxFailedErr if the budget for races is spent, and otherwise what fn or the
 // client returned; the reply by which a database refused a transaction that it cannot serve now (READONLY) comes before the
-// EXECABORT that go-redis makes of it. It is in an [*UnansweredError] if EXEC was sent and not answered, in this attempt or an earlier one. It carries the error of ctx as well if
-// that ended between two attempts. Safe for concurrent use.
+// EXECABORT that go-redis makes of it. It is in an [*UnansweredError] if EXEC was sent and not answered, in this attempt or
+// an earlier one. It carries the error of ctx as well if that ended between two attempts. Safe for concurrent use.
 func (o Options) Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, keys ...string) error {
-	r := &run{opt: o.withDefaults(), rdb: rdb, hook: multidb.HookOf(rdb), fn: fn, keys: keys}
+	return o.watch(ctx, rdb, hookOf(ctx, rdb), fn, keys)
+}
+
+func (o Options) watch(
+	ctx context.Context, rdb redis.UniversalClient, hook *multidb.Hook, fn func(*Tx) error, keys []string,
+) error {
+	r := &run{opt: o.withDefaults(), rdb: rdb, hook: hook, fn: fn, keys: keys}
 	for {
 		err := r.attempt(ctx)
 		pause, again := r.again(err)
@@ -51,6 +57,23 @@ func (o Options) Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*
 			return fmt.Errorf("%w: %w", ctx.Err(), r.result(err))
 		}
 	}
+}
+
+// hookOf finds the hook that the client follows: its own, or that of its connections if it is wrapped in another type or is a
+// WithTimeout clone. Without keys, go-redis sends nothing before the function or after it.
+func hookOf(ctx context.Context, rdb redis.UniversalClient) *multidb.Hook {
+	hook := multidb.HookOf(rdb)
+	switch rdb.(type) {
+	case *redis.ClusterClient, *redis.Ring:
+		return nil
+	}
+	if hook == nil && multidb.AnyHook() {
+		_ = rdb.Watch(ctx, func(tx *redis.Tx) error {
+			hook = multidb.HookOfTx(ctx, tx)
+			return nil
+		})
+	}
+	return hook
 }
 
 // run is one call of Watch.
@@ -125,7 +148,7 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 	switch {
 	case err == nil, r.seen.committed:
 		return 0, false
-	case r.seen.unanswered == nil && errors.Is(err, redis.TxFailedErr):
+	case r.lostRace(err):
 		r.races++
 		return r.opt.jitter(), r.races <= r.opt.AfterRace
 	case r.hook == nil:
@@ -148,9 +171,21 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 	return pause, r.losses <= r.opt.AfterSwitch
 }
 
+// lostRace reports that a watched key had changed. An EXEC that the function has spelled out answers with nil then.
+func (r *run) lostRace(err error) bool {
+	return r.seen.unanswered == nil && (errors.Is(err, redis.TxFailedErr) || r.seen.raced && errors.Is(err, redis.Nil))
+}
+
 // result is the error of the last attempt, as the caller gets it.
 func (r *run) result(err error) error {
 	err = r.seen.refused.explain(err)
+	if r.seen.raced && errors.Is(err, redis.Nil) && !errors.Is(err, redis.TxFailedErr) {
+		err = fmt.Errorf("%w (%w)", redis.TxFailedErr, err)
+	}
+	if lost := r.seen.lostWrite; err != nil && lost != nil && sentError(err) == nil {
+		// The function has ignored it. What it returns instead may look safe to retry, and the function is not.
+		err = fmt.Errorf("txwrap: a write outside the transaction: %w (then: %w)", lost, err)
+	}
 	if err == nil || r.unanswered == nil {
 		return err
 	}

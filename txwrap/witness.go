@@ -3,6 +3,7 @@ package txwrap
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -15,9 +16,12 @@ import (
 type witness struct {
 	hook *multidb.Hook
 
+	queuing    bool                  // a MULTI was sent as a command of its own, and its EXEC was not yet
+	queued     []redis.Cmder         // what was sent since then
 	committed  bool                  // an EXEC was executed
+	raced      bool                  // an EXEC sent as a command of its own was answered with nil: a watched key has changed
 	unanswered *multidb.CommandError // an EXEC was sent and not answered
-	lostWrite  bool                  // a write outside MULTI was sent and not answered
+	lostWrite  *multidb.CommandError // a write outside MULTI was sent and not answered: the first of them
 	lostReads  []redis.Cmder         // reads that were sent and not answered
 	refused    *refusal              // an EXEC was refused because the database cannot serve now
 	over       bool                  // the function has returned: what follows is UNWATCH
@@ -28,9 +32,7 @@ func (w *witness) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (w *witness) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if err != nil {
-			w.saw(cmd, err)
-		}
+		w.saw(cmd, err)
 		return err
 	}
 }
@@ -42,33 +44,76 @@ func (w *witness) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 			w.sawExec(cmds, err)
 			return err
 		}
+		// A batch that broke off has its error on the commands without an answer; on none, if it failed as a whole.
+		whole := err != nil && sentError(err) != nil && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool {
+			return sentError(cmd.Err()) != nil
+		})
 		for _, cmd := range cmds {
-			if e := cmd.Err(); e != nil {
-				w.saw(cmd, e)
-			} else if err != nil && sentError(err) != nil {
-				w.saw(cmd, err) // the batch failed as a whole
+			e := cmd.Err()
+			if e == nil && whole {
+				e = err
 			}
+			w.saw(cmd, e)
 		}
 		return err
 	}
 }
 
-// saw notes the failure of a command outside MULTI.
+// saw notes what became of a command outside TxPipelined. That may be one of a MULTI … EXEC that the function spells out
+// by itself, one by one or in pipelines.
 func (w *witness) saw(cmd redis.Cmder, err error) {
-	if w.over || sentError(err) == nil {
+	if w.over {
 		return
 	}
-	if w.readsOnly(cmd) {
+	switch name := nameOf(cmd); name {
+	case "multi":
+		w.queuing, w.queued = w.queuing || err == nil, nil
+	case "discard", "reset":
+		w.queuing = false
+	case "exec":
+		w.sawRawExec(cmd, err)
+		return
+	default:
+		if w.queuing {
+			w.queued = append(w.queued, cmd)
+		}
+	}
+	switch failed := sentError(err); {
+	case failed == nil:
+	case w.queuing || w.readsOnly(cmd):
 		w.lostReads = append(w.lostReads, cmd)
-	} else {
-		w.lostWrite = true
+	case w.lostWrite == nil:
+		w.lostWrite = failed
 	}
 }
 
-// readsOnly reports whether the command changes no data.
+// sawRawExec notes what became of an EXEC that was sent as a command like any other. Its answer is on that command, and
+// those before it have been answered with QUEUED.
+func (w *witness) sawRawExec(exec redis.Cmder, err error) {
+	queued := w.queued
+	w.queuing, w.queued = false, nil
+	switch failed := sentError(err); {
+	case err == nil:
+		w.committed = true
+	case errors.Is(err, redis.Nil):
+		w.raced = true
+	case failed != nil:
+		if w.unanswered == nil {
+			w.unanswered = failed
+		}
+	case isReply(err):
+		w.refused = refusalOf(queued, err)
+	case !multidb.SafeToRetry(err) && !multidb.SessionDead(err):
+		// It was answered, and the answer is none that its command can read: only an EXEC that was executed has more.
+		w.committed = true
+	}
+}
+
+// readsOnly reports whether the command changes no data. One that is lost takes the connection with it, and what was
+// queued there.
 func (w *witness) readsOnly(cmd redis.Cmder) bool {
-	switch cmd.Name() {
-	case "watch", "unwatch":
+	switch nameOf(cmd) {
+	case "watch", "unwatch", "multi", "discard", "reset":
 		return true
 	}
 	if w.hook == nil {
@@ -89,7 +134,7 @@ func (w *witness) sawExec(cmds []redis.Cmder, err error) {
 		// Not executed.
 	default:
 		w.committed = w.committed || executed(cmds, err)
-		w.refused = refusalOf(cmds)
+		w.refused = refusalOf(inside, cmds[len(cmds)-1].Err())
 		for _, e := range append([]error{err}, errorsOf(inside)...) {
 			if failed := sentError(e); failed != nil && w.unanswered == nil {
 				w.unanswered = failed
@@ -130,10 +175,11 @@ func isReply(err error) bool {
 
 // harmless reports whether err, which the function returned, leaves no doubt that nothing was applied.
 func (w *witness) harmless(err error) bool {
-	if w.lostWrite {
+	if w.lostWrite != nil {
 		return false
 	}
-	if multidb.SafeToRetry(err) || w.refused.behind(err) {
+	// On a dead session nothing was sent, and what it died of was none of that.
+	if multidb.SafeToRetry(err) || multidb.SessionDead(err) || w.refused.behind(err) {
 		return true
 	}
 	// What was sent must be a read of this transaction, not something else that the function has done. The commands have
@@ -146,8 +192,34 @@ func (w *witness) harmless(err error) bool {
 	return false
 }
 
+// isExec tells the batch of TxPipelined by the types that go-redis wraps it in. There the answer to EXEC is spread over the
+// commands before it; in a pipeline with a MULTI and an EXEC of the function's own it is not.
 func isExec(cmds []redis.Cmder) bool {
-	return len(cmds) > 1 && strings.EqualFold(cmds[0].Name(), "multi") && strings.EqualFold(cmds[len(cmds)-1].Name(), "exec")
+	if len(cmds) < 2 {
+		return false
+	}
+	multi, ok := cmds[0].(*redis.StatusCmd)
+	exec, ok2 := cmds[len(cmds)-1].(*redis.SliceCmd)
+	return ok && ok2 && multi.Name() == "multi" && exec.Name() == "exec"
+}
+
+// nameOf is the name of a command in lower case, in whatever type its caller has given it.
+func nameOf(cmd redis.Cmder) string {
+	args := cmd.Args()
+	if len(args) == 0 {
+		return ""
+	}
+	switch name := args[0].(type) {
+	case string:
+		return strings.ToLower(name)
+	case []byte:
+		return strings.ToLower(string(name))
+	case *string:
+		if name != nil {
+			return strings.ToLower(*name)
+		}
+	}
+	return ""
 }
 
 func errorsOf(cmds []redis.Cmder) []error {
