@@ -85,7 +85,7 @@ func (e *hidden) toGoRedisAs(target any) bool {
 // hiddenNet is hidden around a net.Error, and one itself, because callers write err.(net.Error).Timeout(): an assertion that
 // nothing but a method can serve. go-redis finds the method as well and would run the request again for it. But it asks
 // first, for the sake of context.DeadlineExceeded, which has that method too, whether a context has ended, and lets alone
-// what says yes. Tests count what arrives at the server, should the order of its questions ever change.
+// what says yes. Should the order of its questions ever change, this type is not used: see goRedisLeavesAlone.
 type hiddenNet struct {
 	*hidden
 	net net.Error
@@ -112,12 +112,13 @@ func (e *hiddenNet) As(target any) bool {
 
 // hide wraps an error in the hidden type that fits.
 func hide(err error) error {
-	e := &hidden{err: err}
-	if ne, ok := err.(net.Error); ok { //nolint:errorlint // built by commandError
-		return &hiddenNet{e, ne}
+	if ne, ok := err.(net.Error); ok && goRedisLeavesAlone().hiddenNet { //nolint:errorlint // built by commandError
+		return newHiddenNet(err, ne)
 	}
-	return e
+	return &hidden{err: err}
 }
+
+func newHiddenNet(err error, ne net.Error) *hiddenNet { return &hiddenNet{&hidden{err: err}, ne} }
 
 var (
 	goRedisPackage = reflect.TypeFor[redis.Options]().PkgPath()

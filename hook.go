@@ -52,6 +52,9 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	if err := requireContext(ctx, "New"); err != nil {
 		return nil, err
 	}
+	if !goRedisLeavesAlone().hidden {
+		return nil, errResends
+	}
 	opt = opt.withDefaults()
 	rules, err := opt.validate()
 	if err != nil {

@@ -122,7 +122,7 @@ var subcommandRungOf = flatten(
 		"script|exists", "slowlog|get", "slowlog|len"),
 	at(ReplayRead, "function|dump"),
 	at(ReplayChecked, "xgroup|create", "xgroup|createconsumer", "xgroup|delconsumer", "xgroup|destroy"),
-	// XGROUP SETID moves a group back to entries that were handed out since.
+	// XGROUP SETID with an id moves a group back to entries that were handed out since; with $ past those added since.
 	at(ReplayLastWins, "xgroup|setid"),
 	at(ReplayAdmin,
 		"acl|deluser", "acl|load", "acl|save", "acl|setuser",

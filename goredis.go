@@ -1,0 +1,94 @@
+package multidb
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// What keeps a command from being executed twice hangs on what go-redis' retry loop does with the errors that a connection
+// gives it (hidden.go), and an application may be built with a later go-redis than the one this package was written for. So
+// it is tried, once in a process, with a client whose connections answer nothing.
+
+// errResends is why no hook is made.
+var errResends = errors.New("multidb: this version of go-redis sends a request again that was sent and not answered, whatever the " +
+	"hook says, so commands would be executed twice; use a version of go-redis that CHANGELOG.md names, or a later multidb")
+
+// leavesAlone says of each kind of hidden error whether go-redis leaves a request alone that was sent and ended with it.
+type leavesAlone struct{ hidden, hiddenNet bool }
+
+var goRedisLeavesAlone = sync.OnceValue(func() leavesAlone {
+	lost := commandError(nil, true, io.EOF)
+	late := commandError(nil, true, &net.OpError{Op: "read", Net: "tcp", Err: lateError{}})
+	return leavesAlone{
+		hidden:    timesSent(func() error { return &hidden{err: lost} }) == 1,
+		hiddenNet: timesSent(func() error { return newHiddenNet(late, late.(net.Error)) }) == 1,
+	}
+})
+
+// lateError is a net.Error that has timed out.
+type lateError struct{}
+
+func (lateError) Error() string   { return "no answer" }
+func (lateError) Timeout() bool   { return true }
+func (lateError) Temporary() bool { return true }
+
+// timesSent returns how often go-redis, with its defaults, writes a command whose reply ends with the error.
+func timesSent(fail func() error) int {
+	var d forgetful
+	rdb := redis.NewClient(&redis.Options{
+		Dialer: func(context.Context, string, string) (net.Conn, error) {
+			return &forgetfulConn{forgetful: &d, fail: fail}, nil
+		},
+		Protocol: 2, DisableIdentity: true, MinRetryBackoff: -1, MaxRetryBackoff: -1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	defer rdb.Close()
+	_ = rdb.Incr(context.Background(), "n").Err()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sent
+}
+
+// forgetful counts the commands that came over its connections.
+type forgetful struct {
+	mu   sync.Mutex
+	sent int
+}
+
+// forgetfulConn refuses the handshake, as an old server does, which go-redis accepts, and fails the read after a command.
+type forgetfulConn struct {
+	*forgetful
+	fail  func() error
+	asked bool // the last request was the command; go-redis uses a connection from one goroutine at a time
+}
+
+func (c *forgetfulConn) Write(p []byte) (int, error) {
+	if c.asked = bytes.Contains(bytes.ToLower(p), []byte("incr")); c.asked {
+		c.mu.Lock()
+		c.sent++
+		c.mu.Unlock()
+	}
+	return len(p), nil
+}
+
+func (c *forgetfulConn) Read(p []byte) (int, error) {
+	if c.asked {
+		return 0, c.fail()
+	}
+	return copy(p, "-ERR unknown command\r\n"), nil
+}
+
+func (c *forgetfulConn) Close() error                     { return nil }
+func (c *forgetfulConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c *forgetfulConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *forgetfulConn) SetDeadline(time.Time) error      { return nil }
+func (c *forgetfulConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *forgetfulConn) SetWriteDeadline(time.Time) error { return nil }
