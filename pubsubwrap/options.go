@@ -32,7 +32,9 @@ type Options struct {
 
 	// Linger is how long the old database stays subscribed after a planned switch, for publishers in other processes that
 	// move later. Meanwhile a message of the new database is delivered when everything that the old one sent before is,
-	// which costs it a round trip to the old database. Default: 1s. Negative: no longer than what is on its way needs.
+	// which costs it a round trip to the old database. If the databases replicate PUBLISH to one another, every message comes
+	// twice meanwhile: name a MessageID, or let it be negative. Default: 1s. Negative: no longer than what is on its way
+	// needs.
 	Linger time.Duration
 
 	// HealthInterval is how often the connection is tried with a PING if nothing else comes. One that does not answer
@@ -41,7 +43,8 @@ type Options struct {
 
 	// FanIn subscribes on every database that can be reached, all the time, so that nothing is lost while publishers and
 	// this subscriber disagree about which one is active. The order of messages from different databases is not kept, and
-	// there are no Switched notices for switches, only for lost connections.
+	// there are no Switched notices for switches, only for lost connections and for a database that was subscribed later
+	// than it came into use. Databases that are added are subscribed within 250 ms, or before a planned switch to them.
 	//
 	// It duplicates each message if the databases replicate PUBLISH (Active-Active, or one is a replica of the
 	// other): then name a MessageID.
@@ -49,7 +52,8 @@ type Options struct {
 
 	// MessageID returns what identifies a message, for instance an id in its payload; messages of one channel or pattern
 	// with an id that has been seen lately are dropped, without being counted as dropped. An empty id is never a
-	// duplicate. Called for each message, from several goroutines, one at a time. Default: nothing is compared.
+	// duplicate, nor is a message for which the function panics; the first panic is in the stream as a *[PanicError]. Called
+	// for each message, from several goroutines at once. Default: nothing is compared.
 	MessageID func(*redis.Message) string
 
 	// MessageIDs is how many ids are remembered. Default: 4096.
