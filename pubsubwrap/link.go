@@ -225,11 +225,15 @@ func (l *link) abreast() {
 	l.ping(tokenAbreast)
 }
 
+// lastBreath is the time before the end of a connection in which the database, dying, may have answered PUBLISH and passed
+// on nothing: it writes to the publisher first.
+const lastBreath = 20 * time.Millisecond
+
 // goneSince is the time after which a lost connection may have missed something.
 func (l *link) goneSince() int64 {
-	since := l.lostAt.Load()
-	if since == 0 {
-		since = l.lastRead.Load()
+	since := l.lastRead.Load()
+	if lostAt := l.lostAt.Load(); lostAt != 0 {
+		since = max(since, lostAt-int64(lastBreath))
 	}
 	if behind := l.behind.Load(); behind != 0 {
 		since = min(since, behind)
