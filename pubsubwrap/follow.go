@@ -17,6 +17,7 @@ type follower struct {
 	choice   multidb.Choice
 	lookedAt int64 // when choice was the latest for sure
 	chosenAt int64 // when it was seen first
+	followed bool  // cur was on its database
 	absentAt int64 // since when a database may have been in use that was never subscribed; 0: none was
 
 	cur    *link  // promoted, on the active database as far as that can be reached
@@ -94,10 +95,10 @@ func (f *follower) look() {
 	case f.lastDB == "" || absentAt != 0:
 	case f.choice.Number > before.Number+1:
 		absentAt = lookedAt
-	case !before.Down && (f.cur == nil || f.cur.db != before.Database):
+	case !before.Down && !f.followed:
 		absentAt = f.chosenAt
 	}
-	f.chosenAt, f.absentAt, f.retryAt, f.failures = now(), absentAt, 0, 0
+	f.chosenAt, f.followed, f.absentAt, f.retryAt, f.failures = now(), false, absentAt, 0, 0
 }
 
 // step does what can be done now.
@@ -114,6 +115,7 @@ func (f *follower) step() {
 	if f.ready && f.next.db == f.choice.Database && !f.choice.Down {
 		f.promote()
 	}
+	f.followed = f.followed || f.cur != nil && f.cur.db == f.choice.Database
 	if f.absentAt != 0 && f.cur != nil && f.cur.db == f.choice.Database && !f.choice.Down {
 		f.say(remark{f.cur.db, f.choice.Reason, f.absentAt})
 		f.absentAt = 0

@@ -98,7 +98,7 @@ func (w *press) read(e Event, ordered bool) {
 
 // lateness is by how much the clock of this test may be wrong about a gap: a busy machine reads the notice later than it
 // was made, and learns of the answer to PUBLISH later than it was given.
-const lateness = 25 * time.Millisecond
+const lateness = 5 * time.Millisecond
 
 // missing returns how many numbers have been published and not read, and those of them that no notice accounts for: none
 // with a gap while it was published.
