@@ -279,11 +279,14 @@ func (f *follower) notice(old *link) *Switched {
 	switch {
 	case old == nil:
 		n.Gap = time.Duration(now() - f.lostAt)
-	case f.early:
+	case f.choice.Planned && f.early:
 	case f.choice.Planned:
 		n.Gap = time.Duration(now() - f.chosenAt)
+	case f.early:
+		// The old one has failed, and may be dead: what it has not brought yet, it may never bring.
+		n.Gap = time.Duration(now() - old.goneSince())
 	default:
-		// The old one may still talk, but those who have moved talk elsewhere since the choice.
+		// Besides, those who have moved talk elsewhere since the choice.
 		n.Gap = time.Duration(max(now()-f.chosenAt, now()-old.goneSince()))
 	}
 	if f.absentAt != 0 {
