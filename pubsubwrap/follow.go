@@ -137,6 +137,7 @@ func (f *follower) bury() {
 	}
 	if f.next != nil && !f.next.alive() {
 		f.mourn(f.next)
+		f.next.withdraw()
 		f.next, f.ready = nil, false
 		f.retryAt = now() + int64(min(maxRetry, minRetry<<min(f.failures, 10)))
 		f.failures++
@@ -239,6 +240,7 @@ func (f *follower) abandon() {
 		return
 	}
 	l.kill()
+	l.withdraw()
 }
 
 // promote makes next the link that counts, and lets the old one leave.
@@ -276,23 +278,23 @@ func (f *follower) notice(old *link) *Switched {
 	if n.From == n.To {
 		n.Reason, n.Planned = ReasonConnectionLost, false
 	}
+	at := now()
+	since := at
+	if !f.early {
+		since = f.chosenAt // those who had moved already talked where nobody listened
+	}
 	switch {
 	case old == nil:
-		n.Gap = time.Duration(now() - f.lostAt)
-	case f.choice.Planned && f.early:
-	case f.choice.Planned:
-		n.Gap = time.Duration(now() - f.chosenAt)
-	case f.early:
-		// The old one has failed, and may be dead: what it has not brought yet, it may never bring.
-		n.Gap = time.Duration(now() - old.goneSince())
-	default:
-		// Besides, those who have moved talk elsewhere since the choice.
-		n.Gap = time.Duration(max(now()-f.chosenAt, now()-old.goneSince()))
+		since = min(since, f.lostAt)
+	case !f.choice.Planned:
+		// It has failed, and may be dead: what it has not brought yet, it may never bring.
+		since = min(since, old.goneSince())
 	}
 	if f.absentAt != 0 {
-		n.Gap = max(n.Gap, time.Duration(now()-f.absentAt))
+		since = min(since, f.absentAt)
 		f.absentAt = 0
 	}
+	n.Gap = time.Duration(at - since)
 	return n
 }
 

@@ -82,7 +82,7 @@ func (s *Subscriber) newLink(db string) (*link, error) {
 		return nc, nil
 	}
 	opt.ReadTimeout, opt.WriteTimeout = requestTimeout, requestTimeout
-	opt.PoolSize = 1
+	opt.PoolSize, opt.DialerRetries = 1, 1 // one attempt is all a link has; go-redis would sleep before the next
 	l.client = redis.NewClient(opt)
 	l.ps = l.client.Subscribe(context.Background())
 	return l, nil

@@ -31,6 +31,7 @@ type place struct {
 	held    []Event
 	covered int // the first of held that are waiting for an answer of pred; 0: none was asked for
 
+	owed      bool   // it was in use before it was gated, so what it holds must not be dropped
 	returning bool   // it is to go to the end of the row before it is used again
 	leaves    int    // farewells so far
 	leaving   string // the token of the latest; empty: none, or it was taken back
@@ -186,7 +187,7 @@ func (l *link) release() {
 func (l *link) promote(notices ...Event) {
 	row := &l.sub.row
 	row.mu.Lock()
-	l.gated, l.returning = false, false
+	l.gated, l.owed, l.returning = false, false, false
 	l.held = append(append([]Event(nil), notices...), l.held...)
 	ask := l.cover()
 	if l.pred == nil {
@@ -222,7 +223,7 @@ func (l *link) stepBehind() bool {
 	}
 	l.returning = false
 	ask := row.remove(l)
-	l.gated = true
+	l.gated, l.owed = true, true
 	row.append(l)
 	row.mu.Unlock()
 	ask()
@@ -260,10 +261,32 @@ func (l *link) hasLeft() bool {
 	return l.left
 }
 
+// withdraw takes a link out of the row that was never used: it may be dialing for a while yet, and those behind it have
+// nothing to expect from it.
+func (l *link) withdraw() {
+	row := &l.sub.row
+	row.mu.Lock()
+	if !l.gated || l.owed || !l.inRow {
+		row.mu.Unlock()
+		return
+	}
+	ask := row.remove(l)
+	row.mu.Unlock()
+	ask()
+}
+
 // finish takes a link out of the row, when what it holds has been delivered: that waits for the link before it, which
 // answers or is ended by the follower. Called by its reader, as the last thing.
 func (l *link) finish() {
 	row := &l.sub.row
+	row.mu.Lock()
+	ask := func() {}
+	if l.owed {
+		l.gated = false
+		ask = l.cover()
+	}
+	row.mu.Unlock()
+	ask()
 	row.mu.Lock()
 	for l.pred != nil && !l.gated && len(l.held) > 0 && !l.sub.isClosed() {
 		row.room.Wait()
@@ -275,7 +298,7 @@ func (l *link) finish() {
 		row.mu.Unlock()
 		return
 	}
-	ask := row.remove(l)
+	ask = row.remove(l)
 	row.mu.Unlock()
 	ask()
 }

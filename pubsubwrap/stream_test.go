@@ -98,7 +98,7 @@ func (w *press) read(e Event, ordered bool) {
 
 // lateness is by how much the clock of this test may be wrong about a gap: a busy machine reads the notice later than it
 // was made, and learns of the answer to PUBLISH later than it was given.
-const lateness = 5 * time.Millisecond
+const lateness = 20 * time.Millisecond
 
 // missing returns how many numbers have been published and not read, and those of them that no notice accounts for: none
 // with a gap while it was published.
@@ -111,13 +111,14 @@ func (w *press) missing() (lost int, unsaid []string) {
 				continue
 			}
 			lost++
-			said := false
+			said, why := false, ""
 			for _, n := range w.notices {
 				from := n.at.Add(-n.Gap - lateness)
+				why += fmt.Sprintf("; %v of %v before the notice", n.at.Sub(w.done[g][i]), n.Gap)
 				said = said || n.Gap > 0 && w.done[g][i].After(from) && w.began[g][i].Before(n.at)
 			}
 			if !said {
-				unsaid = append(unsaid, fmt.Sprintf("%d %d, published %v", g, i, w.done[g][i]))
+				unsaid = append(unsaid, fmt.Sprint(g, " ", i, " was published", why))
 			}
 		}
 	}
