@@ -26,7 +26,7 @@ func slowPair(t *testing.T) (p *pair, delay *atomic.Int64) {
 }
 
 // notice waits for a notice, past messages.
-func notice(t *testing.T, sub *Subscriber) Switched {
+func notice(t testing.TB, sub *Subscriber) Switched {
 	t.Helper()
 	for {
 		if e := next(t, sub); e.Switched != nil {
@@ -140,12 +140,11 @@ func TestRegressionSkippedDatabase(t *testing.T) {
 // whose application reads nothing, on the way back to a database that it has not left yet, and on its farewell from it.
 func TestPreparationIsAcknowledged(t *testing.T) {
 	for name, opt := range map[string]Options{
-		"reads":              {},
-		"reads nothing":      {Buffer: 1, Linger: time.Minute},
-		"is about to leave":  {Buffer: 1, Linger: -1},
-		"drops what is old":  {Buffer: 1, Policy: DropOldest},
-		"drops what is new":  {Buffer: 1, Policy: DropNewest, Linger: -1},
-		"reads, and lingers": {Linger: time.Minute, Buffer: 10000},
+		"has room":          {Buffer: 10000},
+		"is full":           {Buffer: 1, Linger: time.Minute},
+		"is about to leave": {Buffer: 1, Linger: -1},
+		"drops what is old": {Buffer: 1, Policy: DropOldest},
+		"drops what is new": {Buffer: 1, Policy: DropNewest, Linger: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPair(t)
