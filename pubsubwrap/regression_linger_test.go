@@ -136,6 +136,31 @@ func TestRegressionSkippedDatabase(t *testing.T) {
 	require.Greater(t, n.Gap, time.Since(lost)-20*time.Millisecond)
 }
 
+// TestRegressionGivenUpLinkDelaysNothing. Events: a switch is announced to a database that takes its time to accept a
+// connection, and called off; the connection in use is lost, and its successor has to wait for none that was begun before.
+func TestRegressionGivenUpLinkDelaysNothing(t *testing.T) {
+	p, delay := slowPair(t)
+	ctx := t.Context()
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	sub, err := Subscribe(ctx, p.rdb, "a")
+	require.NoError(t, err)
+	closing(t, sub)
+	delay.Store(int64(1500 * time.Millisecond))
+	began := time.Now()
+	sub.wg.Go(func() { sub.follow.prepare(sub.ctx, "east") })
+	eventually(t, waitFor, "the link", func() bool {
+		sub.mu.Lock()
+		defer sub.mu.Unlock()
+		return len(sub.links) == 2
+	})
+	sub.follow.prepare(ctx, "west")
+	require.NoError(t, p.west.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
+	require.Equal(t, "west", notice(t, sub).To)
+	require.NoError(t, p.rdb.Publish(ctx, "a", "heard").Err())
+	require.Equal(t, "heard", message(t, sub).Payload)
+	require.Less(t, time.Since(began), time.Second)
+}
+
 // TestPreparationIsAcknowledged: a planned switch waits for a subscriber for no longer than subscribing takes; also one
 // whose application reads nothing, on the way back to a database that it has not left yet, and on its farewell from it.
 func TestPreparationIsAcknowledged(t *testing.T) {
