@@ -49,7 +49,7 @@ const (
 )
 
 // SubscribeError says that a database has refused a subscription, as its access rules may say. It is tried again after
-// the next switch and when the connection is replaced. It unwraps to the reply.
+// the next switch, when the connection is replaced, and if the application asks for it again. It unwraps to the reply.
 type SubscribeError struct {
 	// Database is the name of the database.
 	Database string

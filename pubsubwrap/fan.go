@@ -154,13 +154,11 @@ func (f *fan) prepare(ctx context.Context, database string) {
 // keep opens a link to one database again and again.
 func (f *fan) keep(ctx context.Context, r *rib) {
 	var lost int64
+	var last *link
 	for failures := 0; ctx.Err() == nil; failures++ {
 		l, err := f.s.newLink(r.db)
 		if errors.Is(err, multidb.ErrClosed) {
-			select {
-			case f.orphans <- r:
-			case <-ctx.Done():
-			}
+			f.abandon(ctx, r, last)
 			return
 		}
 		if err == nil {
@@ -173,7 +171,7 @@ func (f *fan) keep(ctx context.Context, r *rib) {
 			}
 			f.settleHome(r.db)
 			if err == nil {
-				failures = 0
+				failures, last = 0, l
 				f.live(ctx, l)
 				lost = l.goneSince()
 			}
@@ -183,6 +181,22 @@ func (f *fan) keep(ctx context.Context, r *rib) {
 		case <-r.kick:
 		case <-ctx.Done():
 		}
+	}
+}
+
+// abandon says that a database cannot be reached any more because the hook is closed, when all that it has brought is
+// delivered.
+func (f *fan) abandon(ctx context.Context, r *rib, last *link) {
+	if last != nil {
+		select {
+		case <-last.gone:
+		case <-ctx.Done():
+			return
+		}
+	}
+	select {
+	case f.orphans <- r:
+	case <-ctx.Done():
 	}
 }
 

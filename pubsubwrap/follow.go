@@ -280,7 +280,7 @@ func (f *follower) notice(old *link) *Switched {
 	}
 	at := now()
 	since := at
-	if !f.early {
+	if !f.early && !f.followed {
 		since = f.chosenAt // those who had moved already talked where nobody listened
 	}
 	switch {

@@ -25,7 +25,8 @@ type link struct {
 	outbox
 
 	ready    chan struct{} // everything that was wanted at first has been answered
-	done     chan struct{} // the reader has ended
+	done     chan struct{} // the connection has ended
+	gone     chan struct{} // and everything that it brought is delivered
 	settled  sync.Map      // topic -> *SubscribeError (nil: subscribed)
 	lastRead atomic.Int64  // ns since epoch
 	idle     atomic.Bool   // the reader waits for the connection
@@ -61,7 +62,7 @@ func (s *Subscriber) newLink(db string) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{sub: s, db: db, ready: make(chan struct{}), done: make(chan struct{})}
+	l := &link{sub: s, db: db, ready: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{})}
 	// One more than there are, so that it is not ready before everything is in the outbox and it has been dialed.
 	l.initial, l.wake = 1, make(chan struct{}, 1)
 	dial, dialTimeout := opt.Dialer, opt.DialTimeout
@@ -280,6 +281,7 @@ func (l *link) refused(err error) {
 
 // ended is the last that the reader does.
 func (l *link) ended() {
+	defer close(l.gone)
 	l.killed.Store(true)
 	_ = l.ps.Close()
 	_ = l.client.Close()

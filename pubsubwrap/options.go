@@ -7,15 +7,16 @@ import (
 )
 
 // Policy says what happens to a message when the buffer is full because the application reads too slowly. Notices and
-// errors are never dropped.
+// errors are never dropped, and keep their place among the messages; they may exceed the size of the buffer.
 type Policy int
 
 const (
 	// Block leaves it to Redis to keep the messages: nothing more is read until there is room. Redis disconnects
 	// subscribers that fall too far behind (client-output-buffer-limit pubsub), which is then a [Switched] with a gap.
-	// The default.
+	// While a call waits for an answer of Redis, what was sent before that is read all the same and kept beyond the size
+	// of the buffer, so that a handler may subscribe and unsubscribe. The default.
 	Block Policy = iota
-	// DropOldest makes room.
+	// DropOldest makes room: the oldest message goes, or the oldest behind a notice that waits to be read.
 	DropOldest
 	// DropNewest drops the message that has just arrived.
 	DropNewest
