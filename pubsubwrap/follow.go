@@ -59,11 +59,7 @@ func (f *follower) run() {
 	for {
 		f.look()
 		f.step()
-		wait := calm
-		if f.next != nil || f.cur == nil || len(f.leaving)+len(f.vigils) > 0 {
-			wait = busy
-		}
-		timer.Reset(wait)
+		timer.Reset(f.rest())
 		select {
 		case <-f.choice.Over():
 		case tell := <-f.s.inbox:
@@ -77,6 +73,21 @@ func (f *follower) run() {
 			return
 		}
 	}
+}
+
+// rest is how long there is nothing to do unless something happens.
+func (f *follower) rest() time.Duration {
+	if f.next != nil || f.cur == nil || len(f.vigils) > 0 {
+		return busy
+	}
+	rest := calm
+	for l := range f.leaving {
+		if l.farewell || l.stalled.Load() != 0 {
+			return busy
+		}
+		rest = min(rest, time.Duration(l.until-now()))
+	}
+	return max(rest, 0)
 }
 
 // look takes notice of a new choice. The one before may not have been followed, or there may have been others in between

@@ -19,10 +19,14 @@ func (f *follower) leave(l *link, linger time.Duration) {
 
 // check looks after connections that have fallen silent, and lets go of those whose time has come.
 func (f *follower) check() {
-	if interval := f.s.opt.HealthInterval; f.cur != nil && interval > 0 {
+	interval := f.s.opt.HealthInterval
+	if f.cur != nil && interval > 0 {
 		f.cur.checkHealth(interval)
 	}
 	for l := range f.leaving {
+		if interval > 0 && !l.farewell {
+			l.checkHealth(interval)
+		}
 		if now() >= l.until && !l.farewell {
 			l.farewell = true
 			l.leave()
