@@ -105,29 +105,35 @@ func (c deaf) Read(b []byte) (int, error) {
 	}
 }
 
+// hangingPair is a pair whose connections to east that are dialed from now on can be made to bring nothing any more; those
+// dialed later are well.
+func hangingPair(t *testing.T) (p *pair, hang func()) {
+	t.Helper()
+	line := new(atomic.Pointer[atomic.Bool]) // of the connections that are being dialed
+	line.Store(new(atomic.Bool))
+	p = &pair{east: redistest.Start(t), west: redistest.Start(t)}
+	p.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return deaf{nc, line.Load()}, nil
+	}
+	p.attach(t)
+	line.Store(new(atomic.Bool))
+	return p, func() { line.Swap(new(atomic.Bool)).Store(true) }
+}
+
 // TestKeepAliveFindsAHungConnection: the database is well, but one connection brings nothing any more.
 func TestKeepAliveFindsAHungConnection(t *testing.T) {
 	for _, fanIn := range []bool{false, true} {
-		var line atomic.Pointer[atomic.Bool] // of the connections that are being dialed
-		line.Store(new(atomic.Bool))
-		p := &pair{east: redistest.Start(t), west: redistest.Start(t)}
-		p.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			nc, err := new(net.Dialer).DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return deaf{nc, line.Load()}, nil
-		}
-		p.attach(t)
+		p, hang := hangingPair(t)
 		ctx := t.Context()
-		ours := new(atomic.Bool)
-		line.Store(ours)
 		sub, err := New(p.rdb, Options{HealthInterval: 100 * time.Millisecond, FanIn: fanIn})
 		require.NoError(t, err)
 		closing(t, sub)
 		require.NoError(t, sub.Subscribe(ctx, "a"))
-		line.Store(new(atomic.Bool))
-		ours.Store(true)
+		hang()
 		require.NoError(t, p.rdb.Publish(ctx, "a", "lost").Err())
 		lost := time.Now()
 		n := notice(t, sub)
@@ -137,4 +143,25 @@ func TestKeepAliveFindsAHungConnection(t *testing.T) {
 		require.NoError(t, p.rdb.Publish(ctx, "a", "heard").Err())
 		require.Equal(t, "heard", message(t, sub).Payload)
 	}
+}
+
+// TestRegressionHungLingeringLink. Events: a planned switch; before the old database is left, the connection to it brings
+// nothing any more, without an end, and a publisher that has not moved yet publishes there.
+func TestRegressionHungLingeringLink(t *testing.T) {
+	p, hang := hangingPair(t)
+	ctx := t.Context()
+	sub, err := New(p.rdb, Options{HealthInterval: 100 * time.Millisecond, Linger: time.Minute})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	require.Equal(t, "west", notice(t, sub).To)
+	hang()
+	require.NoError(t, p.east.Client().Publish(ctx, "a", "lost").Err())
+	lost := time.Now()
+	n := notice(t, sub)
+	require.Equal(t, Switched{From: "east", To: "east", Reason: ReasonConnectionLost, Gap: n.Gap}, n)
+	require.Greater(t, n.Gap, time.Since(lost)-20*time.Millisecond)
+	require.NoError(t, p.east.Client().Publish(ctx, "a", "heard").Err())
+	require.Equal(t, "heard", message(t, sub).Payload)
 }
