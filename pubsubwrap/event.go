@@ -31,7 +31,8 @@ type Switched struct {
 	Reason multidb.Reason
 	// Planned is true if the old database was healthy.
 	Planned bool
-	// Gap is how long nothing could be received. 0: at every moment one of the two databases was subscribed.
+	// Gap is how long nothing could be received, or maybe nothing: where that is not known exactly, it is longer rather than
+	// shorter. 0: nothing is missing.
 	Gap time.Duration
 }
 

@@ -54,7 +54,8 @@ type Options struct {
 	// MessageID returns what identifies a message, for instance an id in its payload; messages of one channel or pattern
 	// with an id that has been seen lately are dropped, without being counted as dropped. An empty id is never a
 	// duplicate, nor is a message for which the function panics; the first panic is in the stream as a *[PanicError]. Called
-	// for each message, from several goroutines at once. Default: nothing is compared.
+	// for each message, from several goroutines at once; it must not wait, nor call the subscriber. Default: nothing is
+	// compared.
 	MessageID func(*redis.Message) string
 
 	// MessageIDs is how many ids are remembered. Default: 4096.
