@@ -73,7 +73,7 @@ func TestEndAtAnyMoment(t *testing.T) {
 // TestThreeDatabases: planned switches around a triangle lose and double nothing while publishers use the hook, and keep
 // the order as long as the databases that were left linger for less than it takes to come back.
 func TestThreeDatabases(t *testing.T) {
-	p := newTrio(t)
+	p := newTrio(t, false)
 	sub, err := New(p.rdb, Options{Linger: 50 * time.Millisecond, Buffer: 10000})
 	require.NoError(t, err)
 	require.NoError(t, sub.PSubscribe(t.Context(), "news:*"))
@@ -81,7 +81,7 @@ func TestThreeDatabases(t *testing.T) {
 	stop := w.readAll(sub, true)
 	defer stop()
 	for i := range 15 {
-		w.more(t, 50)
+		w.more(t, 200)
 		require.NoError(t, p.hook.SetActive(t.Context(), []string{"b", "c", "a"}[i%3]))
 	}
 	w.end()
