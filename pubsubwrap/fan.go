@@ -135,7 +135,7 @@ func (f *fan) prepare(ctx context.Context, database string) {
 		s.mu.Lock()
 		change, there := s.change, false
 		for l := range s.links {
-			there = there || l.db == database && l.opened.Load() && l.alive()
+			there = there || l.db == database && l.joined.Load() && l.alive()
 		}
 		s.mu.Unlock()
 		if there {
@@ -167,7 +167,9 @@ func (f *fan) keep(ctx context.Context, r *rib) {
 			err = l.open(opening)
 			cancel()
 			if err == nil {
-				l.promote(f.notices(l.db, lost)...) // before calls are answered: what was never promised is no gap
+				// Before calls are answered, or a switch that waits for it is made: that would look like a gap.
+				l.promote(f.notices(l.db, lost)...)
+				l.joined.Store(true)
 			}
 			f.settleHome(r.db)
 			if err == nil {

@@ -45,7 +45,7 @@ func TestRegressionFanInThatIsLate(t *testing.T) {
 	require.NoError(t, err)
 	closing(t, sub)
 	require.NoError(t, sub.Subscribe(ctx, "a"))
-	require.NoError(t, p.hook.SetActive(ctx, "east"))
+	require.NoError(t, p.hook.ForceActive("east", time.Minute)) // without a probe, which would take its time too
 	require.NoError(t, p.east.Client().Publish(ctx, "a", "lost").Err())
 	lost := time.Now()
 	n := notice(t, sub)

@@ -39,6 +39,7 @@ type link struct {
 	stalled  atomic.Int64 // ns since epoch: when an answer was asked for that has not come; 0: none
 
 	opened atomic.Bool // it was ready
+	joined atomic.Bool // with FanIn: and it is delivering
 
 	// Owned by the follower.
 	promoted, farewell bool

@@ -126,7 +126,7 @@ func TestRegressionSkippedDatabase(t *testing.T) {
 	require.NoError(t, err)
 	closing(t, sub)
 	delay.Store(int64(500 * time.Millisecond))
-	require.NoError(t, p.hook.SetActive(ctx, "east"))
+	require.NoError(t, p.hook.ForceActive("east", time.Minute)) // without a probe, which would take its time too
 	require.NoError(t, p.east.Client().Publish(ctx, "a", "lost").Err())
 	lost := time.Now()
 	require.NoError(t, p.hook.SetActive(ctx, "west"))
