@@ -12,7 +12,7 @@ import (
 )
 
 // link is one subscribed connection to one database, for life: it never reconnects, because a connection that comes back
-// without a word hides a gap. One goroutine reads; others write and may end it.
+// without a word hides a gap. One goroutine reads and one writes; any may end it.
 type link struct {
 	sub    *Subscriber
 	db     string
