@@ -126,7 +126,7 @@ func TestHandlers(t *testing.T) {
 	stop()
 	wg.Wait()
 	require.ErrorIs(t, end, context.Canceled)
-	var panicked *HandlerPanicError
+	var panicked *PanicError
 	require.ErrorAs(t, end, &panicked)
 	require.Equal(t, "p", panicked.Channel)
 }

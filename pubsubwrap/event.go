@@ -16,20 +16,23 @@ type Event struct {
 	Message *redis.Message
 	// Switched says that from here on messages come from another connection.
 	Switched *Switched
-	// Err says that something is wrong with the subscription: a *SubscribeError, or what a handler panicked with.
+	// Err says that something is wrong: a *SubscribeError, a *PanicError, or, as the last event of all, that the connection
+	// was lost and the hook is closed (multidb.ErrClosed).
 	Err error
 }
 
-// Switched is the notice that the subscription has moved, or was lost and is there again. Messages published in the gap
-// may be missing; no others are.
+// Switched is the notice that the subscription has moved, or was lost and is there again. Messages published in the gap,
+// which ends with the notice, may be missing; no others are.
 type Switched struct {
-	// From and To are names of databases. They are the same if only the connection was lost.
+	// From and To are names of databases. They are the same if only the connection was lost, be it one to the database that
+	// was left a moment ago, or if the database in between was left again before it was subscribed.
 	From, To string
 	// Reason says why: that of the switch, or ReasonConnectionLost.
 	Reason multidb.Reason
 	// Planned is true if the old database was healthy.
 	Planned bool
-	// Gap is how long nothing could be received. 0: at every moment one of the two databases was subscribed.
+	// Gap is how long nothing could be received, or maybe nothing: where that is not known exactly, it is longer rather than
+	// shorter. 0: nothing is missing.
 	Gap time.Duration
 }
 
@@ -47,7 +50,7 @@ const (
 )
 
 // SubscribeError says that a database has refused a subscription, as its access rules may say. It is tried again after
-// the next switch and when the connection is replaced. It unwraps to the reply.
+// the next switch, when the connection is replaced, and if the application asks for it again. It unwraps to the reply.
 type SubscribeError struct {
 	// Database is the name of the database.
 	Database string
@@ -69,16 +72,19 @@ func (e *SubscribeError) Unwrap() error { return e.Err }
 // ErrClosed is what the methods of a [Subscriber] return after Close. Test with [errors.Is].
 var ErrClosed = errors.New("pubsubwrap: subscriber is closed")
 
-// HandlerPanicError is the error in the stream, and of Run at its end, for a handler that has panicked.
-type HandlerPanicError struct {
+// PanicError says that a function of the application's has panicked. A handler: it is in the stream, and in the error of
+// Run at its end. Options.MessageID: the first one is in the stream.
+type PanicError struct {
+	// Function is what has panicked: "handler" or "MessageID".
+	Function string
 	// Channel is the channel of the message.
 	Channel string
-	// Value is what the handler panicked with, Stack where.
+	// Value is what the function panicked with, Stack where.
 	Value any
 	Stack []byte
 }
 
-// Error says what the handler panicked with.
-func (e *HandlerPanicError) Error() string {
-	return fmt.Sprintf("pubsubwrap: the handler of a message on %q panicked: %v", e.Channel, e.Value)
+// Error says what the function panicked with.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("pubsubwrap: the %s of a message on %q panicked: %v", e.Function, e.Channel, e.Value)
 }

@@ -9,93 +9,107 @@ import (
 )
 
 // follower keeps a subscriber on the active database. It is one goroutine: everything it owns, it changes alone, and it
-// waits for nobody: links open, are read and end in goroutines of their own and tell it.
+// waits for nobody: links open, are read, written and end in goroutines of their own and tell it.
 type follower struct {
 	s        *Subscriber
 	prepares chan *preparation
 
 	choice   multidb.Choice
-	chosenAt int64
-	cur      *link  // promoted, on the active database as far as that can be reached
-	lastDB   string // where it is or was; empty at first
-	lostAt   int64  // since when cur is gone
-	next     *link  // what is to become cur; gated
-	ready    bool   // next is subscribed to everything
-	early    bool   // and was so before its database was chosen
-	leaving  map[*link]int64
+	lookedAt int64 // when choice was the latest for sure
+	chosenAt int64 // when it was seen first
+	followed bool  // cur was on its database
+	absentAt int64 // since when a database may have been in use that was never subscribed; 0: none was
+
+	cur    *link  // promoted, on the active database as far as that can be reached
+	lastDB string // where it is or was; empty at first
+	lostAt int64  // since when cur is gone
+	unsaid []remark
+
+	next     *link // what is to become cur; gated, unless it is still on its way back from leaving
+	ready    bool  // next is subscribed to everything
+	early    bool  // and was so before its database was chosen
 	prepared *preparation
 	failures int
 	retryAt  int64
-}
 
-// preparation is the announcement of a planned switch, which waits until done is closed, or no longer.
-type preparation struct {
-	database string
-	until    int64
-	done     chan struct{}
-	closed   bool
+	leaving map[*link]struct{}
+	vigils  []*vigil
+	orphan  bool // the hook is closed
+	givenUp bool
 }
 
 const (
-	prepareValid = 2 * time.Second        // a switch that has not come by then will not come
-	openTimeout  = 2 * time.Second        // to dial, subscribe and confirm
-	patience     = 500 * time.Millisecond // for an answer of a database that is being left
-	minRetry     = 5 * time.Millisecond
-	maxRetry     = 500 * time.Millisecond
-	calm         = 250 * time.Millisecond
-	busy         = 10 * time.Millisecond
+	openTimeout = 2 * time.Second        // to dial, subscribe and confirm
+	patience    = 500 * time.Millisecond // for an answer of a database that is being left
+	minRetry    = 5 * time.Millisecond
+	maxRetry    = 500 * time.Millisecond
+	calm        = 250 * time.Millisecond
+	busy        = 10 * time.Millisecond
 )
 
 func newFollower(s *Subscriber) *follower {
-	return &follower{s: s, prepares: make(chan *preparation), leaving: make(map[*link]int64)}
+	return &follower{s: s, prepares: make(chan *preparation), leaving: make(map[*link]struct{})}
 }
 
 func (f *follower) run() {
 	defer f.s.hook.OnPrepare(f.prepare)()
-	f.choose()
+	f.choice, f.chosenAt = f.s.hook.Choice(), now()
 	timer := time.NewTimer(calm)
 	defer timer.Stop()
 	for {
+		f.look()
 		f.step()
-		wait := calm
-		if f.next != nil || f.cur == nil || len(f.leaving) > 0 {
-			wait = busy
-		}
-		timer.Reset(wait)
+		timer.Reset(f.rest())
 		select {
 		case <-f.choice.Over():
-			f.choose()
 		case tell := <-f.s.inbox:
 			tell()
 		case p := <-f.prepares:
-			f.prepared = p
+			f.look() // it comes after the switch before it: to which this may be the way back
+			f.accept(p)
 		case <-timer.C:
 		case <-f.s.ctx.Done():
+			f.prepared.release()
 			return
 		}
 	}
 }
 
-// prepare is called before a planned switch, by whoever makes it.
-func (f *follower) prepare(ctx context.Context, database string) {
-	p := &preparation{database: database, until: now() + int64(prepareValid), done: make(chan struct{})}
-	select {
-	case f.prepares <- p:
-	case <-ctx.Done():
-		return
-	case <-f.s.ctx.Done():
-		return
+// rest is how long there is nothing to do unless something happens.
+func (f *follower) rest() time.Duration {
+	if f.next != nil || f.cur == nil || len(f.vigils) > 0 {
+		return busy
 	}
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-	case <-f.s.ctx.Done():
+	rest := calm
+	for l := range f.leaving {
+		if l.farewell || l.stalled.Load() != 0 {
+			return busy
+		}
+		rest = min(rest, time.Duration(l.until-now()))
 	}
+	return max(rest, 0)
 }
 
-func (f *follower) choose() {
+// look takes notice of a new choice. The one before may not have been followed, or there may have been others in between
+// that were not even seen: whoever published on those was not heard.
+func (f *follower) look() {
+	before, lookedAt := f.choice, f.lookedAt
+	f.lookedAt = now()
+	select {
+	case <-before.Over():
+	default:
+		return
+	}
 	f.choice = f.s.hook.Choice()
-	f.chosenAt, f.retryAt, f.failures = now(), 0, 0
+	absentAt := f.absentAt
+	switch {
+	case f.lastDB == "" || absentAt != 0:
+	case f.choice.Number > before.Number+1:
+		absentAt = lookedAt
+	case !before.Down && !f.followed:
+		absentAt = f.chosenAt
+	}
+	f.chosenAt, f.followed, f.absentAt, f.retryAt, f.failures = now(), false, absentAt, 0, 0
 }
 
 // step does what can be done now.
@@ -108,14 +122,21 @@ func (f *follower) step() {
 	if need != "" && f.next == nil {
 		f.begin(need)
 	}
+	f.hurry()
 	if f.ready && f.next.db == f.choice.Database && !f.choice.Down {
 		f.promote()
 	}
-	if p := f.prepared; p != nil && !p.closed && (f.ready && f.next.db == p.database || f.cur != nil && f.cur.db == p.database) {
-		p.closed = true
-		close(p.done)
+	f.followed = f.followed || f.cur != nil && f.cur.db == f.choice.Database
+	if f.absentAt != 0 && f.cur != nil && f.cur.db == f.choice.Database && !f.choice.Down {
+		f.say(remark{f.cur.db, f.choice.Reason, f.absentAt})
+		f.absentAt = 0
 	}
+	if p := f.prepared; p != nil && (f.ready && f.next.db == p.database || f.cur != nil && f.cur.db == p.database) {
+		p.release()
+	}
+	f.tend()
 	f.check()
+	f.mayGiveUp()
 }
 
 // bury notes which links are gone.
@@ -126,6 +147,8 @@ func (f *follower) bury() {
 		f.s.setHome(nil)
 	}
 	if f.next != nil && !f.next.alive() {
+		f.mourn(f.next)
+		f.next.withdraw()
 		f.next, f.ready = nil, false
 		f.retryAt = now() + int64(min(maxRetry, minRetry<<min(f.failures, 10)))
 		f.failures++
@@ -133,9 +156,11 @@ func (f *follower) bury() {
 	for l := range f.leaving {
 		if !l.alive() {
 			delete(f.leaving, l)
+			f.mourn(l)
 		}
 	}
 	if f.prepared != nil && now() > f.prepared.until {
+		f.prepared.release()
 		f.prepared = nil
 	}
 }
@@ -157,16 +182,10 @@ func (f *follower) begin(database string) {
 		if l.db != database {
 			continue
 		}
-		if !l.farewell {
+		if l.comeBack() {
 			delete(f.leaving, l)
-			f.next, f.ready, f.early = l, false, true
-			if database == f.choice.Database {
-				// Publishers may have moved already: what it receives from now on is later than what is held for it.
-				l.stepBehind()
-				f.ready = true
-			} else {
-				l.ping(tokenBehind)
-			}
+			f.next, f.ready, f.early, l.farewell = l, false, true, false
+			l.ping(tokenBehind)
 		}
 		// Else it is about to end. A second one before that would bring what it still receives twice.
 		return
@@ -176,24 +195,42 @@ func (f *follower) begin(database string) {
 	}
 	l, err := f.s.newLink(database)
 	if err != nil {
+		f.orphan = f.orphan || errors.Is(err, multidb.ErrClosed)
 		f.retryAt = now() + int64(maxRetry)
 		return
 	}
 	f.s.queue(l)
 	f.next, f.ready = l, false
+	f.open(l, func(early bool) {
+		if f.next == l {
+			f.ready, f.early = true, early
+		}
+	})
+}
+
+// open opens a link beside the follower, and tells it of success; of a failure the link tells by its end. early is true if
+// the database was not in use then.
+func (f *follower) open(l *link, opened func(early bool)) {
 	f.s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(f.s.ctx, openTimeout)
 		defer cancel()
 		if l.open(ctx) != nil {
-			return // it tells by its end
+			return
 		}
-		early := f.s.hook.Choice().Database != database
-		f.s.tell(func() {
-			if f.next == l {
-				f.ready, f.early = true, early
-			}
-		})
+		early := f.s.hook.Choice().Database != l.db
+		f.s.tell(func() { opened(early) })
 	})
+}
+
+// hurry does not let a link that comes back wait for its place behind the others if its database is in use already, whose
+// messages are later than what is held for it; nor if its reader waits for the application, which holds up no switch.
+func (f *follower) hurry() {
+	l := f.next
+	if l == nil || f.ready || !l.promoted || !l.blocked.Load() && l.db != f.choice.Database {
+		return
+	}
+	l.stepBehind()
+	f.ready = true
 }
 
 // behind is told by a link that has taken its place behind the others.
@@ -210,42 +247,40 @@ func (f *follower) abandon() {
 	if l.promoted {
 		// It was leaving before, and goes on with that.
 		l.promote()
-		f.leaving[l] = now() + int64(f.s.opt.Linger)
+		f.leave(l, f.s.opt.Linger)
 		return
 	}
 	l.kill()
+	l.withdraw()
 }
 
 // promote makes next the link that counts, and lets the old one leave.
 func (f *follower) promote() {
 	old, l := f.cur, f.next
 	f.cur, f.next, f.ready = l, nil, false
-	f.prepared = dropIf(f.prepared, l.db)
-	if f.lastDB == "" {
-		l.promote()
-	} else {
-		l.promote(Event{Switched: f.notice(old)})
+	if f.prepared != nil && f.prepared.database == l.db {
+		f.prepared.release()
+		f.prepared = nil
 	}
-	l.promoted, l.farewell = true, false
+	var notices []Event
+	for _, r := range f.unsaid {
+		notices = append(notices, r.event())
+	}
+	if f.lastDB != "" {
+		notices = append(notices, Event{Switched: f.notice(old)})
+	}
+	f.unsaid = nil
+	l.promote(notices...)
+	l.promoted = true
 	f.lastDB, f.failures = l.db, 0
 	if old != nil {
-		f.leaving[old], old.patience = now(), patience/5
-		if f.choice.Planned {
-			f.leaving[old], old.patience = now()+int64(max(0, f.s.opt.Linger)), patience
+		old.planned, old.patience = f.choice.Planned, patience/5
+		if old.planned {
+			old.patience = patience
 		}
+		f.leave(old, f.s.opt.Linger)
 	}
 	f.s.setHome(l)
-}
-
-// dropIf forgets a preparation that has been fulfilled.
-func dropIf(p *preparation, database string) *preparation {
-	if p == nil || p.database != database {
-		return p
-	}
-	if !p.closed {
-		close(p.done)
-	}
-	return nil
 }
 
 // notice says what has happened; old is the link before if it is still alive.
@@ -254,56 +289,57 @@ func (f *follower) notice(old *link) *Switched {
 	if n.From == n.To {
 		n.Reason, n.Planned = ReasonConnectionLost, false
 	}
+	at := now()
+	since := at
+	if !f.early && !f.followed {
+		since = f.chosenAt // those who had moved already talked where nobody listened
+	}
 	switch {
 	case old == nil:
-		n.Gap = time.Duration(now() - f.lostAt)
-	case f.early:
-	case f.choice.Planned:
-		n.Gap = time.Duration(now() - f.chosenAt)
-	default:
-		// The old one may still talk, but those who have moved talk elsewhere since the choice.
-		n.Gap = time.Duration(max(now()-f.chosenAt, now()-old.goneSince()))
+		since = min(since, f.lostAt)
+	case !f.choice.Planned:
+		// It has failed, and may be dead: what it has not brought yet, it may never bring.
+		since = min(since, old.goneSince())
 	}
+	if f.absentAt != 0 {
+		since = min(since, f.absentAt)
+		f.absentAt = 0
+	}
+	n.Gap = time.Duration(at - since)
 	return n
 }
 
-// check looks after connections that have fallen silent, and lets go of those whose time has come.
-func (f *follower) check() {
-	if interval := f.s.opt.HealthInterval; f.cur != nil && interval > 0 {
-		f.cur.checkHealth(interval)
-	}
-	for l, until := range f.leaving {
-		if now() >= until && !l.farewell {
-			l.farewell = true
-			l.ping(tokenLeave)
-		}
-		if l.silentFor() > l.patience {
-			l.kill()
-		}
-	}
-	if f.next != nil && f.next.silentFor() > openTimeout {
-		f.next.kill()
-	}
+// remark is a notice that speaks of one database only.
+type remark struct {
+	database string
+	reason   multidb.Reason
+	since    int64
 }
 
-var errSilent = errors.New("pubsubwrap: a subscribed connection does not answer a PING")
-
-// checkHealth asks a silent link for a sign of life, and ends one that gives none.
-func (l *link) checkHealth(interval time.Duration) {
-	if l.silentFor() > interval {
-		l.kill()
-		l.sub.hook.Report(l.db, errSilent)
-	} else if l.stalled.Load() == 0 && now()-l.lastRead.Load() > int64(interval) {
-		l.ping(tokenHealth)
-	}
+func (r remark) event() Event {
+	return Event{Switched: &Switched{
+		From: r.database, To: r.database, Reason: r.reason, Gap: time.Duration(now() - r.since),
+	}}
 }
 
-// silentFor is how long the connection has been waiting for an answer in vain; 0 if it has not, or if it is the
-// application that is waited for.
-func (l *link) silentFor() time.Duration {
-	asked := l.stalled.Load()
-	if asked == 0 || !l.idle.Load() {
-		return 0
+// say puts a remark into the stream, behind the next switch if there is no link now.
+func (f *follower) say(r remark) {
+	if f.cur == nil {
+		f.unsaid = append(f.unsaid, r)
+		return
 	}
-	return time.Duration(now() - max(asked, l.lastRead.Load()))
+	f.cur.promote(r.event())
+}
+
+// mayGiveUp ends the stream when the last link is gone and the hook, being closed, has no other.
+func (f *follower) mayGiveUp() {
+	if !f.orphan || f.givenUp || f.cur != nil || f.next != nil || len(f.leaving) > 0 {
+		return
+	}
+	f.s.row.mu.Lock()
+	empty := f.s.row.tail == nil // everything is delivered
+	f.s.row.mu.Unlock()
+	if f.givenUp = empty; empty {
+		f.s.giveUp()
+	}
 }

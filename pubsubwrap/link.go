@@ -12,7 +12,7 @@ import (
 )
 
 // link is one subscribed connection to one database, for life: it never reconnects, because a connection that comes back
-// without a word hides a gap. One goroutine reads; others write and may end it.
+// without a word hides a gap. One goroutine reads and one writes; any may end it.
 type link struct {
 	sub    *Subscriber
 	db     string
@@ -22,16 +22,15 @@ type link struct {
 	dialed atomic.Bool
 	nc     atomic.Pointer[net.Conn]
 
-	writeMu sync.Mutex // keeps requests in the order of asked
-	askedMu sync.Mutex
-	asked   []*request // written and not answered; guarded by askedMu
+	outbox
 
 	ready    chan struct{} // everything that was wanted at first has been answered
-	initial  int           // requests that are still to be answered before that; guarded by askedMu
-	done     chan struct{} // the reader has ended
-	settled  sync.Map      // topic -> error (nil: subscribed)
+	done     chan struct{} // the connection has ended
+	gone     chan struct{} // and everything that it brought is delivered
+	settled  sync.Map      // topic -> *SubscribeError (nil: subscribed)
 	lastRead atomic.Int64  // ns since epoch
-	idle     atomic.Bool   // the reader waits for the connection, not for the application
+	idle     atomic.Bool   // the reader waits for the connection
+	blocked  atomic.Bool   // the reader waits for the application
 	lostAt   atomic.Int64  // ns since epoch: when the reader met an error; 0: it was ended from here
 	behind   atomic.Int64  // ns since epoch: up to when everything has been read for sure; 0: the reader keeps up
 	caughtUp int64         // ns since epoch: when the answer was asked for that says so; 0: none was. Owned by the reader
@@ -40,21 +39,15 @@ type link struct {
 	stalled  atomic.Int64 // ns since epoch: when an answer was asked for that has not come; 0: none
 
 	opened atomic.Bool // it was ready
+	joined atomic.Bool // with FanIn: and it is delivering
 
 	// Owned by the follower.
 	promoted, farewell bool
+	planned            bool          // it is leaving a healthy database, on which nothing may be missed
+	until              int64         // when its farewell is due, while it is leaving
 	patience           time.Duration // while it is leaving
 
 	place // in the order of delivery
-}
-
-// request is a SUBSCRIBE or UNSUBSCRIBE of any kind that waits for its answers.
-type request struct {
-	kind        Kind
-	unsubscribe bool
-	names       []string
-	left        int
-	initial     bool
 }
 
 // epoch makes times cheap: they are monotonic, and one call each.
@@ -70,7 +63,9 @@ func (s *Subscriber) newLink(db string) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{sub: s, db: db, initial: 1, ready: make(chan struct{}), done: make(chan struct{})}
+	l := &link{sub: s, db: db, ready: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{})}
+	// One more than there are, so that it is not ready before everything is in the outbox and it has been dialed.
+	l.initial, l.wake = 1, make(chan struct{}, 1)
 	dial, dialTimeout := opt.Dialer, opt.DialTimeout
 	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if !l.dialed.CompareAndSwap(false, true) {
@@ -89,7 +84,7 @@ func (s *Subscriber) newLink(db string) (*link, error) {
 		return nc, nil
 	}
 	opt.ReadTimeout, opt.WriteTimeout = requestTimeout, requestTimeout
-	opt.PoolSize = 1
+	opt.PoolSize, opt.DialerRetries = 1, 1 // one attempt is all a link has; go-redis would sleep before the next
 	l.client = redis.NewClient(opt)
 	l.ps = l.client.Subscribe(context.Background())
 	return l, nil
@@ -102,16 +97,8 @@ const requestTimeout = 2 * time.Second
 func (l *link) open(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, l.kill)
 	defer stop()
-	l.writeMu.Lock()
-	wanted := l.sub.enlist(l)
-	err := l.ps.Ping(ctx, tokenHealth) // dials
-	for _, kind := range kinds {
-		if names := wanted[kind]; err == nil && len(names) > 0 {
-			err = l.write(ctx, &request{kind: kind, names: names, initial: true})
-		}
-	}
-	l.writeMu.Unlock()
-	if err != nil {
+	l.sub.enlist(l)
+	if err := l.ps.Ping(ctx, tokenHealth); err != nil { // dials
 		var reply redis.Error
 		if ctx.Err() == nil && !l.killed.Load() && !errors.As(err, &reply) {
 			l.sub.hook.Report(l.db, err)
@@ -122,10 +109,8 @@ func (l *link) open(ctx context.Context) error {
 	}
 	l.lastRead.Store(now())
 	l.sub.wg.Go(l.read)
-	l.askedMu.Lock()
-	l.initial-- // the 1 that newLink has put there, so that it is not ready before everything is written
-	l.readyIf()
-	l.askedMu.Unlock()
+	l.sub.wg.Go(l.write)
+	l.settle()
 	select {
 	case <-l.ready:
 		l.opened.Store(true)
@@ -135,58 +120,6 @@ func (l *link) open(ctx context.Context) error {
 	case <-ctx.Done():
 		l.kill()
 		return ctx.Err()
-	}
-}
-
-// send writes a request. The error is left to the reader, whose connection is broken then.
-func (l *link) send(ctx context.Context, r *request) {
-	l.writeMu.Lock()
-	defer l.writeMu.Unlock()
-	if l.write(ctx, r) != nil {
-		l.kill()
-	}
-}
-
-// write is send for a caller that holds writeMu.
-func (l *link) write(ctx context.Context, r *request) error {
-	r.left = len(r.names)
-	l.askedMu.Lock()
-	l.asked = append(l.asked, r)
-	if r.initial {
-		l.initial++
-	}
-	l.askedMu.Unlock()
-	do := l.ps.Subscribe
-	switch {
-	case r.kind == Channel && r.unsubscribe:
-		do = l.ps.Unsubscribe
-	case r.kind == Pattern && r.unsubscribe:
-		do = l.ps.PUnsubscribe
-	case r.kind == ShardChannel && r.unsubscribe:
-		do = l.ps.SUnsubscribe
-	case r.kind == Pattern:
-		do = l.ps.PSubscribe
-	case r.kind == ShardChannel:
-		do = l.ps.SSubscribe
-	}
-	return do(ctx, r.names...)
-}
-
-// Tokens are payloads of PING that say what its answer is for.
-const (
-	tokenHealth  = "health"
-	tokenBarrier = "barrier" // everything that was sent before has been delivered
-	tokenDrain   = "drain"   // wakes the reader, to deliver what is held
-	tokenBehind  = "behind"  // the link takes its place behind the others
-	tokenLeave   = "leave"   // the link ends
-	tokenAbreast = "abreast" // everything that was sent before has been read
-)
-
-// ping asks for an answer, for which it does not wait.
-func (l *link) ping(token string) {
-	l.stalled.CompareAndSwap(0, now())
-	if l.ps.Ping(context.Background(), token) != nil {
-		l.kill()
 	}
 }
 
@@ -216,7 +149,7 @@ func (l *link) read() {
 		l.idle.Store(true)
 		msg, err := l.ps.Receive(ctx)
 		l.idle.Store(false)
-		if err != nil && !l.survives(ctx, err) {
+		if err != nil && !l.survives(err) {
 			return
 		}
 		switch msg := msg.(type) {
@@ -234,7 +167,7 @@ func (l *link) read() {
 }
 
 // survives reports whether the connection goes on after the error: a refusal is an answer.
-func (l *link) survives(ctx context.Context, err error) bool {
+func (l *link) survives(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		if !l.killed.Load() {
@@ -244,7 +177,7 @@ func (l *link) survives(ctx context.Context, err error) bool {
 		}
 		return false
 	}
-	l.refused(ctx, err)
+	l.refused(err)
 	return true
 }
 
@@ -257,12 +190,13 @@ func (l *link) pong(token string) bool {
 	case tokenDrain:
 		l.drain()
 	case tokenBehind:
-		l.stepBehind()
-		l.sub.tell(func() { l.sub.follow.behind(l) })
+		if l.stepBehind() {
+			l.sub.tell(func() { l.sub.follow.behind(l) })
+		}
 	case tokenAbreast:
 		l.abreast()
-	case tokenLeave:
-		return false
+	default:
+		return !l.mayLeave(token)
 	}
 	return true
 }
@@ -293,11 +227,15 @@ func (l *link) abreast() {
 	l.ping(tokenAbreast)
 }
 
+// lastBreath is the time before the end of a connection in which the database, dying, may have answered PUBLISH and passed
+// on nothing: it writes to the publisher first.
+const lastBreath = 20 * time.Millisecond
+
 // goneSince is the time after which a lost connection may have missed something.
 func (l *link) goneSince() int64 {
-	since := l.lostAt.Load()
-	if since == 0 {
-		since = l.lastRead.Load()
+	since := l.lastRead.Load()
+	if lostAt := l.lostAt.Load(); lostAt != 0 {
+		since = max(since, lostAt-int64(lastBreath))
 	}
 	if behind := l.behind.Load(); behind != 0 {
 		since = min(since, behind)
@@ -307,80 +245,44 @@ func (l *link) goneSince() int64 {
 
 // answered notes the answer to one name of a request.
 func (l *link) answered(s *redis.Subscription) {
-	l.askedMu.Lock()
-	if len(l.asked) == 0 {
-		l.askedMu.Unlock()
+	r, last := l.answers(false)
+	if r == nil {
 		return
 	}
-	r := l.asked[0]
-	if r.left--; r.left <= 0 {
-		l.pop()
-	}
-	l.askedMu.Unlock()
 	if r.unsubscribe {
 		l.settled.Delete(topic{r.kind, s.Channel})
 	} else {
 		l.settled.Store(topic{r.kind, s.Channel}, (*SubscribeError)(nil))
 	}
+	if last && r.initial {
+		l.settle()
+	}
 	l.sub.changed()
 }
 
 // refused handles an error in place of the answers to a request. Redis refuses all names of a request for the sake of
-// one, so they are asked for one by one.
-func (l *link) refused(ctx context.Context, err error) {
-	l.askedMu.Lock()
-	if len(l.asked) == 0 {
-		l.askedMu.Unlock()
+// one, so they are asked for one by one: those of them that are still wanted.
+func (l *link) refused(err error) {
+	r, _ := l.answers(true)
+	switch {
+	case r == nil:
 		return
+	case len(r.names) > 1:
+		l.sub.again(l, r)
+	case !r.unsubscribe:
+		refusal := &SubscribeError{Database: l.db, Kind: r.kind, Name: r.names[0], Err: err}
+		l.settled.Store(topic{r.kind, r.names[0]}, refusal)
+		l.deliver(Event{Err: refusal})
+		l.sub.changed()
 	}
-	r := l.asked[0]
-	if len(r.names) > 1 && r.initial {
-		l.initial += len(r.names) // before pop, so that the link does not look ready in between
-	}
-	l.pop()
-	l.askedMu.Unlock()
-	if len(r.names) == 1 {
-		if !r.unsubscribe {
-			refusal := &SubscribeError{Database: l.db, Kind: r.kind, Name: r.names[0], Err: err}
-			l.settled.Store(topic{r.kind, r.names[0]}, refusal)
-			l.deliver(Event{Err: refusal})
-			l.sub.changed()
-		}
-		return
-	}
-	// Not from here: the reader must read while this is written.
-	l.sub.wg.Go(func() {
-		for _, name := range r.names {
-			l.send(ctx, &request{kind: r.kind, unsubscribe: r.unsubscribe, names: []string{name}, initial: r.initial})
-		}
-		if r.initial {
-			l.askedMu.Lock()
-			l.initial -= len(r.names)
-			l.readyIf()
-			l.askedMu.Unlock()
-		}
-	})
-}
-
-// pop takes the first request off. Caller must hold askedMu.
-func (l *link) pop() {
-	r := l.asked[0]
-	l.asked = l.asked[1:]
 	if r.initial {
-		l.initial--
-		l.readyIf()
-	}
-}
-
-// readyIf says that the link is ready if it is. Caller must hold askedMu.
-func (l *link) readyIf() {
-	if l.initial == 0 {
-		close(l.ready)
+		l.settle()
 	}
 }
 
 // ended is the last that the reader does.
 func (l *link) ended() {
+	defer close(l.gone)
 	l.killed.Store(true)
 	_ = l.ps.Close()
 	_ = l.client.Close()

@@ -1,6 +1,7 @@
 package pubsubwrap
 
 import (
+	"strconv"
 	"sync"
 	"sync/atomic"
 )
@@ -29,6 +30,12 @@ type place struct {
 	gated   bool
 	held    []Event
 	covered int // the first of held that are waiting for an answer of pred; 0: none was asked for
+
+	owed      bool   // it was in use before it was gated, so what it holds must not be dropped
+	returning bool   // it is to go to the end of the row before it is used again
+	leaves    int    // farewells so far
+	leaving   string // the token of the latest; empty: none, or it was taken back
+	left      bool   // it was answered: nothing that was sent to this link before is missing
 }
 
 // queue puts a new link at the end, gated.
@@ -50,19 +57,43 @@ func (r *row) append(l *link) {
 	r.tail = l
 }
 
+// queueFirst puts a link to a database that was left before the others.
+func (s *Subscriber) queueFirst(l *link) {
+	row := &s.row
+	row.mu.Lock()
+	first := row.tail
+	if first == nil {
+		row.append(l)
+		row.mu.Unlock()
+		return
+	}
+	for first.pred != nil {
+		first = first.pred
+	}
+	l.inRow, l.succ, first.pred = true, first, l
+	first.direct.Store(false)
+	first.covered = 0
+	ask := first.cover()
+	row.mu.Unlock()
+	ask()
+}
+
 // deliver gives an event to the application, or holds it. Called by the link's reader, or by that of the link before it.
 func (l *link) deliver(e Event) {
 	if l.direct.Load() {
-		if l.sub.buf.push(e) {
-			l.fellBehind()
-		}
+		l.push(e)
 		return
 	}
 	row, waited := &l.sub.row, false
 	row.mu.Lock()
-	for len(l.held) >= l.sub.opt.Buffer+heldMore && (l.pred != nil || l.gated) && !l.killed.Load() && !l.sub.isClosed() {
+	for l.opened.Load() && len(l.held) >= l.sub.opt.Buffer+heldMore && (l.pred != nil || l.gated) &&
+		!l.killed.Load() && !l.sub.isClosed() {
+		l.blocked.Store(true)
 		row.room.Wait()
 		waited = true
+	}
+	if waited {
+		l.blocked.Store(false)
 	}
 	l.held = append(l.held, e)
 	if waited {
@@ -78,8 +109,15 @@ func (l *link) deliver(e Event) {
 	ask()
 }
 
+// push gives an event to the application. Called by a reader.
+func (l *link) push(e Event) {
+	if l.sub.buf.push(e, &l.blocked) {
+		l.fellBehind()
+	}
+}
+
 // heldMore is what a link may hold beyond the size of the buffer, so that a small buffer does not stop the reader, which
-// has answers to read, for every message.
+// has answers to read, for every message. A link that is being opened may hold anything: it has all its answers to read.
 const heldMore = 1024
 
 // cover asks the link before for an answer behind which everything held may be delivered, unless that has been asked
@@ -113,9 +151,7 @@ func (l *link) drain() {
 			return
 		}
 		for _, e := range batch {
-			if l.sub.buf.push(e) {
-				l.fellBehind()
-			}
+			l.push(e)
 		}
 	}
 }
@@ -147,30 +183,94 @@ func (l *link) release() {
 	ask()
 }
 
-// promote opens the gate: what the link has held and will receive follows the notice.
-func (l *link) promote(notice ...Event) {
+// promote opens the gate: what the link has held and will receive follows the notices.
+func (l *link) promote(notices ...Event) {
 	row := &l.sub.row
 	row.mu.Lock()
-	l.gated = false
-	l.held = append(append([]Event(nil), notice...), l.held...)
+	l.gated, l.owed, l.returning = false, false, false
+	l.held = append(append([]Event(nil), notices...), l.held...)
 	ask := l.cover()
-	first := l.pred == nil
-	row.mu.Unlock()
-	row.room.Broadcast()
-	if first {
+	if l.pred == nil {
 		ask = func() { l.ping(tokenDrain) }
 	}
+	row.room.Broadcast()
+	row.mu.Unlock()
 	ask()
 }
 
-// stepBehind takes a link that was about to leave to the end of the row, because its database is about to be used again.
-// Called by its reader, or by the follower if there is no time for that.
-func (l *link) stepBehind() {
+// comeBack takes back the farewell of a link whose database is about to be used again, and reports whether there was time
+// for that. The link is to step behind the others then.
+func (l *link) comeBack() bool {
 	row := &l.sub.row
 	row.mu.Lock()
+	defer row.mu.Unlock()
+	if l.left {
+		return false
+	}
+	l.leaving, l.returning = "", true
+	return true
+}
+
+// stepBehind takes a link that comes back to the end of the row. It reports whether that was still wanted: the link may
+// have been given up, or promoted, while the answer was on its way, and would be gated with nobody to open the gate.
+// Called by its reader, or by the follower if there is no time for that.
+func (l *link) stepBehind() bool {
+	row := &l.sub.row
+	row.mu.Lock()
+	if !l.returning || !l.inRow {
+		row.mu.Unlock()
+		return false
+	}
+	l.returning = false
 	ask := row.remove(l)
-	l.gated = true
+	l.gated, l.owed = true, true
 	row.append(l)
+	row.mu.Unlock()
+	ask()
+	return true
+}
+
+// leave asks for the answer behind which the link may end.
+func (l *link) leave() {
+	row := &l.sub.row
+	row.mu.Lock()
+	l.leaves++
+	token := tokenLeave + strconv.Itoa(l.leaves)
+	l.leaving = token
+	row.mu.Unlock()
+	l.ping(token)
+}
+
+// mayLeave reports whether a farewell with this token stands. Called by its reader, which ends then.
+func (l *link) mayLeave(token string) bool {
+	row := &l.sub.row
+	row.mu.Lock()
+	defer row.mu.Unlock()
+	if token != l.leaving || token == "" {
+		return false
+	}
+	l.left = true
+	return true
+}
+
+// hasLeft reports whether the link has ended, or is about to, with nothing missing.
+func (l *link) hasLeft() bool {
+	row := &l.sub.row
+	row.mu.Lock()
+	defer row.mu.Unlock()
+	return l.left
+}
+
+// withdraw takes a link out of the row that was never used: it may be dialing for a while yet, and those behind it have
+// nothing to expect from it.
+func (l *link) withdraw() {
+	row := &l.sub.row
+	row.mu.Lock()
+	if !l.gated || l.owed || !l.inRow {
+		row.mu.Unlock()
+		return
+	}
+	ask := row.remove(l)
 	row.mu.Unlock()
 	ask()
 }
@@ -179,6 +279,14 @@ func (l *link) stepBehind() {
 // answers or is ended by the follower. Called by its reader, as the last thing.
 func (l *link) finish() {
 	row := &l.sub.row
+	row.mu.Lock()
+	ask := func() {}
+	if l.owed {
+		l.gated = false
+		ask = l.cover()
+	}
+	row.mu.Unlock()
+	ask()
 	row.mu.Lock()
 	for l.pred != nil && !l.gated && len(l.held) > 0 && !l.sub.isClosed() {
 		row.room.Wait()
@@ -190,7 +298,7 @@ func (l *link) finish() {
 		row.mu.Unlock()
 		return
 	}
-	ask := row.remove(l)
+	ask = row.remove(l)
 	row.mu.Unlock()
 	ask()
 }

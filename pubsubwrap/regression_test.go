@@ -17,28 +17,32 @@ import (
 	"github.com/redishook/multidb/internal/redistest"
 )
 
-// trio is three servers with a hooked client, a being far away.
+// trio is three servers with a hooked client.
 type trio struct {
 	a, b, c *redistest.Redis
 	hook    *multidb.Hook
 	rdb     *redis.Client
 }
 
-func newTrio(t *testing.T) *trio {
+// newTrio starts them; a is far away if so.
+func newTrio(t *testing.T, aIsFar bool) *trio {
 	t.Helper()
 	p := &trio{a: redistest.Start(t), b: redistest.Start(t), c: redistest.Start(t)}
-	far := p.a.Options()
-	far.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	a := p.a.Options()
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
 		return farAway{nc}, nil
 	}
+	if aIsFar {
+		a.Dialer = dial
+	}
 	var err error
 	p.hook, err = multidb.New(t.Context(), multidb.Options{
 		Databases: []multidb.Database{
-			{Name: "a", Options: far},
+			{Name: "a", Options: a},
 			{Name: "b", Weight: 0.5, Options: p.b.Options()},
 			{Name: "c", Weight: 0.4, Options: p.c.Options()},
 		},
@@ -72,7 +76,7 @@ func until(t *testing.T, sub *Subscriber, payload string) (messages []string, no
 // TestRegressionHeldIsDeliveredOnce. Events: a switches to b, which holds what it receives until a, which is far, has
 // answered; within Linger there is a switch to c and one back to b, whose link goes to the end of the row.
 func TestRegressionHeldIsDeliveredOnce(t *testing.T) {
-	p := newTrio(t)
+	p := newTrio(t, true)
 	ctx := t.Context()
 	sub, err := New(p.rdb, Options{Buffer: 100000, Linger: 5 * time.Second})
 	require.NoError(t, err)

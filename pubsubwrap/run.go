@@ -50,7 +50,7 @@ func (s *Subscriber) ReceiveMessage(ctx context.Context) (*redis.Message, error)
 
 // Run calls the handlers for what comes, one event after the other, until ctx ends or Close: then, and only then, it
 // returns, when the handler that is running has. Messages without a handler, notices and errors go to other, which may be
-// nil. A handler that panics is survived: other gets a *[HandlerPanicError], and Run goes on. It returns nil after Close,
+// nil. A handler that panics is survived: other gets a *[PanicError], and Run goes on. It returns nil after Close,
 // and otherwise the error of ctx, each joined with the first panic.
 //
 // To run it in the background: go sub.Run(ctx), or with a sync.WaitGroup to join it.
@@ -91,7 +91,7 @@ func (s *Subscriber) Run(ctx context.Context, other func(ctx context.Context, e 
 func contain(ctx context.Context, call func(context.Context, Event), e Event) (panicked error) {
 	defer func() {
 		if r := recover(); r != nil {
-			p := &HandlerPanicError{Value: r, Stack: debug.Stack()}
+			p := &PanicError{Function: "handler", Value: r, Stack: debug.Stack()}
 			if e.Message != nil {
 				p.Channel = e.Message.Channel
 			}

@@ -73,6 +73,8 @@ func TestLostConnectionIsNoSecret(t *testing.T) {
 	sub, err := Subscribe(ctx, p.rdb, "a")
 	require.NoError(t, err)
 	closing(t, sub)
+	time.Sleep(100 * time.Millisecond) // which must not be in the gap: no condition to wait for
+	lost := time.Now()
 	require.NoError(t, p.east.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
 	notice := next(t, sub).Switched
 	require.NotNil(t, notice)
@@ -80,6 +82,7 @@ func TestLostConnectionIsNoSecret(t *testing.T) {
 	require.Equal(t, "east", notice.To)
 	require.Equal(t, ReasonConnectionLost, notice.Reason)
 	require.Positive(t, notice.Gap)
+	require.Less(t, notice.Gap, time.Since(lost)+2*lastBreath, "nothing was missed before")
 	require.NoError(t, p.rdb.Publish(ctx, "a", 1).Err())
 	require.Equal(t, "1", message(t, sub).Payload)
 }

@@ -20,16 +20,20 @@ type press struct {
 	wg     sync.WaitGroup
 	count  atomic.Int64
 	failed [publishers][]bool // by publisher and number: PUBLISH returned an error
+	began  [publishers][]time.Time
 	done   [publishers][]time.Time
 
 	mu      sync.Mutex
 	last    [publishers]int // the number read last
-	switchN [publishers]int // the number of notices when it was read
-	notices []Switched
+	notices []noted
 	seen    [publishers]map[int]bool
-	wrong   []string // numbers that came twice or out of order
-	missing []string // missing numbers without a notice of a gap in between
-	lost    int      // missing numbers in gaps
+	wrong   []string // numbers that came twice or out of order, and errors
+}
+
+// noted is a notice, and when it was read.
+type noted struct {
+	Switched
+	at time.Time
 }
 
 const (
@@ -45,8 +49,10 @@ func startPress(rdb *redis.Client) *press {
 		w.wg.Go(func() {
 			began := time.Now()
 			for i := 0; !w.stop.Load(); i++ {
+				start := time.Now()
 				err := rdb.Publish(context.Background(), fmt.Sprint("news:", g%2), fmt.Sprintf("%d %d", g, i)).Err()
 				w.mu.Lock()
+				w.began[g] = append(w.began[g], start)
 				w.failed[g] = append(w.failed[g], err != nil)
 				w.done[g] = append(w.done[g], time.Now())
 				w.mu.Unlock()
@@ -68,7 +74,7 @@ func (w *press) read(e Event, ordered bool) {
 		w.wrong = append(w.wrong, e.Err.Error())
 	}
 	if e.Switched != nil {
-		w.notices = append(w.notices, *e.Switched)
+		w.notices = append(w.notices, noted{*e.Switched, time.Now()})
 	}
 	if e.Message == nil {
 		return
@@ -87,24 +93,37 @@ func (w *press) read(e Event, ordered bool) {
 	if i < w.last[g] {
 		w.wrong = append(w.wrong, fmt.Sprintf("%d %d comes after %d", g, i, w.last[g]))
 	}
-	gap := false
-	for _, n := range w.notices[w.switchN[g]:] {
-		gap = gap || n.Gap > 0
-	}
-	for k := w.last[g] + 1; k < i; k++ {
-		if w.seen[g][k] {
-			continue
-		}
-		if gap {
-			w.lost++
-		} else if !w.hasFailed(g, k) {
-			w.missing = append(w.missing, fmt.Sprintf("%d %d", g, k))
-		}
-	}
-	w.last[g], w.switchN[g] = max(w.last[g], i), len(w.notices)
+	w.last[g] = max(w.last[g], i)
 }
 
-func (w *press) hasFailed(g, k int) bool { return k < len(w.failed[g]) && w.failed[g][k] }
+// lateness is by how much the clock of this test may be wrong about a gap: a busy machine reads the notice later than it
+// was made, and learns of the answer to PUBLISH later than it was given.
+const lateness = 20 * time.Millisecond
+
+// missing returns how many numbers have been published and not read, and those of them that no notice accounts for: none
+// with a gap while it was published.
+func (w *press) missing() (lost int, unsaid []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for g := range publishers {
+		for i, failed := range w.failed[g] {
+			if failed || w.seen[g][i] {
+				continue
+			}
+			lost++
+			said, why := false, ""
+			for _, n := range w.notices {
+				from := n.at.Add(-n.Gap - lateness)
+				why += fmt.Sprintf("; %v of %v before the notice", n.at.Sub(w.done[g][i]), n.Gap)
+				said = said || n.Gap > 0 && w.done[g][i].After(from) && w.began[g][i].Before(n.at)
+			}
+			if !said {
+				unsaid = append(unsaid, fmt.Sprint(g, " ", i, " was published", why))
+			}
+		}
+	}
+	return lost, unsaid
+}
 
 // more waits for n more messages to be published.
 func (w *press) more(t *testing.T, n int64) {
@@ -169,15 +188,15 @@ func TestPlannedSwitchesLoseNothing(t *testing.T) {
 		defer w.mu.Unlock()
 		return len(w.notices) >= n
 	})
+	lost, _ := w.missing()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t.Logf("%d messages, %d switches", w.count.Load(), len(w.notices))
 	require.Empty(t, w.wrong)
-	require.Empty(t, w.missing)
-	require.Zero(t, w.lost, "in gaps")
+	require.Zero(t, lost)
 	require.Len(t, w.notices, n)
 	for _, notice := range w.notices {
-		require.Equal(t, Switched{From: notice.From, To: notice.To, Reason: multidb.ReasonManual, Planned: true}, notice)
+		require.Equal(t, Switched{From: notice.From, To: notice.To, Reason: multidb.ReasonManual, Planned: true}, notice.Switched)
 	}
 }
 
@@ -214,6 +233,7 @@ func TestCrashesSayWhatIsMissing(t *testing.T) {
 	}
 	w.end()
 	w.arrived(t)
+	lost, unsaid := w.missing()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var longest time.Duration
@@ -221,15 +241,11 @@ func TestCrashesSayWhatIsMissing(t *testing.T) {
 		longest = max(longest, notice.Gap)
 		require.False(t, notice.Planned)
 	}
-	t.Logf("%d messages, %d notices, %d lost in gaps, the longest %v", w.count.Load(), len(w.notices), w.lost, longest)
+	t.Logf("%d messages, %d notices, %d lost in gaps, the longest %v", w.count.Load(), len(w.notices), lost, longest)
 	require.Empty(t, w.wrong)
-	require.Empty(t, w.missing)
+	require.Empty(t, unsaid)
 	require.GreaterOrEqual(t, len(w.notices), crashes())
 }
-
-// lastBreath is the time before its death in which a server may have answered PUBLISH and passed on nothing: it writes to
-// the publisher first. No subscriber can do anything about it.
-const lastBreath = 20 * time.Millisecond
 
 // TestFanInLosesNothing: publishers with a hook of their own notice crashes and switches at other times.
 func TestFanInLosesNothing(t *testing.T) {

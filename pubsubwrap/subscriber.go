@@ -3,9 +3,9 @@ package pubsubwrap
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -21,22 +21,21 @@ type Subscriber struct {
 	buf  *buffer
 	row  row
 
-	controlMu sync.Mutex // held while subscriptions are sent, so that they reach each database in the order of the calls
-
-	mu      sync.Mutex
-	topics  map[topic]Handler // what is wanted; a nil handler leaves it to the stream. Guarded by mu
-	links   map[*link]struct{}
-	home    *link         // where calls wait for their answers; guarded by mu
-	change  chan struct{} // closed and replaced when something a call waits for has changed; guarded by mu
+	mu      sync.Mutex         // held while changes of subscriptions are put into outboxes: their order is that of the calls
+	topics  map[topic]Handler  // what is wanted; a nil handler leaves it to the stream. Guarded by mu
+	links   map[*link]struct{} // those that live, or are being opened; guarded by mu
+	home    *link              // where calls wait for their answers; guarded by mu
+	change  chan struct{}      // closed and replaced when something a call waits for has changed; guarded by mu
 	waiting atomic.Int64
 
-	follow *follower
+	follow *follower   // nil with FanIn
+	fan    *fan        // nil without
 	inbox  chan func() // for the follower, from readers
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	close  sync.Once
+	wg     sync.WaitGroup // of every goroutine but the lead
+	ended  chan struct{}  // closed when the lead, and so everything, has ended
 }
 
 // topic is what one can subscribe to.
@@ -57,18 +56,46 @@ func New(rdb redis.UniversalClient, opt Options) (*Subscriber, error) {
 	s := &Subscriber{
 		hook: hook, opt: opt.withDefaults(),
 		topics: make(map[topic]Handler), links: make(map[*link]struct{}),
-		change: make(chan struct{}), inbox: make(chan func(), 16),
+		change: make(chan struct{}), inbox: make(chan func(), 16), ended: make(chan struct{}),
 	}
 	s.row.room.L = &s.row.mu
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.buf = newBuffer(&s.opt, s.ctx.Done())
+	s.buf = newBuffer(&s.opt, s.ctx.Done(), s.wg.Go)
 	if s.opt.FanIn {
-		s.wg.Go(s.fanIn)
+		s.fan = newFan(s)
+		go s.lead(s.fan.run)
 		return s, nil
 	}
 	s.follow = newFollower(s)
-	s.wg.Go(s.follow.run)
+	go s.lead(s.follow.run)
 	return s, nil
+}
+
+// lead is the goroutine that all others of a subscriber belong to. When its work ends, because of Close or because the
+// hook is closed and the connection lost, it ends and joins them and closes the stream.
+func (s *Subscriber) lead(work func()) {
+	defer close(s.ended)
+	work()
+	s.cancel()
+	s.mu.Lock()
+	for l := range s.links {
+		s.wg.Go(l.kill)
+	}
+	s.mu.Unlock()
+	s.row.mu.Lock()
+	s.row.room.Broadcast()
+	s.row.mu.Unlock()
+	s.wg.Wait()
+	close(s.buf.events)
+}
+
+// giveUp lets the stream end with an error: the connection is lost, and a closed hook knows no way to another.
+func (s *Subscriber) giveUp() {
+	s.wg.Go(func() {
+		err := fmt.Errorf("pubsubwrap: the connection was lost, and the hook is closed: %w", multidb.ErrClosed)
+		s.buf.push(Event{Err: err}, new(atomic.Bool))
+		s.cancel()
+	})
 }
 
 // Subscribe is New with the default options, and a subscription to channels.
@@ -100,22 +127,12 @@ func begin(
 	return s, nil
 }
 
-// Close ends the subscriptions and joins every goroutine. The channel of the stream is closed; what is in it can still be
-// read. Further calls do nothing. It does not wait for Run, so a handler may call it.
+// Close ends the subscriptions and joins every goroutine. The channel of the stream is closed; what is in it, at most
+// Options.Buffer events, can still be read. Further calls do nothing. It does not wait for Run, so a handler may call it;
+// the function Options.MessageID must not.
 func (s *Subscriber) Close() error {
-	s.close.Do(func() {
-		s.cancel()
-		s.mu.Lock()
-		for l := range s.links {
-			s.wg.Go(l.kill)
-		}
-		s.mu.Unlock()
-		s.row.mu.Lock()
-		s.row.room.Broadcast()
-		s.row.mu.Unlock()
-		s.wg.Wait()
-		close(s.buf.events)
-	})
+	s.cancel()
+	<-s.ended
 	return nil
 }
 
@@ -133,7 +150,7 @@ type Stats struct {
 
 // Stats returns a snapshot. Safe for concurrent use.
 func (s *Subscriber) Stats() Stats {
-	stats := Stats{Dropped: s.buf.dropped.Load(), Buffered: len(s.buf.events)}
+	stats := Stats{Dropped: s.buf.dropped.Load(), Buffered: s.buf.waiting()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.home != nil && s.home.alive() {
@@ -142,9 +159,8 @@ func (s *Subscriber) Stats() Stats {
 	return stats
 }
 
-// enlist makes a link known to those who change subscriptions, and returns what is wanted now. Caller must hold the link's
-// writeMu, so that later changes are written later.
-func (s *Subscriber) enlist(l *link) map[Kind][]string {
+// enlist makes a link known to those who change subscriptions, and puts what is wanted now into its outbox.
+func (s *Subscriber) enlist(l *link) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.links[l] = struct{}{}
@@ -155,7 +171,9 @@ func (s *Subscriber) enlist(l *link) map[Kind][]string {
 	for t := range s.topics {
 		wanted[t.kind] = append(wanted[t.kind], t.name)
 	}
-	return wanted
+	for _, kind := range kinds {
+		l.subscribe(kind, true, wanted[kind]...)
+	}
 }
 
 func (s *Subscriber) delist(l *link) {
@@ -192,17 +210,5 @@ func (s *Subscriber) tell(f func()) {
 	select {
 	case s.inbox <- f:
 	case <-s.ctx.Done():
-	}
-}
-
-// pause waits, and reports whether the subscriber goes on.
-func (s *Subscriber) pause(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-s.ctx.Done():
-		return false
 	}
 }

@@ -62,33 +62,36 @@ func (s *Subscriber) SUnsubscribe(ctx context.Context, channels ...string) error
 
 func (s *Subscriber) add(ctx context.Context, kind Kind, h Handler, names []string) error {
 	other := map[Kind]Kind{Channel: ShardChannel, ShardChannel: Channel}[kind]
-	s.controlMu.Lock()
 	s.mu.Lock()
 	for _, name := range names {
 		if _, ok := s.topics[topic{other, name}]; ok {
 			s.mu.Unlock()
-			s.controlMu.Unlock()
 			return fmt.Errorf("pubsubwrap: %q is a %s of this subscriber already; use another subscriber", name, other)
 		}
 	}
-	var fresh []string
+	fresh := make(map[string]bool)
 	for _, name := range names {
 		if _, ok := s.topics[topic{kind, name}]; !ok {
-			fresh = append(fresh, name)
+			fresh[name] = true
 		}
 		s.topics[topic{kind, name}] = h
 	}
-	links := s.linked()
+	for l := range s.links {
+		var ask []string
+		for _, name := range names {
+			if fresh[name] || l.refusal(topic{kind, name}) != nil {
+				ask = append(ask, name)
+			}
+		}
+		l.subscribe(kind, false, ask...)
+	}
 	s.mu.Unlock()
-	s.tellAll(ctx, links, request{kind: kind, names: fresh})
-	s.controlMu.Unlock()
 	return s.await(ctx, func(l *link) (bool, error) {
 		for _, name := range names {
-			answer, ok := l.settled.Load(topic{kind, name})
-			if !ok {
+			if _, answered := l.settled.Load(topic{kind, name}); !answered && s.wants(topic{kind, name}) {
 				return false, nil
 			}
-			if refusal, _ := answer.(*SubscribeError); refusal != nil {
+			if refusal := l.refusal(topic{kind, name}); refusal != nil {
 				return true, refusal
 			}
 		}
@@ -97,7 +100,6 @@ func (s *Subscriber) add(ctx context.Context, kind Kind, h Handler, names []stri
 }
 
 func (s *Subscriber) drop(ctx context.Context, kind Kind, names []string) error {
-	s.controlMu.Lock()
 	s.mu.Lock()
 	var known []string
 	for _, name := range names {
@@ -106,13 +108,14 @@ func (s *Subscriber) drop(ctx context.Context, kind Kind, names []string) error 
 			delete(s.topics, topic{kind, name})
 		}
 	}
-	links := s.linked()
+	for l := range s.links {
+		l.unsubscribe(kind, known...)
+	}
 	s.mu.Unlock()
-	s.tellAll(ctx, links, request{kind: kind, unsubscribe: true, names: known})
-	s.controlMu.Unlock()
 	return s.await(ctx, func(l *link) (bool, error) {
 		for _, name := range known {
-			if answer, ok := l.settled.Load(topic{kind, name}); ok && answer == (*SubscribeError)(nil) {
+			_, settled := l.settled.Load(topic{kind, name})
+			if settled && l.refusal(topic{kind, name}) == nil && !s.wants(topic{kind, name}) {
 				return false, nil
 			}
 		}
@@ -120,28 +123,41 @@ func (s *Subscriber) drop(ctx context.Context, kind Kind, names []string) error 
 	})
 }
 
-// linked returns the links. Caller must hold mu.
-func (s *Subscriber) linked() []*link {
-	links := make([]*link, 0, len(s.links))
-	for l := range s.links {
-		links = append(links, l)
-	}
-	return links
-}
-
-// tellAll sends a request over every link: also over those that are about to take over, or to leave.
-func (s *Subscriber) tellAll(ctx context.Context, links []*link, r request) {
-	if len(r.names) == 0 {
-		return
-	}
-	for _, l := range links {
-		each := r
-		l.send(context.WithoutCancel(ctx), &each)
+// again asks for the names of a refused request one by one, except for those about which the application has changed its
+// mind: its later request is in the outbox already, and would be undone.
+func (s *Subscriber) again(l *link, r *request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range r.names {
+		_, wanted := s.topics[topic{r.kind, name}]
+		switch {
+		case r.unsubscribe && !wanted:
+			l.unsubscribe(r.kind, name)
+		case !r.unsubscribe && wanted:
+			l.subscribe(r.kind, r.initial, name)
+		}
 	}
 }
 
-// await waits until the link at home has answered.
+// wants reports whether something is to be subscribed.
+func (s *Subscriber) wants(t topic) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.topics[t]
+	return ok
+}
+
+// refusal returns what the database has answered, if that was an error.
+func (l *link) refusal(t topic) *SubscribeError {
+	answer, _ := l.settled.Load(t)
+	refusal, _ := answer.(*SubscribeError)
+	return refusal
+}
+
+// await waits until the link at home has answered. What lies before the answer on its connection is read meanwhile, even
+// if the application does not take it: it may be the application that waits here.
 func (s *Subscriber) await(ctx context.Context, answered func(*link) (bool, error)) error {
+	defer s.buf.call()()
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
 	for {

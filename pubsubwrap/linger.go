@@ -1,0 +1,145 @@
+package pubsubwrap
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/redishook/multidb"
+)
+
+// leave lets a link go: after a planned switch when its time to linger is over, else when all that it was sent has come.
+func (f *follower) leave(l *link, linger time.Duration) {
+	l.until = now()
+	if l.planned {
+		l.until += int64(max(0, linger))
+	}
+	f.leaving[l] = struct{}{}
+}
+
+// check looks after connections that have fallen silent, and lets go of those whose time has come.
+func (f *follower) check() {
+	interval := f.s.opt.HealthInterval
+	if f.cur != nil && interval > 0 {
+		f.cur.checkHealth(interval)
+	}
+	for l := range f.leaving {
+		if interval > 0 && !l.farewell {
+			l.checkHealth(interval)
+		}
+		if now() >= l.until && !l.farewell {
+			l.farewell = true
+			l.leave()
+		}
+		if l.silentFor() > l.patience {
+			l.kill()
+		}
+	}
+	if f.next != nil && f.next.silentFor() > openTimeout {
+		f.next.kill()
+	}
+}
+
+// vigil is kept for a database that is being left after a planned switch, when the connection to it is lost before its
+// time: publishers may still be there. It is subscribed again until then, and the stream is told what may be missing.
+type vigil struct {
+	db       string
+	since    int64 // when it was lost
+	until    int64
+	link     *link // being opened; nil: none
+	opened   bool
+	retryAt  int64
+	failures int
+}
+
+// mourn keeps a vigil for a link that has ended, unless it has left with nothing missing, or was never in use, or its
+// database had failed: the notice of that switch has said it then.
+func (f *follower) mourn(l *link) {
+	if l.promoted && l.planned && !l.hasLeft() {
+		f.vigils = append(f.vigils, &vigil{db: l.db, since: l.goneSince(), until: l.until})
+	}
+}
+
+// tend does for the vigils what can be done now.
+func (f *follower) tend() {
+	f.vigils = slices.DeleteFunc(f.vigils, func(v *vigil) bool {
+		if v.link != nil && !v.link.alive() {
+			v.link, v.opened = nil, false
+			v.retryAt = now() + int64(min(maxRetry, minRetry<<min(v.failures, 10)))
+			v.failures++
+		}
+		switch {
+		case f.cur != nil && f.cur.db == v.db, now() >= v.until && !v.opened && !f.opening(v.db):
+			v.giveUp()
+			f.say(remark{v.db, ReasonConnectionLost, v.since})
+			return true
+		case f.opening(v.db):
+			v.giveUp() // that one will do, and two would bring everything twice
+		case v.opened:
+			f.rejoin(v)
+			return true
+		case v.link == nil && now() >= v.retryAt:
+			f.reopen(v)
+		}
+		return false
+	})
+}
+
+// opening reports whether a database is about to be used again.
+func (f *follower) opening(database string) bool { return f.next != nil && f.next.db == database }
+
+func (v *vigil) giveUp() {
+	if v.link != nil {
+		v.link.kill()
+		v.link, v.opened = nil, false
+	}
+}
+
+// reopen opens a link that stands in no row yet, and holds what it receives.
+func (f *follower) reopen(v *vigil) {
+	l, err := f.s.newLink(v.db)
+	if err != nil {
+		f.orphan = f.orphan || errors.Is(err, multidb.ErrClosed)
+		v.retryAt = v.until
+		return
+	}
+	l.gated = true
+	v.link = l
+	f.open(l, func(bool) {
+		if v.link == l {
+			v.opened = true
+		}
+	})
+}
+
+// rejoin puts the new link where the lost one was: before the others.
+func (f *follower) rejoin(v *vigil) {
+	l := v.link
+	l.promoted, l.planned, l.patience = true, true, patience
+	l.until = v.until
+	f.leaving[l] = struct{}{}
+	f.s.queueFirst(l)
+	l.promote(remark{v.db, ReasonConnectionLost, v.since}.event())
+}
+
+var errSilent = errors.New("pubsubwrap: a subscribed connection does not answer a PING")
+
+// checkHealth asks a silent link for a sign of life, and ends one that gives none.
+func (l *link) checkHealth(interval time.Duration) {
+	if l.silentFor() > interval {
+		l.kill()
+		l.sub.hook.Report(l.db, errSilent)
+	} else if l.stalled.Load() == 0 && now()-l.lastRead.Load() > int64(interval) {
+		l.ping(tokenHealth)
+	}
+}
+
+// silentFor is how long the connection has been waiting for an answer in vain; 0 if it has not, or if it is the
+// application that is waited for.
+func (l *link) silentFor() time.Duration {
+	asked := l.stalled.Load()
+	if asked == 0 || !l.idle.Load() {
+		return 0
+	}
+	return time.Duration(now() - max(asked, l.lastRead.Load()))
+}

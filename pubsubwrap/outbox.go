@@ -1,0 +1,153 @@
+package pubsubwrap
+
+import (
+	"context"
+	"sync"
+)
+
+// outbox is what is to be written to a link's connection, in this order, by one goroutine. Who changes subscriptions puts
+// the change into the outboxes of all links while it holds the subscriber's mu: so each database gets the changes in the
+// order of the calls, also one that is still being dialed, and nobody waits for a connection that is not his.
+type outbox struct {
+	mu      sync.Mutex
+	unsent  []*request    // guarded by mu, as all of these
+	asked   []*request    // SUBSCRIBE and UNSUBSCRIBE that were not answered, sent or not
+	initial int           // of those, how many must be answered before the link is ready
+	wake    chan struct{} // room for one
+}
+
+// request is a SUBSCRIBE or UNSUBSCRIBE of any kind, which waits for its answers, or a PING.
+type request struct {
+	token       string // of a PING; empty: it is none
+	kind        Kind
+	unsubscribe bool
+	names       []string
+	left        int // answers that are still to come
+	initial     bool
+}
+
+// enqueue leaves a request to the writer.
+func (l *link) enqueue(r *request) {
+	o := &l.outbox
+	o.mu.Lock()
+	o.unsent = append(o.unsent, r)
+	if r.token == "" {
+		r.left = len(r.names)
+		o.asked = append(o.asked, r)
+		if r.initial {
+			o.initial++
+		}
+	}
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// subscribe has names subscribed. Caller must hold the subscriber's mu.
+func (l *link) subscribe(kind Kind, initial bool, names ...string) {
+	if len(names) == 0 {
+		return
+	}
+	for _, name := range names {
+		l.settled.Delete(topic{kind, name}) // what was answered before does not count
+	}
+	l.enqueue(&request{kind: kind, names: names, initial: initial})
+}
+
+// unsubscribe has subscriptions ended. Caller must hold the subscriber's mu.
+func (l *link) unsubscribe(kind Kind, names ...string) {
+	if len(names) > 0 {
+		l.enqueue(&request{kind: kind, unsubscribe: true, names: names})
+	}
+}
+
+// write sends what comes into the outbox, until the connection ends. The error of a write is left to the reader, whose
+// connection is broken then.
+func (l *link) write() {
+	o := &l.outbox
+	for {
+		o.mu.Lock()
+		batch := o.unsent
+		o.unsent = nil
+		o.mu.Unlock()
+		for _, r := range batch {
+			if l.send(r) != nil {
+				l.kill()
+				return
+			}
+		}
+		if len(batch) > 0 {
+			continue
+		}
+		select {
+		case <-o.wake:
+		case <-l.done:
+			return
+		}
+	}
+}
+
+func (l *link) send(r *request) error {
+	ctx := context.Background() // bounded by WriteTimeout, and ended by kill
+	if r.token != "" {
+		return l.ps.Ping(ctx, r.token)
+	}
+	do := l.ps.Subscribe
+	switch {
+	case r.kind == Channel && r.unsubscribe:
+		do = l.ps.Unsubscribe
+	case r.kind == Pattern && r.unsubscribe:
+		do = l.ps.PUnsubscribe
+	case r.kind == ShardChannel && r.unsubscribe:
+		do = l.ps.SUnsubscribe
+	case r.kind == Pattern:
+		do = l.ps.PSubscribe
+	case r.kind == ShardChannel:
+		do = l.ps.SSubscribe
+	}
+	return do(ctx, r.names...)
+}
+
+// Tokens are payloads of PING that say what its answer is for.
+const (
+	tokenHealth  = "health"
+	tokenBarrier = "barrier" // everything that was sent before has been delivered
+	tokenDrain   = "drain"   // wakes the reader, to deliver what is held
+	tokenBehind  = "behind"  // the link takes its place behind the others
+	tokenLeave   = "leave "  // the link ends; followed by a number
+	tokenAbreast = "abreast" // everything that was sent before has been read
+)
+
+// ping asks for an answer, for which it does not wait.
+func (l *link) ping(token string) {
+	l.stalled.CompareAndSwap(0, now())
+	l.enqueue(&request{token: token})
+}
+
+// answers takes an answer to the first of the requests that wait; refused is one in place of all that are left. last is
+// true if there are no more. The result is nil if nothing waits.
+func (o *outbox) answers(refused bool) (r *request, last bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.asked) == 0 {
+		return nil, false
+	}
+	r = o.asked[0]
+	r.left--
+	if last = refused || r.left <= 0; last {
+		o.asked = o.asked[1:]
+	}
+	return r, last
+}
+
+// settle notes that an initial request is answered. The link is ready when that was the last one.
+func (l *link) settle() {
+	o := &l.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.initial--; o.initial == 0 {
+		close(l.ready)
+	}
+}

@@ -1,0 +1,193 @@
+package pubsubwrap
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/redistest"
+)
+
+// slowPair is a pair whose east can be made slow to accept connections.
+func slowPair(t *testing.T) (p *pair, delay *atomic.Int64) {
+	t.Helper()
+	delay = new(atomic.Int64)
+	p = &pair{east: redistest.Start(t), west: redistest.Start(t)}
+	p.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		time.Sleep(time.Duration(delay.Load())) // what is being tested: no condition to wait for
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	p.attach(t)
+	return p, delay
+}
+
+// notice waits for a notice, past messages.
+func notice(t testing.TB, sub *Subscriber) Switched {
+	t.Helper()
+	for {
+		if e := next(t, sub); e.Switched != nil {
+			return *e.Switched
+		}
+	}
+}
+
+// TestRegressionLostLingeringLink. Events: a planned switch; before the old database is left, the connection to it is
+// lost, and a publisher that has not moved yet publishes there.
+func TestRegressionLostLingeringLink(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	sub, err := New(p.rdb, Options{Linger: time.Minute})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	require.Equal(t, "west", notice(t, sub).To)
+	for range 3 {
+		require.NoError(t, p.east.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
+		n := notice(t, sub)
+		require.Equal(t, Switched{From: "east", To: "east", Reason: ReasonConnectionLost, Gap: n.Gap}, n)
+		require.Positive(t, n.Gap)
+		require.NoError(t, p.east.Client().Publish(ctx, "a", "late").Err())
+		require.Equal(t, "late", message(t, sub).Payload)
+		require.NoError(t, p.rdb.Publish(ctx, "a", "moved").Err())
+		require.Equal(t, "moved", message(t, sub).Payload)
+	}
+}
+
+// TestRegressionLostLingeringDatabase. Events: as above, but the old database is switched off for good.
+func TestRegressionLostLingeringDatabase(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	sub, err := New(p.rdb, Options{Linger: 300 * time.Millisecond})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	p.east.Kill()
+	require.Equal(t, "west", notice(t, sub).To)
+	n := notice(t, sub)
+	require.Equal(t, Switched{From: "east", To: "east", Reason: ReasonConnectionLost, Gap: n.Gap}, n)
+	require.Greater(t, n.Gap, 100*time.Millisecond, "it ends when east would have been left")
+	require.NoError(t, p.rdb.Publish(ctx, "a", "moved").Err())
+	require.Equal(t, "moved", message(t, sub).Payload)
+}
+
+// TestRegressionComebackIsNotGatedForEver. Events: after a planned switch one back is announced, so the lingering link,
+// which is far, asks for the answer behind which it steps behind the others; the switch is called off; the answer comes.
+func TestRegressionComebackIsNotGatedForEver(t *testing.T) {
+	p := &pair{east: redistest.Start(t), west: redistest.Start(t)}
+	p.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return farAway{nc}, nil
+	}
+	p.attach(t)
+	ctx := t.Context()
+	sub, err := New(p.rdb, Options{Linger: time.Minute})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	require.Equal(t, "west", notice(t, sub).To)
+	for range 5 {
+		superseded := make(chan struct{})
+		sub.wg.Go(func() { defer close(superseded); sub.follow.prepare(sub.ctx, "east") })
+		eventually(t, waitFor, "the preparation", func() bool {
+			prepared := make(chan bool, 1)
+			sub.tell(func() { p := sub.follow.prepared; prepared <- p != nil && p.database == "east" })
+			return <-prepared
+		})
+		sub.follow.prepare(ctx, "west") // there it is
+		select {
+		case <-superseded: // TestRegressionSupersededPreparation: nobody waits for it any more
+		case <-time.After(time.Second):
+			require.Fail(t, "the superseded preparation is still waited for")
+		}
+		for i := range 3 {
+			require.NoError(t, p.east.Client().Publish(ctx, "a", i).Err())
+			require.NotEmpty(t, message(t, sub).Payload)
+		}
+	}
+}
+
+// TestRegressionSkippedDatabase. Events: a switch to a database that takes its time to accept a connection; before it has,
+// there is a switch back. What was published there in between has reached nobody.
+func TestRegressionSkippedDatabase(t *testing.T) {
+	p, delay := slowPair(t)
+	ctx := t.Context()
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	sub, err := Subscribe(ctx, p.rdb, "a")
+	require.NoError(t, err)
+	closing(t, sub)
+	delay.Store(int64(500 * time.Millisecond))
+	require.NoError(t, p.hook.ForceActive("east", time.Minute)) // without a probe, which would take its time too
+	require.NoError(t, p.east.Client().Publish(ctx, "a", "lost").Err())
+	lost := time.Now()
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	n := notice(t, sub)
+	require.Equal(t, "west", n.From)
+	require.Equal(t, "west", n.To)
+	require.Greater(t, n.Gap, time.Since(lost)-20*time.Millisecond)
+}
+
+// TestRegressionGivenUpLinkDelaysNothing. Events: a switch is announced to a database that takes its time to accept a
+// connection, and called off; the connection in use is lost, and its successor has to wait for none that was begun before.
+func TestRegressionGivenUpLinkDelaysNothing(t *testing.T) {
+	p, delay := slowPair(t)
+	ctx := t.Context()
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	sub, err := Subscribe(ctx, p.rdb, "a")
+	require.NoError(t, err)
+	closing(t, sub)
+	delay.Store(int64(1500 * time.Millisecond))
+	began := time.Now()
+	sub.wg.Go(func() { sub.follow.prepare(sub.ctx, "east") })
+	eventually(t, waitFor, "the link", func() bool {
+		sub.mu.Lock()
+		defer sub.mu.Unlock()
+		return len(sub.links) == 2
+	})
+	sub.follow.prepare(ctx, "west")
+	require.NoError(t, p.west.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
+	require.Equal(t, "west", notice(t, sub).To)
+	require.NoError(t, p.rdb.Publish(ctx, "a", "heard").Err())
+	require.Equal(t, "heard", message(t, sub).Payload)
+	require.Less(t, time.Since(began), time.Second)
+}
+
+// TestPreparationIsAcknowledged: a planned switch waits for a subscriber for no longer than subscribing takes; also one
+// whose application reads nothing, on the way back to a database that it has not left yet, and on its farewell from it.
+func TestPreparationIsAcknowledged(t *testing.T) {
+	for name, opt := range map[string]Options{
+		"has room":          {Buffer: 10000},
+		"is full":           {Buffer: 1, Linger: time.Minute},
+		"is about to leave": {Buffer: 1, Linger: -1},
+		"drops what is old": {Buffer: 1, Policy: DropOldest},
+		"drops what is new": {Buffer: 1, Policy: DropNewest, Linger: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			ctx := t.Context()
+			sub, err := New(p.rdb, opt)
+			require.NoError(t, err)
+			closing(t, sub)
+			require.NoError(t, sub.Subscribe(ctx, "a"))
+			for i := range 10 {
+				for range 20 {
+					require.NoError(t, p.rdb.Publish(ctx, "a", i).Err())
+				}
+				to := []string{"west", "east"}[i%2]
+				began := time.Now()
+				sub.follow.prepare(ctx, to)
+				require.Less(t, time.Since(began), 100*time.Millisecond, "switch %d", i)
+				require.NoError(t, p.hook.SetActive(ctx, to))
+			}
+		})
+	}
+}
