@@ -127,6 +127,7 @@ func (h *Hook) Remove(ctx context.Context, name string) error {
 		if err != nil || removed {
 			if removed {
 				h.retire(db)
+				h.selector.review()
 			}
 			return err
 		}
@@ -254,7 +255,8 @@ func (s *selector) grasp(db *database, d time.Duration, force bool) (done func()
 		s.release = time.AfterFunc(d, func() { s.unhold(this) })
 	}
 	s.version++
-	if now := s.h.active.Load(); now.db != db || now.down {
+	now, stands := s.h.active.Load(), s.standing()
+	if now.db != db || now.down || stands.db != db || stands.down {
 		done = s.publish(db, false, now.db.usable() && !now.down, ReasonManual, nil)
 	}
 	return done, nil
@@ -313,6 +315,9 @@ func (s *selector) remove(db *database) (bool, error) {
 		return false, nil
 	}
 	db.removed.Store(true)
+	if s.standing().db == db {
+		s.pretended.Store(nil) // a dry run goes on from where we are
+	}
 	s.dbs = slices.DeleteFunc(slices.Clone(s.dbs), func(d *database) bool { return d == db })
 	s.version++
 	return true, nil

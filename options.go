@@ -58,8 +58,10 @@ type Options struct {
 	// with ErrNoDatabase at once. The caller's context cuts it short.
 	MaxWait time.Duration
 
-	// DryRun decides, counts and reports what it would have done (Switch.DryRun is set), and switches nothing of its own accord: for
-	// trying settings in production. Default: false.
+	// DryRun decides, counts and reports what it would have done, and switches nothing of its own accord: for trying settings
+	// in production. Failovers, returns, the loss of all databases and its end are told as they would have been, each on
+	// the ground of the one before (Switch.DryRun is set); commands stay on one database and meet what they would meet
+	// without the hook. What is asked for by hand (SetActive, ForceActive, Remove) is done. Default: false.
 	DryRun bool
 
 	// Strategy chooses the database. Default: highest weight, then the active one, then the lower latency, then the

@@ -72,7 +72,7 @@ func (h *Hook) settleRound(db *database, r *round, err error) {
 		}
 	case brief:
 		r.again = time.Now().Add(downInterval)
-		if err == nil && !void && h.active.Load().down {
+		if err == nil && !void && h.selector.standing().down {
 			h.readmit(db)
 		}
 	}
@@ -81,7 +81,7 @@ func (h *Hook) settleRound(db *database, r *round, err error) {
 // tryAgain has a database probed that is not usable, as its breaker permits, and returns when to look next.
 func (h *Hook) tryAgain(db *database, r *round) time.Duration {
 	want, ask := trial, h.checkOnce
-	if h.active.Load().down {
+	if h.selector.standing().down {
 		// Everything is down: no grace, the first to answer is used, and nobody waits for a slow round from before.
 		want, ask = brief, h.checkBriefly
 	}

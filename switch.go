@@ -20,9 +20,7 @@ func (h *Hook) sweep(old *choice, to *database, down, planned bool) {
 		h.spawn(func() { h.drain(old) })
 	}
 	if down {
-		for _, db := range h.selector.all() {
-			db.nudge()
-		}
+		nudgeAll(h.selector.all())
 	}
 }
 
@@ -104,7 +102,7 @@ func (s *selector) prefers(db *database) bool {
 func (s *selector) candidates(db *database) (dbs []*database, active *database) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.h.active.Load()
+	now := s.standing()
 	if !s.started || s.closed || s.held != nil || now.down || now.db == db || !now.db.usable() {
 		return nil, nil
 	}
@@ -127,7 +125,7 @@ func (s *selector) failback(db *database) {
 	}
 	reason := s.whyPreferred(db, dbs, active)
 	s.mu.Lock()
-	if s.version != version || !db.graceIsOver(time.Now()) || !s.h.active.Load().db.usable() || s.dry == db {
+	if s.version != version || !db.graceIsOver(time.Now()) || !s.standing().db.usable() {
 		s.mu.Unlock()
 		return
 	}

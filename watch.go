@@ -216,10 +216,10 @@ func (h *Hook) renew(db *database) {
 	}
 }
 
-// inUse reports whether commands go to the database now.
-func (h *Hook) inUse(db *database) bool { return h.isActive(db) && !h.active.Load().down }
+// inUse reports whether commands go to the database now, or in a dry run would.
+func (h *Hook) inUse(db *database) bool { return h.isActive(db) && !h.selector.standing().down }
 
 func (h *Hook) isActive(db *database) bool {
-	now := h.active.Load()
+	now := h.selector.standing()
 	return now != nil && now.db == db
 }

@@ -1,6 +1,9 @@
 package multidb
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Candidate is a database in an election, as a [Strategy] sees it.
 type Candidate struct {
@@ -49,6 +52,16 @@ func (c Candidate) outranks(d Candidate) bool {
 		return c.Active
 	}
 	return c.Latency > 0 && d.Latency > 0 && c.Latency < d.Latency
+}
+
+// passing leaves out the databases that a gate has kept out the last time it was asked, unless there are no others: an
+// outage is worse than data that lags. The gates are not asked now, because a failover waits for nobody.
+func passing(usable []*database) []*database {
+	open := slices.DeleteFunc(slices.Clone(usable), func(db *database) bool { return db.barred.Load() != nil })
+	if len(open) == 0 {
+		return usable
+	}
+	return open
 }
 
 // choose asks the strategy, and HighestWeight where the strategy has no usable answer.
