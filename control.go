@@ -155,15 +155,15 @@ func (h *Hook) known(name string) (*database, error) {
 	return nil, fmt.Errorf("%w %q (known: %q)", ErrUnknownDatabase, name, names)
 }
 
-// probeFor runs the whole set of checks for a caller.
+// probeFor runs the whole set of checks for a caller: a round of its own, after the one that is under way.
 func (h *Hook) probeFor(ctx context.Context, db *database) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
-	if err := h.pingWithin(ctx, db); err != nil {
-		return err
+	err := h.pingWithin(ctx, db)
+	if err == nil {
+		err = h.checkWholly(ctx, db)
 	}
-	err := db.checks.Load().all.Run(ctx, db.target)
 	if h.isClosed() {
 		return ErrClosed
 	}
@@ -174,6 +174,23 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 		h.readmit(db)
 	}
 	return err
+}
+
+// checkWholly asks whatever a planned move to the database must pass. What may evict has the same say as in the background: a
+// probe that is not permitted to ask keeps nobody out. A gate that is not permitted does.
+func (h *Hook) checkWholly(ctx context.Context, db *database) error {
+	if err := db.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer db.endTurn()
+	set := db.checks.Load()
+	if err := h.check(ctx, db, set.evicting); err != nil {
+		return err
+	}
+	if len(set.gates) == 0 {
+		return nil
+	}
+	return set.gates.Run(ctx, db.target)
 }
 
 func (h *Hook) pingWithin(ctx context.Context, db *database) error {

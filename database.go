@@ -63,7 +63,8 @@ type health struct {
 	born      time.Time
 	lastHeard atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since born, so that no clock step counts
 
-	barred  atomic.Pointer[error] // why a check that only gates has kept it out of a planned move the last time, or nil
+	barred  atomic.Pointer[error] // what a check that only gates has answered the last time, if that keeps it out; or nil
+	turn    chan struct{}         // held by the round of checks that is under way, capacity 1
 	recheck atomic.Bool           // a regular check is wanted now, because a choice may follow from it
 	wake    chan struct{}         // asks the health loop to look again, capacity 1
 	rtt     atomic.Int64          // smoothed round trip of healthy probes, ns
@@ -113,6 +114,7 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	db.born = time.Now()
 	db.since = db.born
 	db.wake = make(chan struct{}, 1)
+	db.turn = make(chan struct{}, 1)
 	db.conns.open = make(map[*conn]struct{})
 	return db, nil
 }

@@ -12,16 +12,20 @@ import (
 
 // checkSet is what a database is asked. It never changes once stored.
 type checkSet struct {
-	all      probes.Checks // what must pass before a move to the database
-	evicting probes.Checks // what may cause a move away from it
-	brief    probes.Checks // the same with one probe each: what is asked while nothing is usable
-	gated    bool          // some only gate
+	all      probes.Checks // as they were given
+	evicting probes.Checks // what may cause a move away from it, and must pass before one to it
+	gates    probes.Checks // what must pass before a planned move to it, and causes none away from it
+	brief    probes.Checks // the evicting ones with one probe each: what is asked while nothing is usable
 }
 
 func (db *database) newCheckSet(all probes.Checks) *checkSet {
 	all = db.quicken(all)
 	set := &checkSet{all: all, evicting: all.Evicting()}
-	set.gated = len(set.evicting) < len(all)
+	for _, check := range all {
+		if probes.GatesOnly(check.Probe) {
+			set.gates = append(set.gates, check)
+		}
+	}
 	if len(set.evicting) == 0 {
 		// Checks that only gate would leave nobody to notice a death.
 		set.evicting = db.quicken(probes.Checks{{Probe: probes.Ping(), Probes: 1}})

@@ -87,7 +87,11 @@ func (h *Hook) leaveUnusable(db *database) {
 // firstCheck finds out what the database is like before it may be chosen.
 func (h *Hook) firstCheck(db *database) {
 	turns := db.turned()
+	if db.takeTurn(h.ctx) != nil {
+		return
+	}
 	err := h.check(h.ctx, db, db.checks.Load().evicting)
+	db.endTurn()
 	switch {
 	case h.isClosed() || db.turned() != turns: // ForceActive needs no check
 	case err != nil:
