@@ -73,8 +73,9 @@ type health struct {
 // traffic is what real commands have met.
 type traffic struct {
 	outcomes  window.Counter
-	detectors []window.Detector
-	slow      time.Duration // the bound above which a command counts as slow; 0: nobody asks
+	detectors []*judge
+	timed     bool           // one of them is about time, see latency.go
+	replies   window.Counter // whose time was taken
 
 	successes, failures, replayed, refused, unknown atomic.Uint64
 }
@@ -100,11 +101,9 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	db.checks.Store(db.newCheckSet(checks))
 	db.target = probes.Target{Name: spec.Name, Client: db.checker, HealthCheckURL: spec.HealthCheckURL, Addr: db.opt.Addr}
 	for _, make := range opt.Detectors {
-		detector := make()
-		db.detectors = append(db.detectors, detector)
-		if timed, ok := detector.(window.Timed); ok && (db.slow == 0 || timed.SlowerThan() < db.slow) {
-			db.slow = timed.SlowerThan()
-		}
+		j := newJudge(make())
+		db.detectors = append(db.detectors, j)
+		db.timed = db.timed || j.bound > 0
 	}
 	db.breaker = newBreaker(opt.Breaker)
 	db.grace = newGrace(opt.Failback)

@@ -89,7 +89,7 @@ func (db *database) stats() DatabaseStats {
 		s.GateError = *err
 	}
 	for _, d := range db.detectors {
-		if counting, ok := d.(window.Counting); ok {
+		if counting, ok := d.Detector.(window.Counting); ok {
 			in := counting.Total(time.Now())
 			s.WindowFailures, s.WindowCommands = in.Failures, in.Failures+in.Successes
 			break
