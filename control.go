@@ -85,7 +85,7 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	}
 	spec = spec.withDefaults()
 	if err := spec.validate("Database"); err != nil {
-		return err
+		return fmt.Errorf("multidb: Add: %w", err)
 	}
 	if spec.Checks == nil {
 		h.selector.mu.Lock()
@@ -94,7 +94,7 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	}
 	db, err := newDatabase(spec, 0, &h.opt)
 	if err != nil {
-		return fmt.Errorf("multidb: Database.%w", err)
+		return fmt.Errorf("multidb: Add: Database.%w", err)
 	}
 	if err := h.selector.add(db); err != nil {
 		_ = db.close()
@@ -235,9 +235,13 @@ func (h *Hook) retire(db *database) {
 			cutAll(db.matching(func(*conn) bool { return true }))
 		}
 		_ = db.close()
+		if err := h.closeUnused(db.checks.Load().all); err != nil {
+			h.events.probed(db.name, err, 0)
+		}
 	})
 	if !spawned {
 		_ = db.close()
+		_ = h.closeUnused(db.checks.Load().all)
 	}
 }
 
@@ -308,7 +312,7 @@ func (s *selector) add(db *database) error {
 		return ErrClosed
 	}
 	if s.lookup(db.name) != nil {
-		return fmt.Errorf("multidb: Database.Name = %q: is in use already", db.name)
+		return fmt.Errorf("multidb: Add: Database.Name = %q: is in use already", db.name)
 	}
 	db.order = s.dbs[len(s.dbs)-1].order + 1
 	db.weighed = db.getWeight()

@@ -62,6 +62,8 @@ func (db *database) quicken(checks probes.Checks) probes.Checks {
 
 // AddProbe adds a check to those of every database, from its next round on, and to those of databases added later that
 // have none of their own. The error is that of the check's options, or ErrClosed. Safe for concurrent use.
+//
+// The hook closes the probe when nobody has it any more: see [probes.Close].
 func (h *Hook) AddProbe(check probes.Check) error {
 	if err := (probes.Checks{check}).Validate(); err != nil {
 		return prefixed("multidb: AddProbe: Check", err)
@@ -72,21 +74,29 @@ func (h *Hook) AddProbe(check probes.Check) error {
 }
 
 // RemoveProbe removes the checks whose probe has that name (see [probes.Name]: "ping", "write", "lag-aware", ...) from
-// every database. A database that is left without a check is asked by PING. The error says if no database had it. Safe
-// for concurrent use.
+// every database, and closes them (see [probes.Close]). A database that is left without a check is asked by PING. The error
+// says if no database had it, or is that of closing it. Safe for concurrent use.
 func (h *Hook) RemoveProbe(name string) error {
-	found := false
+	var removed probes.Checks
 	err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
 		return slices.DeleteFunc(slices.Clone(checks), func(c probes.Check) bool {
 			is := probes.Name(c.Probe) == name
-			found = found || is
+			if is {
+				removed = append(removed, c)
+			}
 			return is
 		})
 	})
-	if err == nil && !found {
+	switch {
+	case err != nil:
+		return err
+	case len(removed) == 0:
 		return fmt.Errorf("multidb: RemoveProbe: no database has a probe named %q", name)
 	}
-	return err
+	if err := h.closeUnused(removed); err != nil {
+		return fmt.Errorf("multidb: RemoveProbe: closing %q: %w", name, err)
+	}
+	return nil
 }
 
 // editChecks replaces the checks of all databases, and those that later ones get.
@@ -106,11 +116,19 @@ func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) error {
 	return nil
 }
 
-// closeProbes releases what the probes hold.
-func (s *selector) closeProbes() error {
-	var all probes.Checks
-	for _, db := range s.all() {
+// closeUnused closes the probes of checks that no database has any more, nor will get.
+func (h *Hook) closeUnused(checks probes.Checks) error { return checks.CloseUnused(h.selector.probing()) }
+
+// closeProbes closes all that are left.
+func (h *Hook) closeProbes() error { return h.selector.probing().Close() }
+
+// probing is all checks that databases have or will get when they are added.
+func (s *selector) probing() probes.Checks {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := slices.Clone(s.checks)
+	for _, db := range s.dbs {
 		all = append(all, db.checks.Load().all...)
 	}
-	return all.Close()
+	return all
 }

@@ -94,8 +94,13 @@ func GatesOnly(p Probe) bool {
 	return ok && g.GatesOnly()
 }
 
-// Close releases what a probe holds, if it is an [io.Closer]. The probe stays
-// usable if other databases still need it; see its own documentation.
+// Close releases what a probe holds, if it is an [io.Closer].
+//
+// A hook owns the probes of its options and of AddProbe: it closes each once, when
+// the last database that had it is removed or RemoveProbe has taken it from all,
+// and what is left at its own Close. A probe given to two hooks is closed by both,
+// and one may be asked once more after it was closed, by a round of checks that was
+// under way: Close must bear both, as that of [LagAware] does.
 func Close(p Probe) error {
 	if c, ok := find[io.Closer](p); ok {
 		return c.Close()
