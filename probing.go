@@ -117,7 +117,9 @@ func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) error {
 }
 
 // closeUnused closes the probes of checks that no database has any more, nor will get.
-func (h *Hook) closeUnused(checks probes.Checks) error { return checks.CloseUnused(h.selector.probing()) }
+func (h *Hook) closeUnused(checks probes.Checks) error {
+	return checks.CloseUnused(h.selector.probing())
+}
 
 // closeProbes closes all that are left.
 func (h *Hook) closeProbes() error { return h.selector.probing().Close() }
