@@ -98,8 +98,8 @@ type Database struct {
 	// used for commands and never closed.
 	Client *redis.Client
 
-	// HealthCheckURL is where probes that ask a management API find it (see probes.LagAware). Default: derived by
-	// the probe from the address.
+	// HealthCheckURL is where probes that ask a management API find it (see probes.LagAware): http or https, with a host.
+	// Default: derived by the probe from the address.
 	HealthCheckURL string
 
 	// Checks replace Health.Checks for this database.
@@ -139,7 +139,9 @@ type Health struct {
 	// before it is suspected. Never less than four round trips either. Default: 250ms. Negative: off.
 	StallTimeout time.Duration
 
-	// Checks are run at every interval and must all pass. Default: one probes.Ping.
+	// Checks are run at every interval and must all pass. Those that only gate (see probes.GatesOnly) are asked about passive
+	// databases only, and have no say but in a move to them. The hook closes their probes, see probes.Close. Default: one
+	// probes.Ping.
 	Checks []probes.Check
 }
 

@@ -18,7 +18,8 @@ type Candidate struct {
 }
 
 // Strategy chooses the database to use. Choose gets the usable ones, at least one, in the order of configuration, and
-// returns the name of one of them. Any other answer, or a panic, is replaced by that of [HighestWeight]. It is called
+// returns the name of one of them. In a failover, those that a check that only gates has kept out the last time it was asked
+// are not among them unless there are no others. Any other answer, or a panic, is replaced by that of [HighestWeight]. It is called
 // without a lock, from several goroutines, and must not block: be safe for concurrent use.
 //
 // The same question is asked to find out whether to move to a recovered or a preferred database: then the candidates are

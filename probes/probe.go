@@ -89,6 +89,11 @@ func Name(p Probe) string {
 // GatesOnly reports whether a probe has a say only before a move TO a database,
 // and can never cause a move away from the active one: the answer of its method
 // GatesOnly() bool, or false if it has none.
+//
+// A hook asks it about the passive databases in every round. A planned move to a
+// database waits until it passes; one that is not permitted to ask has not passed. A
+// failover prefers the databases that have passed the last time, and waits for nobody:
+// if none has, it moves all the same, because an outage is worse than data that lags.
 func GatesOnly(p Probe) bool {
 	g, ok := find[interface{ GatesOnly() bool }](p)
 	return ok && g.GatesOnly()
