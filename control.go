@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/redishook/multidb/probes"
 )
 
 // Active returns the name of the active database; while none is usable, of the one that was active last. One atomic
@@ -235,14 +237,22 @@ func (h *Hook) retire(db *database) {
 			cutAll(db.matching(func(*conn) bool { return true }))
 		}
 		_ = db.close()
-		if err := h.closeUnused(db.checks.Load().all); err != nil {
+		if err := db.checks.Load().all.CloseUnused(h.selector.left(db)); err != nil {
 			h.events.probed(db.name, err, 0)
 		}
 	})
 	if !spawned {
-		_ = db.close()
-		_ = h.closeUnused(db.checks.Load().all)
+		_ = db.close() // its probes are left to Close
 	}
+}
+
+// left notes that a removed database needs its probes no longer, and returns the checks that are still needed: in one step,
+// so that of two databases that leave together the second one closes what they share.
+func (s *selector) left(db *database) probes.Checks {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving = slices.DeleteFunc(s.leaving, func(d *database) bool { return d == db })
+	return s.probing()
 }
 
 // hold makes db the manual choice, for d or until released. The database may have failed since the caller looked: without
@@ -340,6 +350,7 @@ func (s *selector) remove(db *database) (bool, error) {
 		s.pretended.Store(nil) // a dry run goes on from where we are
 	}
 	s.dbs = slices.DeleteFunc(slices.Clone(s.dbs), func(d *database) bool { return d == db })
+	s.leaving = append(s.leaving, db)
 	s.version++
 	return true, nil
 }

@@ -105,7 +105,7 @@ func (h *Hook) Close() error {
 		// Before the wait: what a probe is waiting for comes to an end with its connection, if with nothing else.
 		err = h.selector.closeDatabases()
 		h.wg.Wait()
-		err = errors.Join(err, h.events.wait(callbackPatience), h.closeProbes())
+		err = errors.Join(err, h.events.wait(callbackPatience), h.selector.closeProbes())
 	})
 	return err
 }

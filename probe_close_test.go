@@ -55,6 +55,27 @@ func TestRegressionProbesAreClosedNeverOrTwice(t *testing.T) {
 	}
 }
 
+// Events: two databases with a probe of their own are removed, and both finish at the same moment: each could find that
+// nobody else has it.
+func TestProbeOfTwoThatLeaveTogether(t *testing.T) {
+	theirs := &closing{name: "theirs"}
+	bubble(t, 1, Options{}, func(h *Hook, _ []*virtual) {
+		more, specs := newVirtuals(t, 2)
+		for i, name := range []string{"x", "y"} {
+			defer more[i].redis.Close()
+			specs[i].Name, specs[i].Checks = name, []probes.Check{{Probe: theirs, Probes: 1}}
+			specs[i].Weight = 0.1
+			require.NoError(t, h.Add(context.Background(), specs[i]))
+		}
+		for _, name := range []string{"x", "y"} {
+			require.NoError(t, h.Remove(context.Background(), name))
+		}
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 1, theirs.closed.Load())
+	})
+	require.EqualValues(t, 1, theirs.closed.Load())
+}
+
 // TestRemoveProbeReportsClose: what a probe says when it is closed is for whoever removes it.
 func TestRemoveProbeReportsClose(t *testing.T) {
 	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {

@@ -68,9 +68,10 @@ func (h *Hook) AddProbe(check probes.Check) error {
 	if err := (probes.Checks{check}).Validate(); err != nil {
 		return prefixed("multidb: AddProbe: Check", err)
 	}
-	return h.selector.editChecks(func(checks probes.Checks) probes.Checks {
+	_, err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
 		return append(slices.Clone(checks), check)
 	})
+	return err
 }
 
 // RemoveProbe removes the checks whose probe has that name (see [probes.Name]: "ping", "write", "lag-aware", ...) from
@@ -78,7 +79,7 @@ func (h *Hook) AddProbe(check probes.Check) error {
 // says if no database had it, or is that of closing it. Safe for concurrent use.
 func (h *Hook) RemoveProbe(name string) error {
 	var removed probes.Checks
-	err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
+	inUse, err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
 		return slices.DeleteFunc(slices.Clone(checks), func(c probes.Check) bool {
 			is := probes.Name(c.Probe) == name
 			if is {
@@ -93,43 +94,41 @@ func (h *Hook) RemoveProbe(name string) error {
 	case len(removed) == 0:
 		return fmt.Errorf("multidb: RemoveProbe: no database has a probe named %q", name)
 	}
-	if err := h.closeUnused(removed); err != nil {
+	if err := removed.CloseUnused(inUse); err != nil {
 		return fmt.Errorf("multidb: RemoveProbe: closing %q: %w", name, err)
 	}
 	return nil
 }
 
-// editChecks replaces the checks of all databases, and those that later ones get.
-func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) error {
+// editChecks replaces the checks of all databases, and those that later ones get, and returns all that are in use then.
+func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) (inUse probes.Checks, err error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return ErrClosed
+		return nil, ErrClosed
 	}
 	s.checks = edit(s.checks)
 	for _, db := range s.dbs {
 		db.checks.Store(db.newCheckSet(edit(db.checks.Load().all)))
 	}
-	dbs := slices.Clone(s.dbs)
+	dbs, inUse := slices.Clone(s.dbs), s.probing()
 	s.mu.Unlock()
 	recheckAll(dbs)
-	return nil
-}
-
-// closeUnused closes the probes of checks that no database has any more, nor will get.
-func (h *Hook) closeUnused(checks probes.Checks) error {
-	return checks.CloseUnused(h.selector.probing())
+	return inUse, nil
 }
 
 // closeProbes closes all that are left.
-func (h *Hook) closeProbes() error { return h.selector.probing().Close() }
-
-// probing is all checks that databases have or will get when they are added.
-func (s *selector) probing() probes.Checks {
+func (s *selector) closeProbes() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	all := s.probing()
+	s.mu.Unlock()
+	return all.Close()
+}
+
+// probing is all checks that databases have, or will get when they are added. Caller must hold mu.
+func (s *selector) probing() probes.Checks {
 	all := slices.Clone(s.checks)
-	for _, db := range s.dbs {
+	for _, db := range slices.Concat(s.dbs, s.leaving) {
 		all = append(all, db.checks.Load().all...)
 	}
 	return all

@@ -23,6 +23,7 @@ type selector struct {
 	mu sync.Mutex
 
 	dbs       []*database
+	leaving   []*database   // removed, and their sessions may still finish: they have their probes
 	checks    probes.Checks // of databases that are added and have none of their own
 	version   uint64        // of everything below and above; a decision is void if it has moved meanwhile
 	started   bool          // the initial policy is satisfied
