@@ -157,3 +157,19 @@ func TestChecksOfOneDatabase(t *testing.T) {
 		}
 	})
 }
+
+// asking is a probe that asks the hook when it is asked what it is.
+type asking struct{ ask func() }
+
+func (p asking) Check(context.Context, probes.Target) error { return nil }
+func (p asking) String() string                             { p.ask(); return "asking" }
+func (p asking) GatesOnly() bool                            { p.ask(); return true }
+
+// Events: a probe's GatesOnly or String takes its time, or asks the hook. It was called with the lock of all decisions held.
+func TestRegressionProbeIsAskedWhatItIsWithTheLockHeld(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {
+		check := probes.Check{Probes: 1, Probe: asking{func() { h.Stats() }}}
+		require.NoError(t, h.AddProbe(check))
+		require.NoError(t, h.RemoveProbe("asking"))
+	})
+}

@@ -100,21 +100,40 @@ func (h *Hook) RemoveProbe(name string) error {
 	return nil
 }
 
-// editChecks replaces the checks of all databases, and those that later ones get, and returns all that are in use then.
+// editChecks replaces the checks of all databases, and those that later ones get, and returns all that are in use then. Probes
+// say by functions of a user's what they are, so the new checks are made without the lock, and anew if anything has moved.
 func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) (inUse probes.Checks, err error) {
-	s.mu.Lock()
-	if s.closed {
+	for {
+		s.mu.Lock()
+		version, dbs, later, closed := s.version, slices.Clone(s.dbs), s.checks, s.closed
 		s.mu.Unlock()
-		return nil, ErrClosed
+		if closed {
+			return nil, ErrClosed
+		}
+		later = edit(later)
+		sets := make([]*checkSet, len(dbs))
+		for i, db := range dbs {
+			sets[i] = db.newCheckSet(edit(db.checks.Load().all))
+		}
+		if inUse, ok := s.storeChecks(version, later, dbs, sets); ok {
+			recheckAll(dbs)
+			return inUse, nil
+		}
 	}
-	s.checks = edit(s.checks)
-	for _, db := range s.dbs {
-		db.checks.Store(db.newCheckSet(edit(db.checks.Load().all)))
+}
+
+func (s *selector) storeChecks(version uint64, later probes.Checks, dbs []*database, sets []*checkSet) (inUse probes.Checks, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.version != version {
+		return nil, false
 	}
-	dbs, inUse := slices.Clone(s.dbs), s.probing()
-	s.mu.Unlock()
-	recheckAll(dbs)
-	return inUse, nil
+	s.version++
+	s.checks = later
+	for i, db := range dbs {
+		db.checks.Store(sets[i])
+	}
+	return s.probing(), true
 }
 
 // closeProbes closes all that are left.
