@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -170,5 +174,80 @@ func TestRegressionManualMoveKeepsOldFailures(t *testing.T) {
 		require.NoError(t, h.ForceActive("b", 0))
 		require.NoError(t, h.ForceActive("a", 0))
 		require.EqualValues(t, before+2, a.resets.Load())
+	})
+}
+
+// restAPI answers as the REST API of Redis Software does, for the databases at 6379 of three clusters; which of them lag is
+// said by the host of their API.
+type restAPI struct {
+	mu      sync.Mutex
+	lagging map[string]bool
+	asked   map[string]int
+}
+
+func (r *restAPI) set(host string, lagging bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lagging[host] = lagging
+}
+
+func (r *restAPI) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked[req.URL.Host]++
+	answer := func(status int, body string) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+	}
+	user, password, _ := req.BasicAuth()
+	switch {
+	case user != "me" || password != "hunter2":
+		return answer(401, "")
+	case req.URL.Path == "/v1/bdbs":
+		name := strings.TrimPrefix(req.URL.Hostname(), "api.")
+		return answer(200, `[{"uid":7,"endpoints":[{"dns_name":"`+name+`","port":6379}]}]`)
+	case req.URL.Path != "/v1/bdbs/7/availability" || req.URL.Query().Get("availability_lag_tolerance_ms") != "5000":
+		return answer(404, "")
+	case r.lagging[req.URL.Hostname()]:
+		return answer(503, `{"error_code":"bdb_unavailable","description":"lag"}`)
+	}
+	return answer(200, "")
+}
+
+// TestLagAwareInTheHook: replication lag keeps a database from being moved to by hand and in a failover, and never evicts
+// the active one.
+func TestLagAwareInTheHook(t *testing.T) {
+	api := &restAPI{lagging: make(map[string]bool), asked: make(map[string]int)}
+	lag, err := probes.LagAware(probes.LagAwareOptions{HTTPClient: &http.Client{Transport: api}})
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		dbs, specs := newVirtuals(t, 3)
+		for i := range specs {
+			specs[i].HealthCheckURL = "https://me:hunter2@api." + specs[i].Name
+		}
+		h, err := New(t.Context(), Options{Databases: specs, Logger: testLog(t),
+			Health: Health{Checks: []probes.Check{ping(), {Probe: lag, Probes: 1}}}})
+		require.NoError(t, err)
+		api.set("api.a", true)
+		api.set("api.b", true)
+		time.Sleep(20 * time.Second)
+		require.Equal(t, "a", h.Active(), "lag evicts nobody")
+		gate := h.Stats().Databases[1].GateError
+		var refused *probes.RESTError
+		require.ErrorAs(t, gate, &refused)
+		require.Equal(t, "bdb_unavailable", refused.Code)
+		require.NotContains(t, gate.Error(), "hunter2")
+		require.ErrorContains(t, h.SetActive(context.Background(), "b"), "503")
+		dbs[0].up.Store(false)
+		time.Sleep(5 * time.Second)
+		require.Equal(t, "c", h.Active())
+		api.set("api.b", false)
+		time.Sleep(time.Minute)
+		require.Equal(t, "b", h.Active(), "failback to the best that is up")
+		require.NoError(t, h.Close())
+		require.Zero(t, api.asked["api.a:9443"], "it was active, and then down")
+		require.Positive(t, api.asked["api.b:9443"])
+		for _, v := range dbs {
+			v.redis.Close()
+		}
 	})
 }
