@@ -53,6 +53,7 @@ func (h *Hook) openBreaker(db *database, reason Reason, cause error) {
 	was := db.state()
 	db.checked = true
 	db.lastErr = cause
+	db.barred.Store(nil) // of before; its gates are asked again when it is back
 	db.breaker.Open()
 	if was != BreakerOpen {
 		db.since = time.Now()

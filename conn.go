@@ -53,6 +53,7 @@ type conn struct {
 	probing  atomic.Bool // the reads that follow look for pushes; a timeout means that there are none
 
 	reads atomic.Uint64 // reads that brought data
+	asked atomic.Int64  // when the request was written that is being timed, ns since db.born; 0: none is
 }
 
 type connFailure struct{ cause error }
@@ -109,6 +110,9 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 	}
 	if c.probing.Load() {
 		c.probing.Store(false)
+	}
+	if c.db.timed {
+		c.asks(name)
 	}
 	c.writing.Store(true)
 	c.busy.Store(true)
@@ -186,6 +190,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	c.reading.Store(false)
 	if n > 0 {
 		c.reads.Add(1)
+		if c.db.timed {
+			c.isAnswered()
+		}
 		if c.busy.Load() {
 			c.busy.Store(false)
 		}

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/redishook/multidb/probes"
 )
 
 // Active returns the name of the active database; while none is usable, of the one that was active last. One atomic
@@ -85,7 +87,7 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	}
 	spec = spec.withDefaults()
 	if err := spec.validate("Database"); err != nil {
-		return err
+		return fmt.Errorf("multidb: Add: %w", err)
 	}
 	if spec.Checks == nil {
 		h.selector.mu.Lock()
@@ -94,7 +96,7 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	}
 	db, err := newDatabase(spec, 0, &h.opt)
 	if err != nil {
-		return fmt.Errorf("multidb: Database.%w", err)
+		return fmt.Errorf("multidb: Add: Database.%w", err)
 	}
 	if err := h.selector.add(db); err != nil {
 		_ = db.close()
@@ -127,6 +129,7 @@ func (h *Hook) Remove(ctx context.Context, name string) error {
 		if err != nil || removed {
 			if removed {
 				h.retire(db)
+				h.selector.review()
 			}
 			return err
 		}
@@ -154,15 +157,15 @@ func (h *Hook) known(name string) (*database, error) {
 	return nil, fmt.Errorf("%w %q (known: %q)", ErrUnknownDatabase, name, names)
 }
 
-// probeFor runs the whole set of checks for a caller.
+// probeFor runs the whole set of checks for a caller: a round of its own, after the one that is under way.
 func (h *Hook) probeFor(ctx context.Context, db *database) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
-	if err := h.pingWithin(ctx, db); err != nil {
-		return err
+	err := h.pingWithin(ctx, db)
+	if err == nil {
+		err = h.checkWholly(ctx, db)
 	}
-	err := db.checks.Load().all.Run(ctx, db.target)
 	if h.isClosed() {
 		return ErrClosed
 	}
@@ -173,6 +176,23 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 		h.readmit(db)
 	}
 	return err
+}
+
+// checkWholly asks whatever a planned move to the database must pass. What may evict has the same say as in the background: a
+// probe that is not permitted to ask keeps nobody out. A gate that is not permitted does.
+func (h *Hook) checkWholly(ctx context.Context, db *database) error {
+	if err := db.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer db.endTurn()
+	set := db.checks.Load()
+	if err := h.check(ctx, db, set.evicting); err != nil {
+		return err
+	}
+	if len(set.gates) == 0 {
+		return nil
+	}
+	return set.gates.Run(ctx, db.target)
 }
 
 func (h *Hook) pingWithin(ctx context.Context, db *database) error {
@@ -217,10 +237,22 @@ func (h *Hook) retire(db *database) {
 			cutAll(db.matching(func(*conn) bool { return true }))
 		}
 		_ = db.close()
+		if err := db.checks.Load().all.CloseUnused(h.selector.left(db)); err != nil {
+			h.events.probed(db.name, err, 0)
+		}
 	})
 	if !spawned {
-		_ = db.close()
+		_ = db.close() // its probes are left to Close
 	}
+}
+
+// left notes that a removed database needs its probes no longer, and returns the checks that are still needed: in one step,
+// so that of two databases that leave together the second one closes what they share.
+func (s *selector) left(db *database) probes.Checks {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving = slices.DeleteFunc(s.leaving, func(d *database) bool { return d == db })
+	return s.probing()
 }
 
 // hold makes db the manual choice, for d or until released. The database may have failed since the caller looked: without
@@ -254,7 +286,8 @@ func (s *selector) grasp(db *database, d time.Duration, force bool) (done func()
 		s.release = time.AfterFunc(d, func() { s.unhold(this) })
 	}
 	s.version++
-	if now := s.h.active.Load(); now.db != db || now.down {
+	now, stands := s.h.active.Load(), s.standing()
+	if now.db != db || now.down || stands.db != db || stands.down {
 		done = s.publish(db, false, now.db.usable() && !now.down, ReasonManual, nil)
 	}
 	return done, nil
@@ -289,7 +322,7 @@ func (s *selector) add(db *database) error {
 		return ErrClosed
 	}
 	if s.lookup(db.name) != nil {
-		return fmt.Errorf("multidb: Database.Name = %q: is in use already", db.name)
+		return fmt.Errorf("multidb: Add: Database.Name = %q: is in use already", db.name)
 	}
 	db.order = s.dbs[len(s.dbs)-1].order + 1
 	db.weighed = db.getWeight()
@@ -313,7 +346,11 @@ func (s *selector) remove(db *database) (bool, error) {
 		return false, nil
 	}
 	db.removed.Store(true)
+	if s.standing().db == db {
+		s.pretended.Store(nil) // a dry run goes on from where we are
+	}
 	s.dbs = slices.DeleteFunc(slices.Clone(s.dbs), func(d *database) bool { return d == db })
+	s.leaving = append(s.leaving, db)
 	s.version++
 	return true, nil
 }

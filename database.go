@@ -63,7 +63,8 @@ type health struct {
 	born      time.Time
 	lastHeard atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since born, so that no clock step counts
 
-	barred  atomic.Pointer[error] // why a check that only gates has kept it out of a planned move the last time, or nil
+	barred  atomic.Pointer[error] // what a check that only gates has answered the last time, if that keeps it out; or nil
+	turn    chan struct{}         // held by the round of checks that is under way, capacity 1
 	recheck atomic.Bool           // a regular check is wanted now, because a choice may follow from it
 	wake    chan struct{}         // asks the health loop to look again, capacity 1
 	rtt     atomic.Int64          // smoothed round trip of healthy probes, ns
@@ -72,8 +73,9 @@ type health struct {
 // traffic is what real commands have met.
 type traffic struct {
 	outcomes  window.Counter
-	detectors []window.Detector
-	slow      time.Duration // the bound above which a command counts as slow; 0: nobody asks
+	detectors []*judge
+	timed     bool           // one of them is about time, see latency.go
+	replies   window.Counter // whose time was taken
 
 	successes, failures, replayed, refused, unknown atomic.Uint64
 }
@@ -99,11 +101,9 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	db.checks.Store(db.newCheckSet(checks))
 	db.target = probes.Target{Name: spec.Name, Client: db.checker, HealthCheckURL: spec.HealthCheckURL, Addr: db.opt.Addr}
 	for _, make := range opt.Detectors {
-		detector := make()
-		db.detectors = append(db.detectors, detector)
-		if timed, ok := detector.(window.Timed); ok && (db.slow == 0 || timed.SlowerThan() < db.slow) {
-			db.slow = timed.SlowerThan()
-		}
+		j := newJudge(make())
+		db.detectors = append(db.detectors, j)
+		db.timed = db.timed || j.bound > 0
 	}
 	db.breaker = newBreaker(opt.Breaker)
 	db.grace = newGrace(opt.Failback)
@@ -113,6 +113,7 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	db.born = time.Now()
 	db.since = db.born
 	db.wake = make(chan struct{}, 1)
+	db.turn = make(chan struct{}, 1)
 	db.conns.open = make(map[*conn]struct{})
 	return db, nil
 }

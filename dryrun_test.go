@@ -1,6 +1,9 @@
 package multidb
 
 import (
+	"context"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,4 +40,149 @@ func TestRegressionDryRunMakesAnOutageLonger(t *testing.T) {
 	require.Equal(t, "east", p.hook.Active())
 	eventually(t, 5*time.Second, "the report", func() bool { return len(p.switched()) > 0 })
 	require.True(t, p.switched()[0].DryRun)
+}
+
+// story runs a schedule of faults and returns what the hook has told about it, without the marks of a dry run.
+func story(t *testing.T, dry bool, schedule func(h *Hook, dbs []*virtual)) (told []string) {
+	t.Helper()
+	var mu sync.Mutex
+	tell := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, fmt.Sprintf(format, args...))
+	}
+	opt := Options{
+		DryRun: dry, Failback: Failback{GracePeriod: 10 * time.Second, Jitter: -1},
+		Events: Events{
+			OnSwitch: func(s Switch) {
+				require.True(t, s.DryRun == (dry && s.Reason != ReasonManual), "%+v", s)
+				tell("%s -> %s: %s, planned %v, cause %v", s.From, s.To, s.Reason, s.Planned, s.Cause != nil)
+			},
+			OnAllDown:   func(cause error) { tell("all down, cause %v", cause != nil) },
+			OnRecovered: func(database string) { tell("recovered at %s", database) },
+		},
+	}
+	bubble(t, 3, opt, func(h *Hook, dbs []*virtual) {
+		schedule(h, dbs)
+		var switches uint64
+		for _, n := range h.Stats().Switches {
+			switches += n
+		}
+		mu.Lock()
+		tell := fmt.Sprint(switches, " switches counted")
+		told = append(told, tell)
+		mu.Unlock()
+		if dry {
+			require.False(t, h.Stats().Down, "a dry run refuses no command")
+		}
+	})
+	return told
+}
+
+// TestDryRunTellsTheSameStory: a dry run reports what a real one does for the same faults, in the same order: failovers,
+// returns, outages of everything and their ends.
+func TestDryRunTellsTheSameStory(t *testing.T) {
+	set := func(dbs []*virtual, up ...bool) {
+		for i, is := range up {
+			dbs[i].up.Store(is)
+		}
+	}
+	for name, schedule := range map[string]func(h *Hook, dbs []*virtual){
+		"failover and failback": func(_ *Hook, dbs []*virtual) {
+			set(dbs, false, true, true)
+			time.Sleep(10 * time.Second)
+			set(dbs, true, true, true)
+			time.Sleep(time.Minute)
+		},
+		"one after the other": func(_ *Hook, dbs []*virtual) {
+			set(dbs, false, true, true)
+			time.Sleep(10 * time.Second)
+			set(dbs, false, false, true)
+			time.Sleep(10 * time.Second)
+			set(dbs, false, true, true)
+			time.Sleep(time.Minute)
+			set(dbs, true, true, true)
+			time.Sleep(time.Minute)
+		},
+		"all down and back": func(_ *Hook, dbs []*virtual) {
+			for _, first := range []int{2, 0} {
+				set(dbs, false, true, true)
+				time.Sleep(10 * time.Second)
+				set(dbs, false, false, true)
+				time.Sleep(10 * time.Second)
+				set(dbs, false, false, false)
+				time.Sleep(10 * time.Second)
+				dbs[first].up.Store(true)
+				time.Sleep(10 * time.Second)
+				set(dbs, true, true, true)
+				time.Sleep(5 * time.Minute)
+			}
+		},
+		"weights": func(h *Hook, dbs []*virtual) {
+			require.NoError(t, h.SetWeight("c", 9))
+			time.Sleep(10 * time.Second)
+			set(dbs, true, true, false)
+			time.Sleep(10 * time.Second)
+			set(dbs, true, true, true)
+			require.NoError(t, h.SetWeight("c", 0.5))
+			time.Sleep(time.Minute)
+			require.NoError(t, h.SetWeight("b", 8))
+			time.Sleep(time.Minute)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			real, dry := story(t, false, schedule), story(t, true, schedule)
+			require.Equal(t, real, dry)
+			require.Greater(t, len(real), 2, "the schedule must make something happen")
+		})
+	}
+}
+
+// TestDryRunAndManualChoice: what is asked for by hand is done, and the dry run goes on from there.
+func TestDryRunAndManualChoice(t *testing.T) {
+	opt := Options{DryRun: true, Failback: Failback{GracePeriod: time.Second, Jitter: -1}}
+	switches := recordSwitches(&opt)
+	told := func() (all []string) {
+		for _, s := range switches.list() {
+			all = append(all, fmt.Sprintf("%s -> %s: %s, dry %v", s.From, s.To, s.Reason, s.DryRun))
+		}
+		return all
+	}
+	bubble(t, 3, opt, func(h *Hook, dbs []*virtual) {
+		dbs[0].up.Store(false)
+		time.Sleep(5 * time.Second)
+		require.NoError(t, h.SetActive(context.Background(), "c"))
+		require.Equal(t, "c", h.Active())
+		dbs[2].up.Store(false)
+		time.Sleep(5 * time.Second)
+		require.Equal(t, "c", h.Active())
+		dbs[2].up.Store(true)
+		time.Sleep(5 * time.Second)
+		require.NoError(t, h.SetActive(context.Background(), "c"), "it is there, and would be elsewhere")
+		require.NoError(t, h.Remove(context.Background(), "b"))
+		time.Sleep(time.Second)
+		require.Equal(t, []string{
+			"a -> b: health_check, dry true", // a fails
+			"a -> c: manual, dry false",
+			"c -> b: health_check, dry true", // c fails
+			"b -> c: manual, dry true",
+		}, told())
+	})
+}
+
+// Events: a dry run is at b, in its own eyes, and b is removed. It went on deciding about a database that is gone.
+func TestDryRunIsAtARemovedDatabase(t *testing.T) {
+	opt := Options{DryRun: true, Failback: Failback{GracePeriod: time.Second, Jitter: -1}}
+	switches := recordSwitches(&opt)
+	bubble(t, 3, opt, func(h *Hook, dbs []*virtual) {
+		dbs[0].up.Store(false)
+		time.Sleep(5 * time.Second)
+		require.NoError(t, h.Remove(context.Background(), "b"))
+		time.Sleep(time.Second)
+		list := switches.list()
+		require.Len(t, list, 2)
+		require.Equal(t, "a", list[1].From)
+		require.Equal(t, "c", list[1].To)
+		require.True(t, list[1].DryRun)
+	})
 }

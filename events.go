@@ -57,9 +57,10 @@ type Events struct {
 	OnSwitch func(Switch)
 	// OnHealth: a database has become usable or unusable.
 	OnHealth func(HealthChange)
-	// OnAllDown: no database is usable; cause is what the one that was active last failed with.
+	// OnAllDown: no database is usable; cause is what the one that was active last failed with. In a dry run as well,
+	// although no command is refused then.
 	OnAllDown func(cause error)
-	// OnRecovered: after OnAllDown, database is in use.
+	// OnRecovered: after OnAllDown, database is in use; in a dry run, it would be.
 	OnRecovered func(database string)
 }
 
@@ -211,18 +212,18 @@ func (d *dispatcher) health(c HealthChange) {
 	})
 }
 
-func (d *dispatcher) allDown(cause error) {
+func (d *dispatcher) allDown(cause error, dry bool) {
 	d.enqueue(func() {
-		d.log.Error("multidb: no database is usable", "cause", cause)
+		d.log.Error("multidb: no database is usable", "dry_run", dry, "cause", cause)
 		if d.user.OnAllDown != nil {
 			d.user.OnAllDown(cause)
 		}
 	})
 }
 
-func (d *dispatcher) recovered(database string) {
+func (d *dispatcher) recovered(database string, dry bool) {
 	d.enqueue(func() {
-		d.log.Warn("multidb: recovered", "database", database)
+		d.log.Warn("multidb: recovered", "database", database, "dry_run", dry)
 		if d.user.OnRecovered != nil {
 			d.user.OnRecovered(database)
 		}

@@ -128,8 +128,8 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if isHandshake(cmd) {
 			return h.passHandshake(ctx, cmd, next)
 		}
-		if now.down || now.db.slow > 0 {
-			return h.processSlowly(ctx, cmd, next, now)
+		if now.down {
+			return h.processLater(ctx, cmd, next, now)
 		}
 		err := next(ctx, cmd)
 		if err == nil {
@@ -140,26 +140,19 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// processSlowly is ProcessHook where it may take longer: nothing is usable, or a detector wants to know how long
-// commands take.
-func (h *Hook) processSlowly(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice) error {
-	if now.down && h.routing.Load() {
+// processLater is ProcessHook while nothing is usable.
+func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice) error {
+	if h.routing.Load() {
 		var err error
 		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
 			cmd.SetErr(err)
 			return err
 		}
 	}
-	began := time.Now()
-	err := next(ctx, cmd)
-	if err != nil {
+	if err := next(ctx, cmd); err != nil {
 		return h.settle(ctx, cmd, next, now, err)
 	}
-	took := time.Since(began)
-	if serverCommands[lower(cmd.Name())]&flagBlocking != 0 {
-		took = 0 // it waits for data, and is not slow
-	}
-	now.db.succeeded(took)
+	now.db.succeeded()
 	return nil
 }
 
@@ -178,10 +171,9 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 				return err
 			}
 		}
-		began := time.Now()
 		err := next(ctx, cmds)
 		if err == nil {
-			now.db.succeeded(time.Since(began))
+			now.db.succeeded()
 			return nil
 		}
 		return h.settlePipeline(ctx, cmds, next, now, err)

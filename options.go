@@ -58,8 +58,10 @@ type Options struct {
 	// with ErrNoDatabase at once. The caller's context cuts it short.
 	MaxWait time.Duration
 
-	// DryRun decides, counts and reports what it would have done (Switch.DryRun is set), and switches nothing of its own accord: for
-	// trying settings in production. Default: false.
+	// DryRun decides, counts and reports what it would have done, and switches nothing of its own accord: for trying settings
+	// in production. Failovers, returns, the loss of all databases and its end are told as they would have been, each on
+	// the ground of the one before (Switch.DryRun is set); commands stay on one database and meet what they would meet
+	// without the hook. What is asked for by hand (SetActive, ForceActive, Remove) is done. Default: false.
 	DryRun bool
 
 	// Strategy chooses the database. Default: highest weight, then the active one, then the lower latency, then the
@@ -96,8 +98,8 @@ type Database struct {
 	// used for commands and never closed.
 	Client *redis.Client
 
-	// HealthCheckURL is where probes that ask a management API find it (see probes.LagAware). Default: derived by
-	// the probe from the address.
+	// HealthCheckURL is where probes that ask a management API find it (see probes.LagAware): http or https, with a host.
+	// Default: derived by the probe from the address.
 	HealthCheckURL string
 
 	// Checks replace Health.Checks for this database.
@@ -137,7 +139,9 @@ type Health struct {
 	// before it is suspected. Never less than four round trips either. Default: 250ms. Negative: off.
 	StallTimeout time.Duration
 
-	// Checks are run at every interval and must all pass. Default: one probes.Ping.
+	// Checks are run at every interval and must all pass. Those that only gate (see probes.GatesOnly) are asked about passive
+	// databases only, and have no say but in a move to them. The hook closes their probes, see probes.Close. Default: one
+	// probes.Ping.
 	Checks []probes.Check
 }
 

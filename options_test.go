@@ -34,36 +34,41 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		change func(*Options)
 		want   []string
 	}{
-		"no database":       {func(o *Options) { o.Databases = nil }, []string{"Databases", "at least one"}},
-		"no name":           {func(o *Options) { o.Databases[1].Name = "" }, []string{"Databases[1].Name", "must be set"}},
-		"a name twice":      {func(o *Options) { o.Databases[1].Name = "a" }, []string{"Databases[1].Name", `"a"`, "Databases[0]"}},
-		"no source":         {func(o *Options) { o.Databases[1].URL = "" }, []string{"Databases[1]", "exactly one of URL, Options, Failover and Client", "has 0"}},
-		"two sources":       {func(o *Options) { o.Databases[1].Options = addr }, []string{"Databases[1]", "has 2"}},
-		"negative weight":   {func(o *Options) { o.Databases[1].Weight = -2 }, []string{"Databases[1].Weight = -2", "must be > 0"}},
-		"NaN weight":        {func(o *Options) { o.Databases[1].Weight = math.NaN() }, []string{"Databases[1].Weight = NaN"}},
-		"infinite weight":   {func(o *Options) { o.Databases[1].Weight = math.Inf(1) }, []string{"Databases[1].Weight = +Inf"}},
-		"URL scheme":        {func(o *Options) { o.Databases[0].URL = "http://h:1" }, []string{"Databases[0].URL", "does not parse", "http"}},
-		"URL port":          {func(o *Options) { o.Databases[0].URL = "redis://h:port" }, []string{"Databases[0].URL", "does not parse"}},
-		"URL index":         {func(o *Options) { o.Databases[0].URL = "redis://h:1/x" }, []string{"Databases[0].URL", "does not parse"}},
-		"Sentinel group":    {func(o *Options) { o.Databases[0] = Database{Name: "a", Failover: &redis.FailoverOptions{}} }, []string{"Databases[0].Failover", "MasterName", "SentinelAddrs"}},
-		"Initial":           {func(o *Options) { o.Initial = 7 }, []string{"Initial = 7", "InitialMajority"}},
-		"interval":          {func(o *Options) { o.Health.Interval = -1 }, []string{"Health.Interval = -1ns", "must be > 0"}},
-		"active interval":   {func(o *Options) { o.Health.ActiveInterval = -time.Second }, []string{"Health.ActiveInterval = -1s"}},
-		"timeout":           {func(o *Options) { o.Health.Timeout = -1 }, []string{"Health.Timeout"}},
-		"checks":            {func(o *Options) { o.Health.Checks = []probes.Check{{}} }, []string{"Health.Checks[0]"}},
-		"own checks":        {func(o *Options) { o.Databases[1].Checks = []probes.Check{{}} }, []string{"Databases[1].Checks[0]"}},
-		"breaker delay":     {func(o *Options) { o.Breaker.Delay = -1 }, []string{"Breaker.Delay"}},
-		"breaker successes": {func(o *Options) { o.Breaker.Successes = -1 }, []string{"Breaker.Successes = -1"}},
-		"factor":            {func(o *Options) { o.Failback.Factor = 0.5 }, []string{"Failback.Factor = 0.5", ">= 1"}},
-		"NaN factor":        {func(o *Options) { o.Failback.Factor = math.NaN() }, []string{"Failback.Factor = NaN"}},
-		"jitter":            {func(o *Options) { o.Failback.Jitter = 2 }, []string{"Failback.Jitter = 2"}},
-		"max grace":         {func(o *Options) { o.Failback = Failback{GracePeriod: time.Hour, MaxGracePeriod: time.Minute} }, []string{"Failback.MaxGracePeriod = 1m0s", "Failback.GracePeriod (1h0m0s)"}},
-		"min backoff":       {func(o *Options) { o.Retry.MinBackoff = -1 }, []string{"Retry.MinBackoff"}},
-		"max backoff":       {func(o *Options) { o.Retry.MinBackoff, o.Retry.MaxBackoff = 2, 1 }, []string{"Retry.MaxBackoff = 1ns", "Retry.MinBackoff (2ns)"}},
-		"replay":            {func(o *Options) { o.Replay = 99 }, []string{"Replay", "99"}},
-		"replay command":    {func(o *Options) { o.ReplayCommands = map[string]Replay{"json.get": 99} }, []string{"ReplayCommands", "json.get"}},
-		"nil detector":      {func(o *Options) { o.Detectors = []window.Factory{window.NewFailureRate(window.Config{}), nil} }, []string{"Detectors[1]", "nil"}},
-		"detector":          {func(o *Options) { o.Detectors = []window.Factory{window.NewFailureRate(window.Config{FailureRate: 2})} }, []string{"Detectors[0]", "FailureRate = 2"}},
+		"no database":           {func(o *Options) { o.Databases = nil }, []string{"Databases", "at least one"}},
+		"no name":               {func(o *Options) { o.Databases[1].Name = "" }, []string{"Databases[1].Name", "must be set"}},
+		"a name twice":          {func(o *Options) { o.Databases[1].Name = "a" }, []string{"Databases[1].Name", `"a"`, "Databases[0]"}},
+		"no source":             {func(o *Options) { o.Databases[1].URL = "" }, []string{"Databases[1]", "exactly one of URL, Options, Failover and Client", "has 0"}},
+		"two sources":           {func(o *Options) { o.Databases[1].Options = addr }, []string{"Databases[1]", "has 2"}},
+		"negative weight":       {func(o *Options) { o.Databases[1].Weight = -2 }, []string{"Databases[1].Weight = -2", "must be > 0"}},
+		"NaN weight":            {func(o *Options) { o.Databases[1].Weight = math.NaN() }, []string{"Databases[1].Weight = NaN"}},
+		"infinite weight":       {func(o *Options) { o.Databases[1].Weight = math.Inf(1) }, []string{"Databases[1].Weight = +Inf"}},
+		"URL scheme":            {func(o *Options) { o.Databases[0].URL = "http://h:1" }, []string{"Databases[0].URL", "does not parse", "http"}},
+		"URL port":              {func(o *Options) { o.Databases[0].URL = "redis://h:port" }, []string{"Databases[0].URL", "does not parse"}},
+		"URL index":             {func(o *Options) { o.Databases[0].URL = "redis://h:1/x" }, []string{"Databases[0].URL", "does not parse"}},
+		"Sentinel group":        {func(o *Options) { o.Databases[0] = Database{Name: "a", Failover: &redis.FailoverOptions{}} }, []string{"Databases[0].Failover", "MasterName", "SentinelAddrs"}},
+		"Initial":               {func(o *Options) { o.Initial = 7 }, []string{"Initial = 7", "InitialMajority"}},
+		"interval":              {func(o *Options) { o.Health.Interval = -1 }, []string{"Health.Interval = -1ns", "must be > 0"}},
+		"active interval":       {func(o *Options) { o.Health.ActiveInterval = -time.Second }, []string{"Health.ActiveInterval = -1s"}},
+		"timeout":               {func(o *Options) { o.Health.Timeout = -1 }, []string{"Health.Timeout"}},
+		"checks":                {func(o *Options) { o.Health.Checks = []probes.Check{{}} }, []string{"Health.Checks[0]"}},
+		"own checks":            {func(o *Options) { o.Databases[1].Checks = []probes.Check{{}} }, []string{"Databases[1].Checks[0]"}},
+		"breaker delay":         {func(o *Options) { o.Breaker.Delay = -1 }, []string{"Breaker.Delay"}},
+		"breaker successes":     {func(o *Options) { o.Breaker.Successes = -1 }, []string{"Breaker.Successes = -1"}},
+		"factor":                {func(o *Options) { o.Failback.Factor = 0.5 }, []string{"Failback.Factor = 0.5", ">= 1"}},
+		"NaN factor":            {func(o *Options) { o.Failback.Factor = math.NaN() }, []string{"Failback.Factor = NaN"}},
+		"jitter":                {func(o *Options) { o.Failback.Jitter = 2 }, []string{"Failback.Jitter = 2"}},
+		"max grace":             {func(o *Options) { o.Failback = Failback{GracePeriod: time.Hour, MaxGracePeriod: time.Minute} }, []string{"Failback.MaxGracePeriod = 1m0s", "Failback.GracePeriod (1h0m0s)"}},
+		"min backoff":           {func(o *Options) { o.Retry.MinBackoff = -1 }, []string{"Retry.MinBackoff"}},
+		"max backoff":           {func(o *Options) { o.Retry.MinBackoff, o.Retry.MaxBackoff = 2, 1 }, []string{"Retry.MaxBackoff = 1ns", "Retry.MinBackoff (2ns)"}},
+		"replay":                {func(o *Options) { o.Replay = 99 }, []string{"Replay", "99"}},
+		"replay command":        {func(o *Options) { o.ReplayCommands = map[string]Replay{"json.get": 99} }, []string{"ReplayCommands", "json.get"}},
+		"health check scheme":   {func(o *Options) { o.Databases[0].HealthCheckURL = "ftp://api:9443" }, []string{"Databases[0].HealthCheckURL", "https://"}},
+		"health check host":     {func(o *Options) { o.Databases[0].HealthCheckURL = "https://:9443" }, []string{"Databases[0].HealthCheckURL", "host"}},
+		"health check no URL":   {func(o *Options) { o.Databases[0].HealthCheckURL = "api:9443" }, []string{"Databases[0].HealthCheckURL", "https://"}},
+		"health check port":     {func(o *Options) { o.Databases[0].HealthCheckURL = "https://api:70000" }, []string{"Databases[0].HealthCheckURL", "65535"}},
+		"health check password": {func(o *Options) { o.Databases[0].HealthCheckURL = "https://me:se%cret@api" }, []string{"Databases[0].HealthCheckURL", "percent-encoded"}},
+		"nil detector":          {func(o *Options) { o.Detectors = []window.Factory{window.NewFailureRate(window.Config{}), nil} }, []string{"Detectors[1]", "nil"}},
+		"detector":              {func(o *Options) { o.Detectors = []window.Factory{window.NewFailureRate(window.Config{FailureRate: 2})} }, []string{"Detectors[0]", "FailureRate = 2"}},
 	} {
 		opt := Options{Databases: []Database{nowhere("a"), nowhere("b")}}
 		c.change(&opt)
@@ -119,6 +124,7 @@ func TestWrongSourcesAreNamed(t *testing.T) {
 		"socket by tcp":            {single(redis.Options{Network: "tcp", Addr: "/s.sock"}), `Options.Addr = "…": ` + port},
 		"socket without a path":    {single(redis.Options{Network: "unix"}), `Options.Addr = "": must be the path of the socket`},
 		"network":                  {single(redis.Options{Network: "udp", Addr: "h:1"}), `Options.Network = "udp": must be tcp, tcp4, tcp6 or unix, or come with a Dialer`},
+		"Sentinel, replicas":       {group(func(o *redis.FailoverOptions) { o.ReplicaOnly = true }), "Failover.ReplicaOnly = true: must be false"},
 		"Sentinel, index":          {group(func(o *redis.FailoverOptions) { o.DB = -1 }), "Failover.DB = -1: " + index},
 		"Sentinel, protocol":       {group(func(o *redis.FailoverOptions) { o.Protocol = 4 }), "Failover.Protocol = 4: " + protocol},
 		"Sentinel, address":        {group(func(o *redis.FailoverOptions) { o.SentinelAddrs[1] = "h" }), `Failover.SentinelAddrs[1] = "h": ` + port},
@@ -438,4 +444,16 @@ func TestNewWaitsForADatabaseThatComesUp(t *testing.T) {
 	require.NoError(t, hook.Close())
 	require.Less(t, took, 3*time.Second)
 	t.Logf("ready %v after the database", took.Round(time.Millisecond))
+}
+
+// TestAddNamesItself: what is wrong with a database that is added is said with the package, the method and the field.
+func TestAddNamesItself(t *testing.T) {
+	bubble(t, 1, Options{}, func(h *Hook, _ []*virtual) {
+		err := h.Add(t.Context(), Database{Name: " ", Options: &redis.Options{Addr: "h:1"}, HealthCheckURL: "https://me:hunter2%@api"})
+		require.ErrorContains(t, err, "multidb: Add: Database.Name")
+		require.ErrorContains(t, err, "Database.HealthCheckURL")
+		require.NotContains(t, err.Error(), "hunter2")
+		err = h.Add(t.Context(), Database{Name: "a", Options: &redis.Options{Addr: "h:1"}})
+		require.ErrorContains(t, err, "multidb: Add: Database.Name = \"a\": is in use already")
+	})
 }

@@ -29,7 +29,7 @@ func (h *Hook) settlePipeline(
 		setErrors(tail, nil) // a stale error would outlive the success
 		err := next(ctx, tail)
 		if err == nil {
-			now.db.succeeded(0)
+			now.db.succeeded()
 			return nil
 		}
 		lastWord(tail, err)
@@ -115,7 +115,7 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 		// the error of the batch proves nothing: a refused login leaves the commands without an error.)
 		cmds[0].SetErr(nil)
 		cmds[len(cmds)-1].SetErr(nil)
-		now.db.succeeded(0)
+		now.db.succeeded()
 		return nil, nil
 	}
 	if e := cannotServeAmong(inside); e != nil && isReply(err) {

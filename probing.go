@@ -12,16 +12,20 @@ import (
 
 // checkSet is what a database is asked. It never changes once stored.
 type checkSet struct {
-	all      probes.Checks // what must pass before a move to the database
-	evicting probes.Checks // what may cause a move away from it
-	brief    probes.Checks // the same with one probe each: what is asked while nothing is usable
-	gated    bool          // some only gate
+	all      probes.Checks // as they were given
+	evicting probes.Checks // what may cause a move away from it, and must pass before one to it
+	gates    probes.Checks // what must pass before a planned move to it, and causes none away from it
+	brief    probes.Checks // the evicting ones with one probe each: what is asked while nothing is usable
 }
 
 func (db *database) newCheckSet(all probes.Checks) *checkSet {
 	all = db.quicken(all)
 	set := &checkSet{all: all, evicting: all.Evicting()}
-	set.gated = len(set.evicting) < len(all)
+	for _, check := range all {
+		if probes.GatesOnly(check.Probe) {
+			set.gates = append(set.gates, check)
+		}
+	}
 	if len(set.evicting) == 0 {
 		// Checks that only gate would leave nobody to notice a death.
 		set.evicting = db.quicken(probes.Checks{{Probe: probes.Ping(), Probes: 1}})
@@ -58,55 +62,93 @@ func (db *database) quicken(checks probes.Checks) probes.Checks {
 
 // AddProbe adds a check to those of every database, from its next round on, and to those of databases added later that
 // have none of their own. The error is that of the check's options, or ErrClosed. Safe for concurrent use.
+//
+// The hook closes the probe when nobody has it any more: see [probes.Close].
 func (h *Hook) AddProbe(check probes.Check) error {
 	if err := (probes.Checks{check}).Validate(); err != nil {
 		return prefixed("multidb: AddProbe: Check", err)
 	}
-	return h.selector.editChecks(func(checks probes.Checks) probes.Checks {
+	_, err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
 		return append(slices.Clone(checks), check)
 	})
-}
-
-// RemoveProbe removes the checks whose probe has that name (see [probes.Name]: "ping", "write", "lag-aware", ...) from
-// every database. A database that is left without a check is asked by PING. The error says if no database had it. Safe
-// for concurrent use.
-func (h *Hook) RemoveProbe(name string) error {
-	found := false
-	err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
-		return slices.DeleteFunc(slices.Clone(checks), func(c probes.Check) bool {
-			is := probes.Name(c.Probe) == name
-			found = found || is
-			return is
-		})
-	})
-	if err == nil && !found {
-		return fmt.Errorf("multidb: RemoveProbe: no database has a probe named %q", name)
-	}
 	return err
 }
 
-// editChecks replaces the checks of all databases, and those that later ones get.
-func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return ErrClosed
+// RemoveProbe removes the checks whose probe has that name (see [probes.Name]: "ping", "write", "lag-aware", ...) from
+// every database, and closes them (see [probes.Close]). A database that is left without a check is asked by PING. The error
+// says if no database had it, or is that of closing it. Safe for concurrent use.
+func (h *Hook) RemoveProbe(name string) error {
+	var removed probes.Checks
+	inUse, err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
+		return slices.DeleteFunc(slices.Clone(checks), func(c probes.Check) bool {
+			is := probes.Name(c.Probe) == name
+			if is {
+				removed = append(removed, c)
+			}
+			return is
+		})
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(removed) == 0:
+		return fmt.Errorf("multidb: RemoveProbe: no database has a probe named %q", name)
 	}
-	s.checks = edit(s.checks)
-	for _, db := range s.dbs {
-		db.checks.Store(db.newCheckSet(edit(db.checks.Load().all)))
+	if err := removed.CloseUnused(inUse); err != nil {
+		return fmt.Errorf("multidb: RemoveProbe: closing %q: %w", name, err)
 	}
-	dbs := slices.Clone(s.dbs)
-	s.mu.Unlock()
-	recheckAll(dbs)
 	return nil
 }
 
-// closeProbes releases what the probes hold.
+// editChecks replaces the checks of all databases, and those that later ones get, and returns all that are in use then. Probes
+// say by functions of a user's what they are, so the new checks are made without the lock, and anew if anything has moved.
+func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) (inUse probes.Checks, err error) {
+	for {
+		s.mu.Lock()
+		version, dbs, later, closed := s.version, slices.Clone(s.dbs), s.checks, s.closed
+		s.mu.Unlock()
+		if closed {
+			return nil, ErrClosed
+		}
+		later = edit(later)
+		sets := make([]*checkSet, len(dbs))
+		for i, db := range dbs {
+			sets[i] = db.newCheckSet(edit(db.checks.Load().all))
+		}
+		if inUse, ok := s.storeChecks(version, later, dbs, sets); ok {
+			recheckAll(dbs)
+			return inUse, nil
+		}
+	}
+}
+
+func (s *selector) storeChecks(version uint64, later probes.Checks, dbs []*database, sets []*checkSet) (inUse probes.Checks, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.version != version {
+		return nil, false
+	}
+	s.version++
+	s.checks = later
+	for i, db := range dbs {
+		db.checks.Store(sets[i])
+	}
+	return s.probing(), true
+}
+
+// closeProbes closes all that are left.
 func (s *selector) closeProbes() error {
-	var all probes.Checks
-	for _, db := range s.all() {
+	s.mu.Lock()
+	all := s.probing()
+	s.mu.Unlock()
+	return all.Close()
+}
+
+// probing is all checks that databases have, or will get when they are added. Caller must hold mu.
+func (s *selector) probing() probes.Checks {
+	all := slices.Clone(s.checks)
+	for _, db := range slices.Concat(s.dbs, s.leaving) {
 		all = append(all, db.checks.Load().all...)
 	}
-	return all.Close()
+	return all
 }

@@ -89,3 +89,75 @@ func TestAddAndRemoveProbe(t *testing.T) {
 		require.ErrorContains(t, h.RemoveProbe("refuses"), "no database has a probe named")
 	})
 }
+
+// checkTimes runs n databases for a while and returns when each was checked.
+func checkTimes(t *testing.T, n int, span time.Duration) map[string][]time.Duration {
+	t.Helper()
+	at := make(map[string][]time.Duration)
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		began := time.Now()
+		dbs, specs := newVirtuals(t, n)
+		h, err := New(t.Context(), Options{
+			Databases: specs, Logger: testLog(t),
+			Health: Health{Checks: []probes.Check{{Probes: 1, Probe: probes.Func("count",
+				func(_ context.Context, db probes.Target) error {
+					mu.Lock()
+					defer mu.Unlock()
+					at[db.Name] = append(at[db.Name], time.Since(began))
+					return nil
+				})}}},
+		})
+		require.NoError(t, err)
+		time.Sleep(span)
+		require.NoError(t, h.Close())
+		for _, v := range dbs {
+			v.redis.Close()
+		}
+	})
+	return at
+}
+
+// TestChecksAreStaggered: after the start, the checks of many databases are spread over the whole interval, from the first
+// one on. (Without it all would be due a tenth of the interval around its end.)
+func TestChecksAreStaggered(t *testing.T) {
+	const n, quarters = 20, 4
+	var in [quarters + 1]int
+	for name, times := range checkTimes(t, n, 8*time.Second) {
+		if name == "a" {
+			continue // it is active, and looked at in its own pace
+		}
+		require.Greater(t, len(times), 1, name)
+		in[min(int(times[1]*quarters/defaultInterval), quarters)]++
+	}
+	for q, checks := range in[:quarters] {
+		require.GreaterOrEqual(t, checks, n/quarters/2, "in quarter %d of the interval: %v", q, in)
+	}
+}
+
+// TestChecksAreJittered: the time from one check of a passive database to the next is a tenth around the interval, and
+// not always the same.
+func TestChecksAreJittered(t *testing.T) {
+	const slot = defaultInterval / 20
+	different := make(map[time.Duration]int)
+	times := checkTimes(t, 2, 10*time.Minute)["b"]
+	for i := 2; i < len(times); i++ {
+		gap := times[i] - times[i-1]
+		require.InDelta(t, defaultInterval+slot/2, gap, float64(defaultInterval/10+slot/2+time.Millisecond))
+		different[gap.Round(slot)]++
+	}
+	require.Greater(t, len(different), 2, "%v", different)
+}
+
+// TestLateResultIsVoid: what a round finds out about a state of the breaker that is over has no consequence.
+func TestLateResultIsVoid(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {
+		db := h.selector.find("a")
+		for _, kind := range []kind{regular, trial} {
+			h.settleRound(db, &round{kind: kind, turns: db.turned() - 1, cancel: func() {}}, errUnreachable)
+			require.True(t, db.usable(), "kind %d", kind)
+		}
+		h.settleRound(db, &round{kind: regular, turns: db.turned(), cancel: func() {}}, errUnreachable)
+		require.False(t, db.usable(), "one that is not late does")
+	})
+}

@@ -75,7 +75,7 @@ func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHo
 		// failure into a success.
 		again := next(ctx, cmd)
 		if again == nil {
-			now.db.succeeded(0)
+			now.db.succeeded()
 			return nil
 		}
 		if !isReply(err) && sameError(again, err) { // nothing was run. (Replies of one text are always the same.)
@@ -101,7 +101,7 @@ func (h *Hook) judge(ctx context.Context, now *choice, cmd redis.Cmder, err erro
 	db := h.blame(now, err)
 	switch {
 	case kind == answered:
-		db.succeeded(0)
+		db.succeeded()
 		return nil
 	case kind.failed() && !ourDoing(err):
 		h.failed(db, err)

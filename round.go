@@ -31,8 +31,28 @@ func (h *Hook) begin(db *database, r *round, k kind, turns uint64, ask func(cont
 	ctx, cancel := context.WithCancel(h.ctx)
 	done := make(chan error, 1)
 	r.kind, r.turns, r.cancel, r.done = k, turns, cancel, done
-	h.wg.Go(func() { done <- ask(ctx, db) })
+	h.wg.Go(func() {
+		if err := db.takeTurn(ctx); err != nil {
+			done <- err // it was dropped, and nobody listens
+			return
+		}
+		defer db.endTurn()
+		done <- ask(ctx, db)
+	})
 }
+
+// takeTurn waits until nobody else runs a round of checks of the database: a method of control asks it beside the health
+// loop, and a check must not be run twice at a time.
+func (db *database) takeTurn(ctx context.Context) error {
+	select {
+	case db.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (db *database) endTurn() { <-db.turn }
 
 // drop gives up the round that is under way, whose result would be void.
 func (r *round) drop(db *database) {
@@ -72,7 +92,7 @@ func (h *Hook) settleRound(db *database, r *round, err error) {
 		}
 	case brief:
 		r.again = time.Now().Add(downInterval)
-		if err == nil && !void && h.active.Load().down {
+		if err == nil && !void && h.selector.standing().down {
 			h.readmit(db)
 		}
 	}
@@ -81,7 +101,7 @@ func (h *Hook) settleRound(db *database, r *round, err error) {
 // tryAgain has a database probed that is not usable, as its breaker permits, and returns when to look next.
 func (h *Hook) tryAgain(db *database, r *round) time.Duration {
 	want, ask := trial, h.checkOnce
-	if h.active.Load().down {
+	if h.selector.standing().down {
 		// Everything is down: no grace, the first to answer is used, and nobody waits for a slow round from before.
 		want, ask = brief, h.checkBriefly
 	}
@@ -129,8 +149,35 @@ func (h *Hook) checkRegularly(ctx context.Context, db *database) error {
 		}
 	}
 	db.heard(time.Now())
-	h.considerFailback(ctx, db)
+	if h.askGates(ctx, db) == nil {
+		h.considerFailback(ctx, db)
+	}
 	return nil
+}
+
+// askGates runs the checks that only gate against a database that is not in use. What they say is kept, so that a failover
+// can prefer one that they would let it move to without asking anybody. One that is not permitted to ask has not asked, and
+// lets nobody pass.
+func (h *Hook) askGates(ctx context.Context, db *database) error {
+	gates := db.checks.Load().gates
+	if len(gates) == 0 || h.isActive(db) {
+		db.barred.Store(nil)
+		return nil
+	}
+	err := gates.Run(ctx, db.target)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err() // the database has failed meanwhile
+	case err == nil:
+		db.barred.Store(nil)
+		return nil
+	}
+	h.events.probed(db.name, err, 0)
+	if wasOpen := db.barred.Load() == nil; wasOpen && h.selector.prefers(db) {
+		defer recheckAll(h.selector.all()) // the choice is among the others now
+	}
+	db.barred.Store(&err)
+	return err
 }
 
 // checkOnce asks a half-open database.

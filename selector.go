@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redishook/multidb/probes"
@@ -20,15 +22,16 @@ type selector struct {
 	h  *Hook
 	mu sync.Mutex
 
-	dbs     []*database
-	checks  probes.Checks // of databases that are added and have none of their own
-	version uint64        // of everything below and above; a decision is void if it has moved meanwhile
-	started bool          // the initial policy is satisfied
-	closed  bool
-	held    *database // a manual choice, until released or dead
-	holds   uint64    // counts them, so that the timer of one does not end the next
-	release *time.Timer
-	dry     *database // where we would be, in a dry run
+	dbs       []*database
+	leaving   []*database   // removed, and their sessions may still finish: they have their probes
+	checks    probes.Checks // of databases that are added and have none of their own
+	version   uint64        // of everything below and above; a decision is void if it has moved meanwhile
+	started   bool          // the initial policy is satisfied
+	closed    bool
+	held      *database // a manual choice, until released or dead
+	holds     uint64    // counts them, so that the timer of one does not end the next
+	release   *time.Timer
+	pretended atomic.Pointer[choice] // where we would be, in a dry run, if not where we are
 
 	switches map[Reason]uint64
 	changed  chan struct{} // capacity 1: something was reviewed; for awaitInitial
@@ -60,8 +63,8 @@ func (s *selector) review() {
 		}
 		// The strategy may be a user's: it is asked without the lock, and its answer holds if nothing has moved.
 		target := active
-		if s.h.active.Load().down || !contains(usable, active) {
-			target = choose(s.h.opt.Strategy, usable, active)
+		if s.standing().down || !slices.Contains(usable, active) {
+			target = choose(s.h.opt.Strategy, passing(usable), active)
 		}
 		if done, ok := s.settle(version, target); ok {
 			done()
@@ -83,7 +86,7 @@ func (s *selector) snapshot() (usable []*database, active *database, version uin
 			usable = append(usable, db)
 		}
 	}
-	return usable, s.h.active.Load().db, s.version, s.started && !s.closed
+	return usable, s.standing().db, s.version, s.started && !s.closed
 }
 
 // settle carries out a decision, unless the ground for it has moved. Why it was made is kept by the database that is left,
@@ -91,14 +94,13 @@ func (s *selector) snapshot() (usable []*database, active *database, version uin
 func (s *selector) settle(version uint64, target *database) (done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.h.active.Load()
+	now := s.standing()
 	switch {
 	case s.version != version || target != nil && !target.usable():
 		return nil, false
 	case target != now.db && !now.down && now.db.usable():
 		return nil, false // it has been readmitted meanwhile
 	case target == now.db && !now.down:
-		s.dry = nil
 		return func() {}, true
 	case target == nil && now.down:
 		return func() {}, true
@@ -121,24 +123,13 @@ func (s *selector) settle(version uint64, target *database) (done func(), ok boo
 // no session's next step, and dials go to the new one; (3) those who wait for a choice wake up; (4) pub/sub connections
 // are closed; (5) after DrainTimeout all that is left is. Unplanned there is no draining, and (4) is everything at once.
 func (s *selector) publish(to *database, down, planned bool, reason Reason, cause error) func() {
-	old := s.h.active.Load()
-	began := time.Now()
-	if at, ok := old.db.suspectedAt(); ok && !planned {
-		began = at
+	if s.h.opt.DryRun && s.pretends(to, reason) {
+		return s.pretend(to, down, planned, reason, cause)
 	}
-	event := Switch{From: old.db.name, To: to.name, Reason: reason, Cause: cause, Planned: planned}
-	automatic := reason == ReasonHealthCheck || reason == ReasonFailureDetector || reason == ReasonFailback ||
-		reason == ReasonWeight // which is carried out by the checks, after SetWeight
-	if s.h.opt.DryRun && automatic && old.seq > 0 {
-		return s.pretend(event, to, down)
-	}
-	s.version++
-	if to != s.held {
-		s.drop()
-	}
-	for _, db := range s.dbs {
-		db.weighed = db.getWeight()
-	}
+	old, began := s.h.active.Load(), time.Now()
+	event := describe(old, to, planned, reason, cause)
+	s.moved(to)
+	s.pretended.Store(nil)
 	// The new database may still be draining from when it was left. It goes on so: current connections are not asked, and
 	// if it ended before the choice is visible, a session on it would be refused in between.
 	old.db.draining.Store(planned && s.h.opt.DrainTimeout > 0)
@@ -148,38 +139,52 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	s.h.active.Store(next)
 	old.retire()
 	to.nudge() // its timer was set at the pace of a passive database
-	event.Took = time.Since(began)
+	event.Took += time.Since(began)
 	s.announce(event, old, down)
-	return func() { s.h.sweep(old, to, down, planned) }
+	return func() {
+		if to != old.db {
+			to.resetDetectors() // of what was before, see window.Detector; they may be a user's, so without the lock
+		}
+		s.h.sweep(old, to, down, planned)
+	}
+}
+
+// describe is the event of a move, as far as it is known before the move. Took begins with the suspicion that led to it.
+func describe(old *choice, to *database, planned bool, reason Reason, cause error) Switch {
+	event := Switch{From: old.db.name, To: to.name, Reason: reason, Cause: cause, Planned: planned}
+	if at, ok := old.db.suspectedAt(); ok && !planned {
+		event.Took = time.Since(at)
+	}
+	return event
+}
+
+// moved notes what decisions after a move are made on. Caller must hold mu.
+func (s *selector) moved(to *database) {
+	s.version++
+	if to != s.held {
+		s.drop()
+	}
+	for _, db := range s.dbs {
+		db.weighed = db.getWeight()
+	}
 }
 
 // announce counts the change and puts its event into the queue, whose order is that of the changes because mu is held.
 func (s *selector) announce(event Switch, old *choice, down bool) {
 	switch {
 	case down:
-		s.h.events.allDown(event.Cause)
+		s.h.events.allDown(event.Cause, event.DryRun)
 		return
 	case old.seq == 0:
 		s.h.events.started(event.To)
 		return
 	case old.down:
-		s.h.events.recovered(event.To)
+		s.h.events.recovered(event.To, event.DryRun)
 	}
 	if event.From != event.To {
 		s.switches[event.Reason]++
 		s.h.events.switched(event)
 	}
-}
-
-// pretend reports what would have been done in a dry run, once.
-func (s *selector) pretend(event Switch, to *database, down bool) func() {
-	if !down && s.dry != to {
-		s.dry = to
-		event.DryRun = true
-		s.switches[event.Reason]++
-		s.h.events.switched(event)
-	}
-	return func() {}
 }
 
 // drop ends a manual choice. Caller must hold mu.
@@ -318,13 +323,4 @@ func (s *selector) closeDatabases() error {
 		errs = append(errs, db.close())
 	}
 	return errors.Join(errs...)
-}
-
-func contains(dbs []*database, db *database) bool {
-	for _, d := range dbs {
-		if d == db {
-			return true
-		}
-	}
-	return false
 }

@@ -35,8 +35,8 @@ type DatabaseStats struct {
 	// at once and all others were asked as well. Cleared counts those that a quick probe has cleared; what is left are
 	// outages. Many that are cleared tell of connections that break, or of a network that loses packets.
 	Suspicions, Cleared uint64
-	// GateError is why it is not moved to although it would be preferred: what a check that only gates (replication lag,
-	// say) has answered the last time. nil if nothing holds it back, or if nobody wants to move there.
+	// GateError is what keeps it from being moved to: what a check that only gates (replication lag, say) has answered the
+	// last time. nil if nothing does, if it is active, or if it is not usable anyway.
 	GateError error
 	// GracePeriod is how long it must be healthy before failback, as it has grown until now.
 	GracePeriod time.Duration
@@ -89,7 +89,7 @@ func (db *database) stats() DatabaseStats {
 		s.GateError = *err
 	}
 	for _, d := range db.detectors {
-		if counting, ok := d.(window.Counting); ok {
+		if counting, ok := d.Detector.(window.Counting); ok {
 			in := counting.Total(time.Now())
 			s.WindowFailures, s.WindowCommands = in.Failures, in.Failures+in.Successes
 			break

@@ -58,6 +58,12 @@ func (db *database) nudge() {
 	}
 }
 
+func nudgeAll(dbs []*database) {
+	for _, db := range dbs {
+		db.nudge()
+	}
+}
+
 // recheckAll asks for a regular check of each now, because what a choice is made of has changed.
 func recheckAll(dbs []*database) {
 	for _, db := range dbs {
@@ -185,7 +191,7 @@ func (h *Hook) awaitFavourite(suspect *database) {
 	for {
 		usable, _, _, _ := h.selector.snapshot()
 		usable = slices.DeleteFunc(usable, func(db *database) bool { return db == suspect })
-		favourite := choose(h.opt.Strategy, usable, suspect)
+		favourite := choose(h.opt.Strategy, passing(usable), suspect)
 		if favourite == nil {
 			return
 		}

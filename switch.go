@@ -20,9 +20,7 @@ func (h *Hook) sweep(old *choice, to *database, down, planned bool) {
 		h.spawn(func() { h.drain(old) })
 	}
 	if down {
-		for _, db := range h.selector.all() {
-			db.nudge()
-		}
+		nudgeAll(h.selector.all())
 	}
 }
 
@@ -61,31 +59,12 @@ func (h *Hook) spawn(f func()) bool {
 	return true
 }
 
-// considerFailback returns to a database that is preferred to the active one, has been healthy for its grace period,
-// and passes its whole set of checks now.
+// considerFailback returns to a database that is preferred to the active one and has been healthy for its grace period. It
+// has just passed its whole set of checks.
 func (h *Hook) considerFailback(ctx context.Context, db *database) {
-	if !h.selector.prefers(db) {
-		db.barred.Store(nil) // nobody asks
+	if !h.selector.prefers(db) || !db.graceIsOver(time.Now()) || ctx.Err() != nil {
 		return
 	}
-	if !db.graceIsOver(time.Now()) {
-		return
-	}
-	if set := db.checks.Load(); set.gated {
-		// A gate that is not permitted to ask has not been asked.
-		err := set.all.Run(ctx, db.target)
-		if ctx.Err() != nil {
-			return // the database has failed meanwhile
-		}
-		if err != nil {
-			h.events.probed(db.name, err, 0)
-			if db.barred.Swap(&err) == nil {
-				recheckAll(h.selector.all()) // the choice is among the others now
-			}
-			return
-		}
-	}
-	db.barred.Store(nil)
 	if !h.opt.DryRun {
 		h.prepare(db)
 	}
@@ -104,7 +83,7 @@ func (s *selector) prefers(db *database) bool {
 func (s *selector) candidates(db *database) (dbs []*database, active *database) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.h.active.Load()
+	now := s.standing()
 	if !s.started || s.closed || s.held != nil || now.down || now.db == db || !now.db.usable() {
 		return nil, nil
 	}
@@ -127,7 +106,7 @@ func (s *selector) failback(db *database) {
 	}
 	reason := s.whyPreferred(db, dbs, active)
 	s.mu.Lock()
-	if s.version != version || !db.graceIsOver(time.Now()) || !s.h.active.Load().db.usable() || s.dry == db {
+	if s.version != version || !db.graceIsOver(time.Now()) || !s.standing().db.usable() {
 		s.mu.Unlock()
 		return
 	}

@@ -8,14 +8,8 @@ import (
 
 // What real traffic says about a database, and what follows from it.
 
-// succeeded counts an answered command; took is 0 where nobody measured.
-func (db *database) succeeded(took time.Duration) {
-	if db.slow > 0 && took > db.slow {
-		db.outcomes.Slow()
-		return
-	}
-	db.outcomes.Success()
-}
+// succeeded counts an answered command.
+func (db *database) succeeded() { db.outcomes.Success() }
 
 // failed counts a failure of the database, makes it suspect, and asks the detectors: a PING that passes does not
 // overrule traffic that keeps failing.
@@ -36,11 +30,14 @@ func (h *Hook) consult(db *database, failures uint64) {
 
 // sample drains the counters into the detectors.
 func (db *database) sample(failures uint64) (verdict window.Verdict) {
-	successes, slow := db.outcomes.Take()
+	successes, replies := db.outcomes.Take(), uint64(0)
+	if db.timed {
+		replies = db.replies.Take()
+	}
 	db.successes.Add(successes)
 	now := time.Now()
 	for _, d := range db.detectors {
-		if v := judged(d, now, window.Sample{Successes: successes, Failures: failures, Slow: slow}); v.Failing && !verdict.Failing {
+		if v := judged(d, now, d.sample(successes, failures, replies)); v.Failing && !verdict.Failing {
 			verdict = v
 		}
 	}

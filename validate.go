@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"reflect"
 	"strings"
 	"time"
@@ -112,6 +113,9 @@ func (d Database) validate(field string) error {
 	if d.URL != "" {
 		validateURL(d.URL, wrong)
 	}
+	if d.HealthCheckURL != "" {
+		validateHealthCheckURL(d.HealthCheckURL, wrong)
+	}
 	if opt := d.Options; opt != nil {
 		validateLogin(".Options", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
 		validatePlace(opt, wrong)
@@ -151,6 +155,18 @@ func validateURL(raw string, wrong complaint) {
 	}
 	if opt.Network == "tcp" && !dialable(opt.Addr) {
 		wrong(".URL", unsaid, "must have a port from 1 to 65535, or none")
+	}
+}
+
+// validateHealthCheckURL reports what no probe could use. A probe may ask for more.
+func validateHealthCheckURL(raw string, wrong complaint) {
+	const must = "must be https://[user:password@]host[:port][/path], or the same with http, with user and password percent-encoded"
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
+		wrong(".HealthCheckURL", unsaid, must) // what the parser says may quote the password
+	case u.Port() != "" && !dialable(net.JoinHostPort(u.Hostname(), u.Port())):
+		wrong(".HealthCheckURL", unsaid, "must have a port from 1 to 65535, or none")
 	}
 }
 
@@ -206,6 +222,9 @@ func validateFailover(opt *redis.FailoverOptions, wrong complaint) {
 	}
 	if opt.RouteRandomly {
 		wrong(".Failover.RouteRandomly", true, "must be false: connections go to the master")
+	}
+	if opt.ReplicaOnly {
+		wrong(".Failover.ReplicaOnly", true, "must be false: connections go to the master, and a replica takes no writes")
 	}
 	validateLogin(".Failover", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
 }

@@ -87,7 +87,11 @@ func (h *Hook) leaveUnusable(db *database) {
 // firstCheck finds out what the database is like before it may be chosen.
 func (h *Hook) firstCheck(db *database) {
 	turns := db.turned()
+	if db.takeTurn(h.ctx) != nil {
+		return
+	}
 	err := h.check(h.ctx, db, db.checks.Load().evicting)
+	db.endTurn()
 	switch {
 	case h.isClosed() || db.turned() != turns: // ForceActive needs no check
 	case err != nil:
@@ -216,10 +220,10 @@ func (h *Hook) renew(db *database) {
 	}
 }
 
-// inUse reports whether commands go to the database now.
-func (h *Hook) inUse(db *database) bool { return h.isActive(db) && !h.active.Load().down }
+// inUse reports whether commands go to the database now, or in a dry run would.
+func (h *Hook) inUse(db *database) bool { return h.isActive(db) && !h.selector.standing().down }
 
 func (h *Hook) isActive(db *database) bool {
-	now := h.active.Load()
+	now := h.selector.standing()
 	return now != nil && now.db == db
 }

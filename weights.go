@@ -1,6 +1,9 @@
 package multidb
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Candidate is a database in an election, as a [Strategy] sees it.
 type Candidate struct {
@@ -15,7 +18,8 @@ type Candidate struct {
 }
 
 // Strategy chooses the database to use. Choose gets the usable ones, at least one, in the order of configuration, and
-// returns the name of one of them. Any other answer, or a panic, is replaced by that of [HighestWeight]. It is called
+// returns the name of one of them. In a failover, those that a check that only gates has kept out the last time it was asked
+// are not among them unless there are no others. Any other answer, or a panic, is replaced by that of [HighestWeight]. It is called
 // without a lock, from several goroutines, and must not block: be safe for concurrent use.
 //
 // The same question is asked to find out whether to move to a recovered or a preferred database: then the candidates are
@@ -49,6 +53,16 @@ func (c Candidate) outranks(d Candidate) bool {
 		return c.Active
 	}
 	return c.Latency > 0 && d.Latency > 0 && c.Latency < d.Latency
+}
+
+// passing leaves out the databases that a gate has kept out the last time it was asked, unless there are no others: an
+// outage is worse than data that lags. The gates are not asked now, because a failover waits for nobody.
+func passing(usable []*database) []*database {
+	open := slices.DeleteFunc(slices.Clone(usable), func(db *database) bool { return db.barred.Load() != nil })
+	if len(open) == 0 {
+		return usable
+	}
+	return open
 }
 
 // choose asks the strategy, and HighestWeight where the strategy has no usable answer.

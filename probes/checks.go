@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"reflect"
+	"runtime/debug"
+	"slices"
 	"sync"
 )
 
@@ -95,11 +99,42 @@ func (cs Checks) Evicting() Checks {
 	return evicting
 }
 
-// Close closes the probes of all checks; see [Close].
-func (cs Checks) Close() error {
+// Close closes the probes of all checks, each once however many checks have it; see [Close].
+func (cs Checks) Close() error { return cs.CloseUnused(nil) }
+
+// closeGuarded turns a panic into an error, so that the other probes are closed all the same.
+func closeGuarded(c io.Closer) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return c.Close()
+}
+
+// CloseUnused is Close for the probes that none of the checks has that are still in use. A probe and a [Gate] around it
+// are one.
+func (cs Checks) CloseUnused(inUse Checks) error {
+	var done []io.Closer
+	is := func(a io.Closer) func(io.Closer) bool {
+		return func(b io.Closer) bool {
+			// What cannot be compared is nobody else's: it was copied to here.
+			return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
+		}
+	}
+	for _, c := range inUse {
+		if closer, ok := find[io.Closer](c.Probe); ok {
+			done = append(done, closer)
+		}
+	}
 	var errs []error
 	for _, c := range cs {
-		errs = append(errs, Close(c.Probe))
+		closer, ok := find[io.Closer](c.Probe)
+		if !ok || slices.ContainsFunc(done, is(closer)) {
+			continue
+		}
+		done = append(done, closer)
+		errs = append(errs, closeGuarded(closer))
 	}
 	return errors.Join(errs...)
 }

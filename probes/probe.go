@@ -89,13 +89,23 @@ func Name(p Probe) string {
 // GatesOnly reports whether a probe has a say only before a move TO a database,
 // and can never cause a move away from the active one: the answer of its method
 // GatesOnly() bool, or false if it has none.
+//
+// A hook asks it about the passive databases in every round. A planned move to a
+// database waits until it passes; one that is not permitted to ask has not passed. A
+// failover prefers the databases that have passed the last time, and waits for nobody:
+// if none has, it moves all the same, because an outage is worse than data that lags.
 func GatesOnly(p Probe) bool {
 	g, ok := find[interface{ GatesOnly() bool }](p)
 	return ok && g.GatesOnly()
 }
 
-// Close releases what a probe holds, if it is an [io.Closer]. The probe stays
-// usable if other databases still need it; see its own documentation.
+// Close releases what a probe holds, if it is an [io.Closer].
+//
+// A hook owns the probes of its options and of AddProbe: it closes each once, when
+// the last database that had it is removed or RemoveProbe has taken it from all,
+// and what is left at its own Close. A probe given to two hooks is closed by both,
+// and one may be asked once more after it was closed, by a round of checks that was
+// under way: Close must bear both, as that of [LagAware] does.
 func Close(p Probe) error {
 	if c, ok := find[io.Closer](p); ok {
 		return c.Close()

@@ -18,61 +18,35 @@ type Counter struct {
 	shards [1 << shardBits]shard
 
 	mu    sync.Mutex
-	taken shardSum // what all calls of Take have returned together; guarded by mu
+	taken uint64 // what all calls of Take have returned together; guarded by mu
 }
 
-// shard has two cache lines to itself: neighbouring lines are fetched in pairs by some processors.
-//
-// Fast and slow are apart, and neither ever decreases. That way a Take that meets a writer sees the
-// command in one of the two or in none, never a slow one that is not a success; and Take only reads, so
-// it does not pull the line away from the core that writes to it.
+// shard has two cache lines to itself: neighbouring lines are fetched in pairs by some processors. The count never decreases:
+// Take only reads, so it does not pull the line away from the core that writes to it.
 type shard struct {
-	fast atomic.Uint64
-	slow atomic.Uint64
-	_    [112]byte
+	n atomic.Uint64
+	_ [120]byte
 }
-
-type shardSum struct{ fast, slow uint64 }
 
 // Success counts one command that was answered.
 func (c *Counter) Success() {
-	c.shard().fast.Add(1)
+	c.shard().n.Add(1)
 }
 
-// Slow counts one command that was answered, but slower than the bound of [Timed].
-func (c *Counter) Slow() {
-	c.shard().slow.Add(1)
-}
-
-// Add counts any number of answered commands, slow of which were slower than the bound of [Timed]: a
-// pipeline. A slow that exceeds successes counts as successes.
-func (c *Counter) Add(successes, slow uint64) {
-	slow = min(slow, successes)
-	s := c.shard()
-	if fast := successes - slow; fast > 0 {
-		s.fast.Add(fast)
-	}
-	if slow > 0 {
-		s.slow.Add(slow)
-	}
-}
-
-// Take returns what has been counted since the previous Take, in the terms of [Sample]: slow is a part of
-// successes. Each command is returned by exactly one Take; one that is counted meanwhile, by this or by
-// the next.
-func (c *Counter) Take() (successes, slow uint64) {
+// Take returns how many have been counted since the previous Take. Each command is returned by exactly one Take; one
+// that is counted meanwhile, by this or by the next.
+func (c *Counter) Take() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// A shard read later never shows less, so neither does the sum, although the shards are not read
 	// all at the same moment.
-	var now shardSum
+	var now uint64
 	for i := range c.shards {
-		now.fast += c.shards[i].fast.Load()
-		now.slow += c.shards[i].slow.Load()
+		now += c.shards[i].n.Load()
 	}
-	fast, slow := now.fast-c.taken.fast, now.slow-c.taken.slow
+	since := now - c.taken
 	c.taken = now
-	return fast + slow, slow
+	return since
 }
 
 // shard picks by the address of the caller's stack: the cheapest thing that differs between goroutines

@@ -14,7 +14,7 @@ type Sample struct {
 	// Failures is how many commands failed because of the database.
 	Failures uint64
 
-	// Slow is how many of the Successes took longer than the bound of [Timed]; 0 when nobody measures.
+	// Slow is how many of the Successes took longer than the bound of this detector, if it implements [Timed]; else 0.
 	Slow uint64
 }
 
@@ -46,8 +46,13 @@ type Detector interface {
 	Reset()
 }
 
-// Timed is implemented by a [Detector] that also wants to know how many commands were slow. Durations
-// are measured only when some detector of the database implements it.
+// Timed is implemented by a [Detector] that also wants to know how many commands were slow, each by a bound of its own.
+//
+// What is measured is the database and the way to it: the time from a request written to the first byte of its reply,
+// an error reply or a nil like any other. The wait for a connection and making one are not in it, and commands that
+// wait by nature (BLPOP, XREAD, WAIT, ...) are left out. The Successes that such a detector is told of are the requests
+// that were measured, a pipeline being one; so Slow is always a share of them. Nothing is measured for a database none
+// of whose detectors implements Timed.
 type Timed interface {
 	// SlowerThan is the bound: a command answered in more than that counts in [Sample.Slow]. It must
 	// be positive and always the same.

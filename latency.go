@@ -1,0 +1,82 @@
+package multidb
+
+import (
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redishook/multidb/window"
+)
+
+// How slow a database is, is measured on its connections: from a request written to the first byte of its reply, whatever
+// that says. What a caller waits for beside that (a connection of the pool, a dial, a login, another hook) is not the
+// database's doing, and a reply that go-redis makes an error of, such as redis.Nil, took as long as any. Nothing is measured
+// where no detector asks.
+
+// judge is a detector of a database, with what only one that implements [window.Timed] is told.
+type judge struct {
+	window.Detector
+	bound time.Duration // of Timed; 0: it is not
+	slow  atomic.Uint64 // replies that took longer and that it has not been told of yet
+}
+
+func newJudge(d window.Detector) *judge {
+	j := &judge{Detector: d}
+	if timed, ok := d.(window.Timed); ok {
+		j.bound = timed.SlowerThan()
+	}
+	return j
+}
+
+// sample is what a detector is told. One that is about time learns of the replies that were timed, each of which is counted as
+// slow before it is counted: what is slow and not yet among them is kept for the next time.
+func (j *judge) sample(successes, failures, replies uint64) window.Sample {
+	if j.bound <= 0 {
+		return window.Sample{Successes: successes, Failures: failures}
+	}
+	slow := j.slow.Swap(0)
+	if early := slow - min(slow, replies); early > 0 {
+		j.slow.Add(early)
+		slow -= early
+	}
+	return window.Sample{Successes: replies, Failures: failures, Slow: slow}
+}
+
+// answeredIn counts a reply for the detectors that are about time.
+func (db *database) answeredIn(took time.Duration) {
+	for _, j := range db.detectors {
+		if j.bound > 0 && took > j.bound {
+			j.slow.Add(1)
+		}
+	}
+	db.replies.Success()
+}
+
+// asks notes when a request was written that nothing is outstanding before. One that may wait for something else than the
+// database, and is slow by nature, is not timed.
+func (c *conn) asks(name []byte) {
+	if c.busy.Load() {
+		return // the reply to the first of several is the one that is timed
+	}
+	if mayWait(name) {
+		c.asked.Store(0)
+		return
+	}
+	c.asked.Store(int64(time.Since(c.db.born)))
+}
+
+// isAnswered is called when something has been read.
+func (c *conn) isAnswered() {
+	if at := c.asked.Swap(0); at > 0 {
+		c.db.answeredIn(time.Since(c.db.born) - time.Duration(at))
+	}
+}
+
+// mayWait reports whether the reply to a command may have to wait for another client, or for replicas.
+func mayWait(name []byte) bool {
+	flags, known := serverCommands[string(name)]
+	if !known {
+		flags = serverCommands[lower(string(name))]
+	}
+	return flags&flagBlocking != 0 || len(name) >= 4 && strings.EqualFold(string(name[:4]), "wait")
+}

@@ -1,0 +1,158 @@
+package multidb
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/window"
+)
+
+// slowBubble has two databases, the first of which takes as long as delay says to read a request, except for a PING.
+func slowBubble(t *testing.T, detectors []window.Factory, f func(h *Hook, rdb *redis.Client, delay *atomic.Int64)) {
+	t.Helper()
+	var delay atomic.Int64
+	slow := func(_ *virtual, next dialer) dialer {
+		return func(ctx context.Context, network, addr string) (net.Conn, error) {
+			nc, err := next(ctx, network, addr)
+			if err == nil && addr == "a:6379" {
+				nc = &slowConn{nc, &delay}
+			}
+			return nc, err
+		}
+	}
+	dialedBubble(t, Options{Detectors: detectors, Health: Health{StallTimeout: -1}}, slow, func(h *Hook, _ []*virtual, rdb *redis.Client) {
+		f(h, rdb, &delay)
+	})
+}
+
+type slowConn struct {
+	net.Conn
+	delay *atomic.Int64
+}
+
+func (c *slowConn) Write(p []byte) (int, error) {
+	if len(p) != len(pingRequest) || string(p) != string(pingRequest) {
+		time.Sleep(time.Duration(c.delay.Load()))
+	}
+	return c.Conn.Write(p)
+}
+
+// TestSlowDetector in the hook, end to end: commands that succeed, but too slowly, move the hook; a reply of nil is as slow
+// as any.
+func TestSlowDetector(t *testing.T) {
+	for name, command := range map[string]func(ctx context.Context, rdb *redis.Client){
+		"set":         func(ctx context.Context, rdb *redis.Client) { rdb.Set(ctx, "k", 1, 0) },
+		"nil":         func(ctx context.Context, rdb *redis.Client) { rdb.Get(ctx, "nothing") },
+		"wrong type":  func(ctx context.Context, rdb *redis.Client) { rdb.LLen(ctx, "k") },
+		"pipeline":    func(ctx context.Context, rdb *redis.Client) { _, _ = rdb.Pipelined(ctx, twoGets) },
+		"transaction": func(ctx context.Context, rdb *redis.Client) { _, _ = rdb.TxPipelined(ctx, twoGets) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			slowBubble(t, []window.Factory{window.NewSlow(window.SlowConfig{Bound: 50 * time.Millisecond})},
+				func(h *Hook, rdb *redis.Client, delay *atomic.Int64) {
+					ctx := context.Background()
+					rdb.Set(ctx, "k", 1, 0)
+					for range 100 {
+						command(ctx, rdb)
+						time.Sleep(10 * time.Millisecond)
+					}
+					require.Equal(t, "a", h.Active())
+					delay.Store(int64(60 * time.Millisecond))
+					for i := 0; h.Active() == "a"; i++ {
+						require.Less(t, i, 200)
+						command(ctx, rdb)
+					}
+					time.Sleep(time.Second)
+					require.EqualValues(t, 1, h.Stats().Switches[ReasonFailureDetector])
+				})
+		})
+	}
+}
+
+func twoGets(pipe redis.Pipeliner) error {
+	pipe.Get(context.Background(), "k")
+	pipe.Get(context.Background(), "nothing")
+	return nil
+}
+
+// Events: two detectors have bounds of 20 ms and 200 ms, and commands take 50 ms. All of them counted as slow for both.
+func TestRegressionTwoSlowDetectorsShareTheSmallerBound(t *testing.T) {
+	detectors := []window.Factory{
+		window.NewSlow(window.SlowConfig{Bound: 20 * time.Millisecond, MinCommands: 1000}), // never trips here
+		window.NewSlow(window.SlowConfig{Bound: 200 * time.Millisecond}),
+	}
+	slowBubble(t, detectors, func(h *Hook, rdb *redis.Client, delay *atomic.Int64) {
+		run := func(n int) {
+			for range n {
+				rdb.Set(context.Background(), "k", 1, 0)
+			}
+			time.Sleep(time.Second)
+		}
+		delay.Store(int64(50 * time.Millisecond))
+		run(60)
+		require.Equal(t, "a", h.Active())
+		a := h.selector.find("a")
+		require.Greater(t, a.detectors[0].Detector.(window.Counting).Total(time.Now()).Slow, uint64(50))
+		require.Zero(t, a.detectors[1].Detector.(window.Counting).Total(time.Now()).Slow)
+		delay.Store(int64(250 * time.Millisecond))
+		run(60)
+		require.Equal(t, "b", h.Active())
+	})
+}
+
+// Events: the application's pool is too small and its commands wait for a connection longer than the bound; each is answered
+// at once. The database was left for being slow.
+func TestRegressionWaitForAConnectionCountsAsSlow(t *testing.T) {
+	opt := Options{Detectors: []window.Factory{window.NewSlow(window.SlowConfig{Bound: 50 * time.Millisecond})}}
+	bubble(t, 2, opt, func(h *Hook, dbs []*virtual) {
+		user := dbs[0].options("a:6379")
+		user.PoolSize, user.PoolTimeout, user.PipelinePoolSize = 1, time.Minute, -1
+		rdb := redis.NewClient(user)
+		rdb.AddHook(h)
+		defer rdb.Close()
+		ctx := context.Background()
+		for range 100 {
+			conn := rdb.Conn()
+			require.NoError(t, conn.Ping(ctx).Err()) // it has the one connection now
+			time.AfterFunc(80*time.Millisecond, func() { _ = conn.Close() })
+			require.NoError(t, rdb.Set(ctx, "k", 1, 0).Err())
+		}
+		time.Sleep(time.Second)
+		require.Equal(t, "a", h.Active())
+	})
+}
+
+// TestCommandsThatWaitAreNotSlow: BLPOP waits for another client, and not for the database.
+func TestCommandsThatWaitAreNotSlow(t *testing.T) {
+	for name, want := range map[string]bool{
+		"blpop": true, "BLPOP": true, "XReadGroup": true, "wait": true, "WAITAOF": true, "get": false, "GET": false, "": false,
+	} {
+		require.Equal(t, want, mayWait([]byte(name)), name)
+	}
+	opt := Options{Detectors: []window.Factory{window.NewSlow(window.SlowConfig{Bound: 50 * time.Millisecond})}}
+	bubble(t, 2, opt, func(h *Hook, dbs []*virtual) {
+		rdb := redis.NewClient(dbs[0].options("a:6379"))
+		rdb.AddHook(h)
+		defer rdb.Close()
+		for range 40 {
+			rdb.BLPop(context.Background(), 100*time.Millisecond, "empty")
+		}
+		require.Equal(t, "a", h.Active())
+	})
+}
+
+// TestSlowIsAShareOfReplies: a reply that is counted as slow a moment before it is counted waits for the next sample.
+func TestSlowIsAShareOfReplies(t *testing.T) {
+	j := newJudge(window.NewSlow(window.SlowConfig{Bound: time.Millisecond})())
+	j.slow.Store(3)
+	require.Equal(t, window.Sample{Successes: 2, Failures: 1, Slow: 2}, j.sample(9, 1, 2))
+	require.Equal(t, window.Sample{Successes: 4, Slow: 1}, j.sample(9, 0, 4))
+	untimed := newJudge(window.NewFailureRate(window.Config{})())
+	require.Equal(t, window.Sample{Successes: 9, Failures: 1}, untimed.sample(9, 1, 2))
+}
