@@ -42,10 +42,10 @@ func (lateError) Temporary() bool { return true }
 
 // timesSent returns how often go-redis, with its defaults, writes a command whose reply ends with the error.
 func timesSent(fail func() error) int {
-	var d forgetful
+	var d mutePeer
 	rdb := redis.NewClient(&redis.Options{
 		Dialer: func(context.Context, string, string) (net.Conn, error) {
-			return &forgetfulConn{forgetful: &d, fail: fail}, nil
+			return &muteConn{mutePeer: &d, fail: fail}, nil
 		},
 		Protocol: 2, DisableIdentity: true, MinRetryBackoff: -1, MaxRetryBackoff: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
@@ -57,20 +57,20 @@ func timesSent(fail func() error) int {
 	return d.sent
 }
 
-// forgetful counts the commands that came over its connections.
-type forgetful struct {
+// mutePeer counts the commands that came over its connections.
+type mutePeer struct {
 	mu   sync.Mutex
 	sent int
 }
 
-// forgetfulConn refuses the handshake, as an old server does, which go-redis accepts, and fails the read after a command.
-type forgetfulConn struct {
-	*forgetful
+// muteConn refuses the handshake, as an old server does, which go-redis accepts, and fails the read after a command.
+type muteConn struct {
+	*mutePeer
 	fail  func() error
 	asked bool // the last request was the command; go-redis uses a connection from one goroutine at a time
 }
 
-func (c *forgetfulConn) Write(p []byte) (int, error) {
+func (c *muteConn) Write(p []byte) (int, error) {
 	if c.asked = bytes.Contains(bytes.ToLower(p), []byte("incr")); c.asked {
 		c.mu.Lock()
 		c.sent++
@@ -79,16 +79,16 @@ func (c *forgetfulConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (c *forgetfulConn) Read(p []byte) (int, error) {
+func (c *muteConn) Read(p []byte) (int, error) {
 	if c.asked {
 		return 0, c.fail()
 	}
 	return copy(p, "-ERR unknown command\r\n"), nil
 }
 
-func (c *forgetfulConn) Close() error                     { return nil }
-func (c *forgetfulConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (c *forgetfulConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (c *forgetfulConn) SetDeadline(time.Time) error      { return nil }
-func (c *forgetfulConn) SetReadDeadline(time.Time) error  { return nil }
-func (c *forgetfulConn) SetWriteDeadline(time.Time) error { return nil }
+func (c *muteConn) Close() error                     { return nil }
+func (c *muteConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c *muteConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *muteConn) SetDeadline(time.Time) error      { return nil }
+func (c *muteConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *muteConn) SetWriteDeadline(time.Time) error { return nil }
