@@ -148,7 +148,7 @@ func herd(t *testing.T, goroutines, limit int) (result herded) {
 	defer hook.Close()
 	client := instantOptions("db0:6379")
 	client.PoolSize, client.PoolTimeout = goroutines, time.Minute // each waits for a connection of its own
-	client.ReadBufferSize, client.WriteBufferSize = 1024, 1024 // or go-redis clears a gigabyte for its buffers meanwhile
+	client.ReadBufferSize, client.WriteBufferSize = 1024, 1024    // or go-redis clears a gigabyte for its buffers meanwhile
 	rdb := redis.NewClient(client)
 	defer rdb.Close()
 	rdb.AddHook(hook)
