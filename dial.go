@@ -67,15 +67,22 @@ func (h *Hook) dialDatabase(
 	ctx context.Context, now *choice, traits *clientTraits,
 ) (net.Conn, error) {
 	db := now.db
-	// A switch ends the dial: the database that is left may answer to nothing for as long as DialTimeout.
+	// A switch ends the dial: the database that is left may answer to nothing for as long as DialTimeout. Who has no place yet
+	// hears of it by itself: of a herd that waits, each would need a goroutine to end its context.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(now.ctx, cancel)()
-
+	stop := context.AfterFunc(now.ctx, cancel)
 	as, err := resolveCredentials(ctx, db.opt)
+	stop()
 	if err != nil {
 		return nil, err
 	}
+	leave, err := db.queue(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	defer context.AfterFunc(now.ctx, cancel)()
 	nc, err := db.connect(ctx, h)
 	if err != nil {
 		return nil, err
@@ -90,13 +97,8 @@ func (h *Hook) dialDatabase(
 	return wrapped, nil
 }
 
-// connect dials, when it is its turn.
+// connect dials.
 func (db *database) connect(ctx context.Context, h *Hook) (net.Conn, error) {
-	leave, err := db.queue(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
 	db.conns.underWay.Add(1)
 	h.stir()
 	defer db.conns.underWay.Add(-1)
@@ -153,8 +155,8 @@ type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 var goRedisDialer = reflect.ValueOf(redis.NewDialer(&redis.Options{})).Pointer()
 
 // queue waits for a place among the dials under way, so that a database that has just become active does not meet
-// everybody at once.
-func (db *database) queue(ctx context.Context) (leave func(), err error) {
+// everybody at once. A switch ends the wait.
+func (db *database) queue(ctx context.Context, now *choice) (leave func(), err error) {
 	if db.dialing == nil {
 		return func() {}, nil
 	}
@@ -167,6 +169,8 @@ func (db *database) queue(ctx context.Context) (leave func(), err error) {
 	select {
 	case db.dialing <- struct{}{}:
 		return leave, nil
+	case <-now.over():
+		return nil, context.Canceled
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/faultproxy"
+	"github.com/redishook/multidb/window"
 )
 
 // A server that executes a command and drops the connection before it answers: the client cannot know, and must not
@@ -61,12 +62,19 @@ func TestExecutedOnceAndNotAnswered(t *testing.T) {
 		{replay: ReplayLastWins},
 		// What follows asks for doubles: it shows that the counting would find them.
 		{replay: ReplayAccumulating, twice: map[string]bool{"client": true, "pipeline": true, "eval": true}},
+		{replay: ReplayAdmin, twice: map[string]bool{"client": true, "pipeline": true, "eval": true}},
+		// A transaction as a whole as well. A clone has no hooks, and a session ends with its connection, whatever is allowed.
+		{replay: ReplayAll, twice: map[string]bool{"client": true, "pipeline": true, "eval": true, "tx": true}},
 	} {
 		t.Run(c.replay.String(), func(t *testing.T) {
 			t.Parallel()
 			p := newProxied(t, func(o *Options, r *redis.Options) {
 				o.Replay = c.replay
 				r.MaintNotificationsConfig = maintenanceOff() // see TestPlannedSwitchesKeepSessions
+				// What is tested is what happens to a request, and not how fast a busy machine answers probes: an outage of
+				// all is the other answer, "not sent".
+				calm(o, r)
+				o.Detectors = []window.Factory{}
 			})
 			const calls = 5
 			for name, incr := range incrementers(p.rdb) {

@@ -2,6 +2,7 @@ package multidb
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -24,14 +25,16 @@ type lockWatch struct {
 	held  sync.Map // what was found
 }
 
-func (w *lockWatch) look(place string) {
+func (w *lockWatch) look(place string) { w.lookFor(place, time.Second) }
+
+func (w *lockWatch) lookFor(place string, patience time.Duration) {
 	h := w.hook.Load()
 	if h == nil {
 		return
 	}
 	w.calls.Store(place, true)
 	try := func(name string, mu *sync.Mutex) {
-		for until := time.Now().Add(time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(time.Millisecond) {
 			if mu.TryLock() {
 				mu.Unlock()
 				return
@@ -41,6 +44,7 @@ func (w *lockWatch) look(place string) {
 	}
 	try("selector.mu", &h.selector.mu)
 	try("events.mu", &h.events.mu)
+	try("preparers.mu", &h.preparers.mu)
 	for _, db := range h.selector.all() {
 		try("database.mu", &db.mu)
 		try("connections.mu", &db.conns.mu)
@@ -52,6 +56,7 @@ type watchedConn struct {
 	w *lockWatch
 }
 
+func (c watchedConn) Read(p []byte) (int, error)  { c.w.look("read"); return c.Conn.Read(p) }
 func (c watchedConn) Write(p []byte) (int, error) { c.w.look("write"); return c.Conn.Write(p) }
 func (c watchedConn) Close() error                { c.w.look("close"); return c.Conn.Close() }
 
@@ -69,6 +74,22 @@ func (d watchedDetector) Reset()                          { d.w.look("detector r
 func (d watchedDetector) Verdict(time.Time) window.Verdict {
 	d.w.look("detector verdict")
 	return window.Verdict{}
+}
+
+// watchedHandler is the user's handler of the log.
+type watchedHandler struct {
+	slog.Handler
+	w *lockWatch
+}
+
+func (h watchedHandler) Enabled(context.Context, slog.Level) bool {
+	h.w.look("log enabled")
+	return true
+}
+
+func (h watchedHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.w.look("log")
+	return h.Handler.Handle(ctx, r)
 }
 
 // TestNoLockIsHeld while a socket, Redis or a user's function runs (P11).
@@ -93,6 +114,7 @@ func TestNoLockIsHeld(t *testing.T) {
 	}
 	p.attach(t, watched(p.east), watched(p.west), func(o *Options, _ *redis.Options) {
 		o.Strategy = watchedStrategy{w}
+		o.Logger = slog.New(watchedHandler{o.Logger.Handler(), w})
 		o.Detectors = []window.Factory{func() window.Detector { return watchedDetector{w} }}
 		o.Breaker.Delay = 50 * time.Millisecond
 		o.Health.Interval = 200 * time.Millisecond
@@ -109,6 +131,8 @@ func TestNoLockIsHeld(t *testing.T) {
 		}
 	})
 	w.hook.Store(p.hook)
+	// Who calls it waits no longer than prepareTime, and would let go of its locks then.
+	defer p.hook.OnPrepare(func(context.Context, string) { w.lookFor("OnPrepare", prepareTime/2) })()
 	l := start(4, setGet(p.rdb))
 	eventually(t, 20*time.Second, "load to run", func() bool { return l.ops.Load() > 50 })
 	require.NoError(t, p.hook.SetActive(t.Context(), "west"))
@@ -124,8 +148,8 @@ func TestNoLockIsHeld(t *testing.T) {
 	p.east.Restart()
 	require.NoError(t, p.hook.Remove(t.Context(), "east"))
 	l.end()
-	for _, place := range []string{"dialer", "write", "close", "strategy", "probe", "credentials", "detector record",
-		"detector verdict", "detector reset", "OnSwitch", "OnHealth", "OnAllDown", "OnRecovered"} {
+	for _, place := range []string{"dialer", "read", "write", "close", "strategy", "probe", "credentials", "detector record",
+		"detector verdict", "detector reset", "OnSwitch", "OnHealth", "OnAllDown", "OnRecovered", "OnPrepare", "log", "log enabled"} {
 		eventually(t, 10*time.Second, place+" to have been looked at", func() bool { _, ok := w.calls.Load(place); return ok })
 	}
 	w.held.Range(func(what, _ any) bool {

@@ -72,6 +72,14 @@ func switches(t *testing.T) int {
 	return 1000
 }
 
+// atLength is switches for storms whose operations are slow: few of them with -short, all of them at full length.
+func atLength(t *testing.T, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return switches(t)
+}
+
 // calm makes the hook patient: a machine so busy that a healthy server does not answer for half a second would otherwise
 // see failovers in a test of planned switches.
 func calm(o *Options, _ *redis.Options) {
@@ -88,7 +96,7 @@ func TestPlannedSwitchesLoseNothing(t *testing.T) {
 		n       int
 	}{
 		{"tcp", nil, switches(t)},
-		{"tls", []redistest.Option{redistest.TLS()}, switches(t) / 4},
+		{"tls", []redistest.Option{redistest.TLS()}, atLength(t, 25)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPair(t, calm, c.servers...)
@@ -142,7 +150,7 @@ func TestPlannedSwitchesKeepSessions(t *testing.T) {
 			}, c.servers...)
 			l := newLedger()
 			lost := errors.New("lost race")
-			switchWhile(t, p, switches(t)/4, 16,
+			switchWhile(t, p, atLength(t, 25), 16,
 				func(context.Context, int) {
 					err := increment(p.rdb, "watched")
 					if errors.Is(err, redis.TxFailedErr) {
@@ -194,7 +202,7 @@ func TestPlannedSwitchesWithLargeValues(t *testing.T) {
 	p := newPair(t, calm)
 	l := newLedger()
 	value := strings.Repeat("v", 1<<20)
-	switchWhile(t, p, switches(t)/10, 8,
+	switchWhile(t, p, min(400, atLength(t, 10)), 8, // 1,000 take six minutes on two busy cores
 		func(ctx context.Context, g int) {
 			key := "big:" + strconv.Itoa(g)
 			_, err := p.rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {

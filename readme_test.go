@@ -52,6 +52,31 @@ func TestReadmeOptionsTableHasTheDefaults(t *testing.T) {
 	assert.Contains(t, section(t, "## Options"), fmt.Sprintf("a `Weight` (%g if 0)", defaultWeight))
 }
 
+// The table of metrics has each field of Stats, and no others.
+func TestReadmeMetricsTableHasTheFieldsOfStats(t *testing.T) {
+	documented := make(map[string]bool)
+	for _, row := range regexp.MustCompile("(?m)^\\| (`.*?) \\|").FindAllStringSubmatch(section(t, "## Metrics"), -1) {
+		prefix := ""
+		for _, name := range regexp.MustCompile("`([A-Za-z.\\[\\]]+)`").FindAllStringSubmatch(row[1], -1) {
+			field := strings.TrimPrefix(name[1], "Databases[].")
+			if field != name[1] {
+				prefix = "Databases[]."
+			}
+			documented[prefix+field] = true
+		}
+	}
+	for prefix, of := range map[string]reflect.Type{"": reflect.TypeFor[Stats](), "Databases[].": reflect.TypeFor[DatabaseStats]()} {
+		for i := range of.NumField() {
+			name := prefix + of.Field(i).Name
+			if name != "Databases" && name != "Databases[].Name" {
+				assert.True(t, documented[name], "Stats: %s is not in the README", name)
+			}
+			delete(documented, name)
+		}
+	}
+	assert.Empty(t, documented, "these rows of the README are no fields")
+}
+
 // defaults collects the fields of v with their values as text; "" for those that have no plain one.
 func defaults(v reflect.Value, prefix string, into map[string]string) {
 	for i := range v.NumField() {

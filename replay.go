@@ -134,6 +134,9 @@ type replayKey struct{}
 //	ctx := multidb.WithReplay(ctx, multidb.ReplayAccumulating)
 //	err := script.Run(ctx, rdb, keys, args...).Err()
 //
+// Through an autopipeliner it has no effect, in either direction: go-redis runs a batch of many callers with a context of
+// its own.
+//
 // [ReplayNone] forbids every second run. The zero value leaves the decision to the option. A value that is no rung
 // counts as [ReplayNone]. The context is safe for concurrent use, as every context is.
 func WithReplay(ctx context.Context, r Replay) context.Context {

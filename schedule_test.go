@@ -26,10 +26,12 @@ type step struct {
 
 func (s step) String() string { return fmt.Sprintf("%s(%c,%d)", s.what, 'a'+s.db, s.num) }
 
-var steps = []string{"down", "up", "down", "up", "weight", "force", "set", "release", "remove", "add", "wait"}
+var steps = []string{"down", "up", "down", "up", "weight", "force", "set", "release", "remove", "add", "wait",
+	"hold", "together", "together", "close"}
 
 // TestSchedules: random schedules of faults, recoveries, weight changes, additions, removals and manual choices, each in a
-// bubble of its own. What must hold is asserted after each step, when what follows from it has had its time.
+// bubble of its own; some of the databases may be down when it begins, some steps are several at once, and a schedule may end
+// with Close. What must hold is asserted after each step, when what follows from it has had its time.
 func TestSchedules(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		schedule := rapid.SliceOfN(rapid.Custom(func(r *rapid.T) step {
@@ -39,12 +41,13 @@ func TestSchedules(t *testing.T) {
 				num:  rapid.IntRange(1, 20).Draw(r, "num"),
 			}
 		}), 1, 15).Draw(r, "schedule")
+		down := rapid.IntRange(0, 6).Draw(r, "down at start") // a bit for each, and never all: New would wait
 		failure := ""
 		ok := t.Run("", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { failure = runSchedule(t, schedule) })
+			synctest.Test(t, func(t *testing.T) { failure = runSchedule(t, down, schedule) })
 		})
 		if !ok || failure != "" {
-			r.Fatalf("%v: %s", schedule, failure)
+			r.Fatalf("down at start %03b, %v: %s", down, schedule, failure)
 		}
 	})
 }
@@ -52,12 +55,15 @@ func TestSchedules(t *testing.T) {
 const scheduleGrace = 8 * time.Second
 
 // runSchedule returns what was broken first, or "".
-func runSchedule(t *testing.T, schedule []step) string {
+func runSchedule(t *testing.T, down int, schedule []step) string {
 	dbs, specs := newVirtuals(t, 3)
+	for i, db := range dbs {
+		db.up.Store(down>>i&1 == 0)
+	}
 	var mu sync.Mutex
 	healthy := make(map[string]time.Time) // since when, by its events
 	relapsed := make(map[string]bool)     // it has failed since it was added: there is no grace for one that never has
-	active, broken := "a", ""
+	active, broken := "", ""              // the first choice is no switch
 	fail := func(format string, args ...any) {
 		if broken == "" {
 			broken = fmt.Sprintf(format, args...)
@@ -77,7 +83,7 @@ func runSchedule(t *testing.T, schedule []step) string {
 				}
 			},
 			OnSwitch: func(s Switch) {
-				if s.From != active {
+				if active != "" && s.From != active {
 					fail("a switch from %s to %s, but %s was active", s.From, s.To, active)
 				}
 				mu.Lock()
@@ -92,18 +98,23 @@ func runSchedule(t *testing.T, schedule []step) string {
 		},
 	})
 	require.NoError(t, err)
+	if active == "" {
+		active = h.Active()
+	}
 	rdb := redis.NewClient(specs[0].Options)
 	rdb.AddHook(h)
 	var asked, answered atomic.Int64
 	present := map[string]bool{"a": true, "b": true, "c": true}
 	held := ""
+	var until time.Time // the end of a manual choice for a time
+	var closed atomic.Bool
 	for _, s := range schedule {
 		name := specs[s.db].Name
 		// Somebody is always waiting for an answer.
 		asked.Add(1)
 		go func() {
 			err := rdb.Set(context.Background(), "k", 1, 0).Err()
-			if err != nil && !errors.Is(err, ErrNoDatabase) && !SafeToRetry(err) {
+			if err != nil && !closed.Load() && !errors.Is(err, ErrNoDatabase) && !SafeToRetry(err) {
 				fail("a SET may be run twice, and ended with %v", err)
 			}
 			answered.Add(1)
@@ -117,11 +128,36 @@ func runSchedule(t *testing.T, schedule []step) string {
 			_ = h.SetWeight(name, float64(s.num))
 		case "force":
 			if h.ForceActive(name, 0) == nil {
-				held = name
+				held, until = name, time.Time{}
 			}
+		case "hold":
+			d := time.Duration(s.num) * time.Second
+			if h.ForceActive(name, d) == nil {
+				held, until = name, time.Now().Add(d)
+			}
+		case "together":
+			// Each kind of control at once. Who comes last is not ours to say, but the hook must agree with itself.
+			next, third := specs[(s.db+1)%3].Name, specs[(s.db+2)%3].Name
+			var wg sync.WaitGroup
+			wg.Go(func() { _ = h.SetActive(context.Background(), name) })
+			wg.Go(func() { _ = h.ForceActive(next, 0) })
+			wg.Go(func() { _ = h.SetWeight(third, float64(s.num)) })
+			wg.Go(func() { dbs[s.db].up.Store(s.num%2 == 0) })
+			if s.num%3 == 0 {
+				wg.Go(func() {
+					if h.Remove(context.Background(), third) == nil {
+						present[third] = false
+					}
+				})
+			}
+			wg.Wait()
+			held, until = h.Stats().Held, time.Time{}
+		case "close":
+			closed.Store(true)
+			assert.NoError(t, h.Close())
 		case "set":
 			if h.SetActive(context.Background(), name) == nil {
-				held = name
+				held, until = name, time.Time{}
 			}
 		case "release":
 			h.Release()
@@ -147,6 +183,21 @@ func runSchedule(t *testing.T, schedule []step) string {
 		}
 		time.Sleep(7 * time.Second) // a probe round, a verdict, a breaker's delay
 		synctest.Wait()
+		if n := answered.Load(); n != asked.Load() {
+			fail("after %v: %d of %d commands still wait", s, asked.Load()-n, asked.Load())
+		}
+		if closed.Load() {
+			break
+		}
+		if held == "" {
+			until = time.Time{}
+		}
+		if !until.IsZero() && !time.Now().Before(until) {
+			if h.Stats().Held == held {
+				fail("after %v: the manual choice of %s outlives its time", s, held)
+			}
+			held, until = "", time.Time{}
+		}
 
 		up := func(name string) bool {
 			i := slices.IndexFunc(specs, func(d Database) bool { return d.Name == name })
@@ -165,9 +216,6 @@ func runSchedule(t *testing.T, schedule []step) string {
 		}
 		if held != "" && up(held) && stats.Active != held {
 			fail("after %v: the manual choice of %s does not stand: %s is active", s, held, stats.Active)
-		}
-		if n := answered.Load(); n != asked.Load() {
-			fail("after %v: %d of %d commands still wait", s, asked.Load()-n, asked.Load())
 		}
 		if active != stats.Active {
 			fail("after %v: by the events %s is active, by the statistics %s", s, active, stats.Active)

@@ -31,14 +31,18 @@ type Op struct {
 
 // Log is the log of all operations. The zero value is ready. Safe for concurrent use.
 type Log struct {
-	mu  sync.Mutex
-	ops []Op
+	mu   sync.Mutex
+	ops  []Op
+	errs []error
 }
 
-// Add appends an operation.
+// Add appends an operation. One whose outcome is none of those above fails the check: it could hide anything.
 func (l *Log) Add(op Op) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if op.Outcome < Done || op.Outcome > NotDone {
+		l.errs = append(l.errs, fmt.Errorf("%s: %d is no outcome", op.Key, op.Outcome))
+	}
 	l.ops = append(l.ops, op)
 }
 
@@ -72,7 +76,9 @@ func (l *Log) Check(final map[string]int64) error {
 			totals[key] = Totals{}
 		}
 	}
-	var errs []error
+	l.mu.Lock()
+	errs := slices.Clone(l.errs)
+	l.mu.Unlock()
 	for _, key := range slices.Sorted(maps.Keys(totals)) {
 		t, got := totals[key], final[key]
 		if got < t.Done {

@@ -36,3 +36,11 @@ func TestCheckFindsWhatIsPlanted(t *testing.T) {
 		require.ErrorContains(t, log.Check(final), "never used: doubled 1")
 	})
 }
+
+func TestCheckFailsOnAnOutcomeThatIsNone(t *testing.T) {
+	for _, outcome := range []Outcome{-1, NotDone + 1} {
+		var log Log
+		log.Add(Op{Key: "a", Amount: 1, Outcome: outcome})
+		require.ErrorContains(t, log.Check(map[string]int64{}), "is no outcome")
+	}
+}
