@@ -67,13 +67,7 @@ func (h *Hook) dialDatabase(
 	ctx context.Context, now *choice, traits *clientTraits,
 ) (net.Conn, error) {
 	db := now.db
-	// A switch ends the dial: the database that is left may answer to nothing for as long as DialTimeout. Who has no place yet
-	// hears of it by itself: of a herd that waits, each would need a goroutine to end its context.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := context.AfterFunc(now.ctx, cancel)
-	as, err := resolveCredentials(ctx, db.opt)
-	stop()
+	as, err := db.login(ctx, now)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +76,8 @@ func (h *Hook) dialDatabase(
 		return nil, err
 	}
 	defer leave()
-	defer context.AfterFunc(now.ctx, cancel)()
+	ctx, cancel := untilLeft(ctx, now)
+	defer cancel()
 	nc, err := db.connect(ctx, h)
 	if err != nil {
 		return nil, err
@@ -95,6 +90,24 @@ func (h *Hook) dialDatabase(
 		return nil, nil
 	}
 	return wrapped, nil
+}
+
+// untilLeft returns a context that a switch ends: the database that is left may answer to nothing for as long as DialTimeout.
+func untilLeft(ctx context.Context, now *choice) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(now.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// login resolves what the connection logs in with. Only what can wait gets a context that a switch ends, and who has no
+// place in the queue yet hears of a switch by itself: of a herd that waits, each would pay for that at the same moment.
+func (db *database) login(ctx context.Context, now *choice) (credentials, error) {
+	if db.opt.CredentialsProviderContext == nil {
+		return resolveCredentials(ctx, db.opt)
+	}
+	ctx, cancel := untilLeft(ctx, now)
+	defer cancel()
+	return resolveCredentials(ctx, db.opt)
 }
 
 // connect dials.

@@ -122,10 +122,10 @@ func herd(t *testing.T, goroutines, limit int) (result herded) {
 		switch i {
 		case 0:
 			alive = &up
-			o.CredentialsProviderContext = func(context.Context) (string, string, error) { waiting.Add(1); return "", "", nil }
+			o.CredentialsProvider = func() (string, string) { waiting.Add(1); return "", "" }
 		case 1:
 			// The first thing that is asked of the new database: whoever is here waits no longer.
-			o.CredentialsProviderContext = func(context.Context) (string, string, error) { released.note(); return "", "", nil }
+			o.CredentialsProvider = func() (string, string) { released.note(); return "", "" }
 		}
 		o.Dialer = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			switch {
