@@ -140,7 +140,7 @@ func note(t *testing.T, log *history.Log, key string, n int64, err error) {
 	case err == nil:
 	case errors.As(err, &failed) && failed.Sent:
 		outcome = history.Unknown
-	case SafeToRetry(err):
+	case SafeToRetry(err), redis.IsExecAbortError(err): // the latter of a restarted server that is loading: EXEC has done nothing
 		outcome = history.NotDone
 	default:
 		t.Errorf("%s: nobody can tell what became of it: %T: %v", key, err, err)

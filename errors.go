@@ -59,7 +59,8 @@ func (e *CommandError) Unwrap() error { return e.Err }
 
 // SafeToRetry reports whether the command that failed with err was certainly not executed, so that running it again
 // cannot apply it twice: it was never sent, or the server answered that it cannot serve now. It is false for nil, and for
-// every error that leaves a doubt. Safe for concurrent use.
+// every error that leaves a doubt. It is false for EXECABORT as well, after which a transaction was not executed either, but may
+// never be: a mistake in one of its commands is answered in the same way. Package txwrap tells them apart. Safe for concurrent use.
 func SafeToRetry(err error) bool {
 	if err == nil {
 		return false
