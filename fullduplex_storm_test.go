@@ -52,6 +52,7 @@ func TestPlannedSwitchesLoseNothingFullDuplex(t *testing.T) {
 func TestFullDuplexLimit(t *testing.T) {
 	const hold = time.Second
 	p := newPair(t, calm)
+	p.names(t)
 	ap := fullDuplex(t, p, hold)
 	var stop atomic.Bool
 	var wg sync.WaitGroup
@@ -72,7 +73,6 @@ func TestFullDuplexLimit(t *testing.T) {
 			}
 		})
 	}
-	p.names(t)
 	eventually(t, 20*time.Second, "load to run", func() bool { return p.sum(t, "n") > 200 })
 	require.NoError(t, p.hook.SetActive(t.Context(), "west"))
 	now := time.Now()
