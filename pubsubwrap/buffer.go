@@ -214,6 +214,20 @@ func (b *buffer) pump() {
 	}
 }
 
+// flush waits until everything is in the channel.
+func (b *buffer) flush() {
+	b.mu.Lock()
+	emptied := b.emptied
+	b.mu.Unlock()
+	if emptied == nil {
+		return
+	}
+	select {
+	case <-emptied:
+	case <-b.closed:
+	}
+}
+
 // call says that somebody waits for an answer, until the result is called: readers must not wait for the application then.
 func (b *buffer) call() (end func()) {
 	b.mu.Lock()

@@ -227,3 +227,30 @@ func TestRegressionClosedHookIsNotSilent(t *testing.T) {
 		})
 	}
 }
+
+// TestRegressionLastErrorOfAFullStream. Events: the application has read nothing, so that the buffer is full; the hook is
+// closed, then the connection is lost. The application asks for one more channel before it reads.
+func TestRegressionLastErrorOfAFullStream(t *testing.T) {
+	for _, policy := range []Policy{Block, DropOldest, DropNewest} {
+		t.Run(fmt.Sprint(policy), func(t *testing.T) {
+			p := newPair(t)
+			ctx := t.Context()
+			sub, err := New(p.rdb, Options{Buffer: 1, Policy: policy, Linger: -1})
+			require.NoError(t, err)
+			closing(t, sub)
+			require.NoError(t, sub.Subscribe(ctx, "a"))
+			require.NoError(t, p.hook.SetActive(ctx, "west")) // its notice is in the buffer
+			for i := range 3 {
+				require.NoError(t, p.west.Client().Publish(ctx, "a", i).Err())
+			}
+			require.NoError(t, p.hook.Close())
+			require.NoError(t, p.west.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
+			require.ErrorIs(t, sub.Subscribe(ctx, "b"), ErrClosed)
+			var last Event
+			for e := range sub.Channel() {
+				last = e
+			}
+			require.ErrorIs(t, last.Err, multidb.ErrClosed)
+		})
+	}
+}

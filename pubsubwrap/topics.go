@@ -171,6 +171,8 @@ func (s *Subscriber) await(ctx context.Context, answered func(*link) (bool, erro
 		}
 		select {
 		case <-change:
+		case <-s.lost:
+			return ErrClosed
 		case <-s.ctx.Done():
 			return ErrClosed
 		case <-ctx.Done():
