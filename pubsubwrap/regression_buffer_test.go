@@ -254,3 +254,37 @@ func TestRegressionLastErrorOfAFullStream(t *testing.T) {
 		})
 	}
 }
+
+// TestRegressionSubscribeAmongManyRefusals. Events: a database refuses more channels than the buffer keeps notices beyond
+// its size, so that the reader waits for the application; that subscribes to one more channel before it reads.
+func TestRegressionSubscribeAmongManyRefusals(t *testing.T) {
+	for _, policy := range []Policy{Block, DropOldest, DropNewest} {
+		t.Run(fmt.Sprint(policy), func(t *testing.T) {
+			rules := redistest.Users("app on >pw ~* resetchannels &open +@all")
+			p := &pair{east: redistest.Start(t, rules), west: redistest.Start(t, rules), login: "app"}
+			p.attach(t)
+			ctx := t.Context()
+			sub, err := New(p.rdb, Options{Buffer: 1, Policy: policy})
+			require.NoError(t, err)
+			closing(t, sub)
+			secret := make([]string, heldMore+100)
+			for i := range secret {
+				secret[i] = fmt.Sprint("secret:", i)
+			}
+			require.Error(t, sub.Subscribe(ctx, secret...))
+			sub.mu.Lock()
+			home := sub.home
+			sub.mu.Unlock()
+			eventually(t, waitFor, "the reader to wait", home.blocked.Load)
+			bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			require.NoError(t, sub.Subscribe(bounded, "open"))
+			var refused *SubscribeError
+			for range secret {
+				require.ErrorAs(t, next(t, sub).Err, &refused)
+			}
+			require.NoError(t, p.rdb.Publish(ctx, "open", "heard").Err())
+			require.Equal(t, "heard", next(t, sub).Message.Payload)
+		})
+	}
+}
