@@ -32,7 +32,7 @@ type Switched struct {
 	// Planned is true if the old database was healthy.
 	Planned bool
 	// Gap is how long nothing could be received, or maybe nothing: where that is not known exactly, it is longer rather than
-	// shorter. 0: nothing is missing.
+	// shorter. 0: nothing is missing. A proxy that ends connections later than its database has died hides that time.
 	Gap time.Duration
 }
 

@@ -3,6 +3,7 @@ package pubsubwrap
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,7 @@ type link struct {
 	lastRead atomic.Int64  // ns since epoch
 	idle     atomic.Bool   // the reader waits for the connection
 	blocked  atomic.Bool   // the reader waits for the application
-	lostAt   atomic.Int64  // ns since epoch: when the reader met an error; 0: it was ended from here
+	lostAt   atomic.Int64  // ns since epoch: when the other side ended it; 0: it did not, or who knows when
 	behind   atomic.Int64  // ns since epoch: up to when everything has been read for sure; 0: the reader keeps up
 	caughtUp int64         // ns since epoch: when the answer was asked for that says so; 0: none was. Owned by the reader
 	again    bool          // it has fallen behind once more since then. Owned by the reader
@@ -171,7 +172,9 @@ func (l *link) survives(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		if !l.killed.Load() {
-			l.lostAt.Store(now()) // if it had been reading all the time; goneSince knows better
+			if l.stalled.Load() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+				l.lostAt.Store(now()) // if it had been reading all the time; goneSince knows better
+			}
 			// A process that only subscribes would hear of a dead database by the next health check otherwise.
 			l.sub.hook.Report(l.db, err)
 		}
@@ -231,7 +234,9 @@ func (l *link) abreast() {
 // on nothing: it writes to the publisher first.
 const lastBreath = 20 * time.Millisecond
 
-// goneSince is the time after which a lost connection may have missed something.
+// goneSince is the time after which a lost connection may have missed something: a moment before the end that the other
+// side has made, and any time since the last that came if there was none. A reset only says that there is nobody, for
+// instance because the machine was started again: that may have been long before the PING to which it is the answer.
 func (l *link) goneSince() int64 {
 	since := l.lastRead.Load()
 	if lostAt := l.lostAt.Load(); lostAt != 0 {

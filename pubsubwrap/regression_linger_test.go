@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -190,4 +191,61 @@ func TestPreparationIsAcknowledged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// vanishing is a connection whose other side may have vanished: nothing comes any more, and what is sent is answered with a
+// reset, because nobody there knows of the connection.
+type vanishing struct {
+	net.Conn
+	gone *atomic.Bool
+}
+
+func (c vanishing) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		switch {
+		case !c.gone.Load():
+			return n, err
+		case err != nil:
+			return 0, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+		}
+	}
+}
+
+func (c vanishing) Write(b []byte) (int, error) {
+	if c.gone.Load() {
+		_ = c.Conn.Close()
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// TestRegressionGapOfAVanishedDatabase. Events: the machine of the database loses its power and is back at once, or its
+// address moves to another; the subscriber learns of that when its next PING is answered with a reset.
+func TestRegressionGapOfAVanishedDatabase(t *testing.T) {
+	p := &pair{east: redistest.Start(t), west: redistest.Start(t)}
+	line := new(atomic.Pointer[atomic.Bool]) // of the connections that are being dialed
+	line.Store(new(atomic.Bool))
+	p.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return vanishing{nc, line.Load()}, nil
+	}
+	p.attach(t)
+	line.Store(new(atomic.Bool))
+	ctx := t.Context()
+	sub, err := New(p.rdb, Options{HealthInterval: 500 * time.Millisecond})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	line.Swap(new(atomic.Bool)).Store(true)
+	require.NoError(t, p.rdb.Publish(ctx, "a", "lost").Err())
+	lost := time.Now()
+	n := notice(t, sub)
+	require.Equal(t, Switched{From: "east", To: "east", Reason: ReasonConnectionLost, Gap: n.Gap}, n)
+	require.Greater(t, n.Gap, time.Since(lost)-20*time.Millisecond)
+	require.NoError(t, p.rdb.Publish(ctx, "a", "heard").Err())
+	require.Equal(t, "heard", message(t, sub).Payload)
 }
