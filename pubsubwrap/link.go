@@ -231,7 +231,7 @@ func (l *link) abreast() {
 }
 
 // lastBreath is the time before the end of a connection in which the database, dying, may have answered PUBLISH and passed
-// on nothing: it writes to the publisher first.
+// on nothing: it writes to the publisher first, and what it has passed on before may have been read later.
 const lastBreath = 20 * time.Millisecond
 
 // goneSince is the time after which a lost connection may have missed something: a moment before the end that the other
@@ -240,8 +240,9 @@ const lastBreath = 20 * time.Millisecond
 func (l *link) goneSince() int64 {
 	since := l.lastRead.Load()
 	if lostAt := l.lostAt.Load(); lostAt != 0 {
-		since = max(since, lostAt-int64(lastBreath))
+		since = lostAt
 	}
+	since -= int64(lastBreath)
 	if behind := l.behind.Load(); behind != 0 {
 		since = min(since, behind)
 	}

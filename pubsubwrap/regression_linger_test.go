@@ -3,6 +3,7 @@ package pubsubwrap
 import (
 	"context"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -248,4 +249,34 @@ func TestRegressionGapOfAVanishedDatabase(t *testing.T) {
 	require.Greater(t, n.Gap, time.Since(lost)-20*time.Millisecond)
 	require.NoError(t, p.rdb.Publish(ctx, "a", "heard").Err())
 	require.Equal(t, "heard", message(t, sub).Payload)
+}
+
+// TestRegressionGapOfAnUnplannedSwitchBack. Events: a planned switch; before the old database is left, the new one fails,
+// but goes on passing messages on until the very moment of the switch back. What it has not brought by then, it may never
+// bring, although the connection that is switched to has been there all the time.
+func TestRegressionGapOfAnUnplannedSwitchBack(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	sub, err := New(p.rdb, Options{Buffer: 100000, Linger: time.Minute})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	p.hook.Release()
+	require.True(t, notice(t, sub).Planned)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !stop.Load() {
+			_ = p.west.Client().Publish(ctx, "a", "west").Err()
+		}
+	})
+	require.NoError(t, p.west.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())
+	wg.Go(func() { _ = p.rdb.Incr(ctx, "n").Err() })
+	n := notice(t, sub)
+	stop.Store(true)
+	wg.Wait()
+	require.Equal(t, Switched{From: "west", To: "east", Reason: n.Reason, Gap: n.Gap}, n)
+	require.Greater(t, n.Gap, lastBreath/2)
+	require.Less(t, n.Gap, 100*time.Millisecond, "east was subscribed all the time")
 }
