@@ -16,7 +16,7 @@ type follower struct {
 
 	choice   multidb.Choice
 	lookedAt int64 // when choice was the latest for sure
-	chosenAt int64 // when it was seen first
+	chosenAt int64 // when it was made, or before: when the one before was the latest for sure
 	followed bool  // cur was on its database
 	absentAt int64 // since when a database may have been in use that was never subscribed; 0: none was
 
@@ -53,7 +53,8 @@ func newFollower(s *Subscriber) *follower {
 
 func (f *follower) run() {
 	defer f.s.hook.OnPrepare(f.prepare)()
-	f.choice, f.chosenAt = f.s.hook.Choice(), now()
+	f.lookedAt, f.chosenAt = now(), now()
+	f.choice = f.s.hook.Choice()
 	timer := time.NewTimer(calm)
 	defer timer.Stop()
 	for {
@@ -109,7 +110,8 @@ func (f *follower) look() {
 	case !before.Down && !f.followed:
 		absentAt = f.chosenAt
 	}
-	f.chosenAt, f.followed, f.absentAt, f.retryAt, f.failures = now(), false, absentAt, 0, 0
+	// Publishers may have noticed long before, if this goroutine had to wait for a processor.
+	f.chosenAt, f.followed, f.absentAt, f.retryAt, f.failures = lookedAt, false, absentAt, 0, 0
 }
 
 // step does what can be done now.

@@ -280,3 +280,25 @@ func TestRegressionGapOfAnUnplannedSwitchBack(t *testing.T) {
 	require.Greater(t, n.Gap, lastBreath/2)
 	require.Less(t, n.Gap, 100*time.Millisecond, "east was subscribed all the time")
 }
+
+// TestRegressionGapBeginsWithTheChoice. Events: the machine is busy, so that the subscriber notices a switch 300 ms after it
+// was made. Publishers have noticed at once.
+func TestRegressionGapBeginsWithTheChoice(t *testing.T) {
+	p, _ := slowPair(t)
+	ctx := t.Context()
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	sub, err := Subscribe(ctx, p.rdb, "a")
+	require.NoError(t, err)
+	closing(t, sub)
+	busy, free := make(chan struct{}), make(chan struct{})
+	sub.tell(func() { close(busy); <-free })
+	<-busy
+	require.NoError(t, p.hook.ForceActive("east", time.Minute)) // without a preparation
+	require.NoError(t, p.east.Client().Publish(ctx, "a", "lost").Err())
+	lost := time.Now()
+	time.Sleep(300 * time.Millisecond) // how busy the machine is: no condition to wait for
+	close(free)
+	n := notice(t, sub)
+	require.Equal(t, "east", n.To)
+	require.Greater(t, n.Gap, time.Since(lost)-20*time.Millisecond)
+}
