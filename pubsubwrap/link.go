@@ -67,6 +67,7 @@ func (s *Subscriber) newLink(db string) (*link, error) {
 	l := &link{sub: s, db: db, ready: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{})}
 	// One more than there are, so that it is not ready before everything is in the outbox and it has been dialed.
 	l.initial, l.wake = 1, make(chan struct{}, 1)
+	l.asked = []*request{{token: tokenHealth}} // by open, which dials with it
 	dial, dialTimeout := opt.Dialer, opt.DialTimeout
 	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if !l.dialed.CompareAndSwap(false, true) {
@@ -159,6 +160,7 @@ func (l *link) read() {
 		case *redis.Subscription:
 			l.answered(msg)
 		case *redis.Pong:
+			l.answers(true, func(r *request) bool { return isPing(r) && r.token == msg.Payload })
 			if !l.pong(msg.Payload) {
 				return
 			}
@@ -180,13 +182,11 @@ func (l *link) survives(err error) bool {
 		}
 		return false
 	}
-	l.refused(err)
-	return true
+	return l.refused(err)
 }
 
 // pong does what the PING was sent for. It reports whether the link goes on.
 func (l *link) pong(token string) bool {
-	l.stalled.Store(0)
 	switch token {
 	case tokenBarrier:
 		l.release()
@@ -251,7 +251,7 @@ func (l *link) goneSince() int64 {
 
 // answered notes the answer to one name of a request.
 func (l *link) answered(s *redis.Subscription) {
-	r, last := l.answers(false)
+	r, last := l.answers(false, func(r *request) bool { return !isPing(r) })
 	if r == nil {
 		return
 	}
@@ -267,12 +267,15 @@ func (l *link) answered(s *redis.Subscription) {
 }
 
 // refused handles an error in place of the answers to a request. Redis refuses all names of a request for the sake of
-// one, so they are asked for one by one: those of them that are still wanted.
-func (l *link) refused(err error) {
-	r, _ := l.answers(true)
+// one, so they are asked for one by one: those of them that are still wanted. In place of the answer to a PING (a database
+// that loads its data answers so) it is as good as that: what was sent before has come. It reports whether the link goes on.
+func (l *link) refused(err error) bool {
+	r, _ := l.answers(true, func(*request) bool { return true })
 	switch {
 	case r == nil:
-		return
+		return true
+	case isPing(r):
+		return l.pong(r.token)
 	case len(r.names) > 1:
 		l.sub.again(l, r)
 	case !r.unsubscribe:
@@ -284,6 +287,7 @@ func (l *link) refused(err error) {
 	if r.initial {
 		l.settle()
 	}
+	return true
 }
 
 // ended is the last that the reader does.

@@ -288,3 +288,25 @@ func TestRegressionSubscribeAmongManyRefusals(t *testing.T) {
 		})
 	}
 }
+
+// TestRegressionErrorInPlaceOfAPong. Events: a database answers every PING with an error, as one that is loading or has lost
+// its master does, but subscribes, and passes messages on.
+func TestRegressionErrorInPlaceOfAPong(t *testing.T) {
+	p := newPair(t, redistest.Lines("replica-serve-stale-data no"))
+	ctx := t.Context()
+	require.NoError(t, p.east.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())
+	eventually(t, waitFor, "the switch", func() bool { return p.hook.Active() == "west" })
+	sub, err := New(p.rdb, Options{FanIn: true, HealthInterval: 100 * time.Millisecond})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	eventually(t, waitFor, "east", func() bool { return len(p.east.Client().PubSubChannels(ctx, "a").Val()) == 1 })
+	for _, payload := range []string{"heard", "still heard"} {
+		require.NoError(t, p.east.Client().Publish(ctx, "a", payload).Err())
+		e := next(t, sub)
+		require.NoError(t, e.Err)
+		require.NotNil(t, e.Message, "it is no loss either")
+		require.Equal(t, payload, e.Message.Payload)
+		time.Sleep(time.Second) // for PINGs, and for a second that it is not lost for: no condition to wait for
+	}
+}
