@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,7 +159,9 @@ func (l *link) read() {
 		case *redis.Message:
 			l.deliver(Event{Message: msg})
 		case *redis.Subscription:
-			l.answered(msg)
+			if !l.answered(msg) {
+				return
+			}
 		case *redis.Pong:
 			l.answers(true, func(r *request) bool { return isPing(r) && r.token == msg.Payload })
 			if !l.pong(msg.Payload) {
@@ -249,11 +252,16 @@ func (l *link) goneSince() int64 {
 	return since
 }
 
-// answered notes the answer to one name of a request.
-func (l *link) answered(s *redis.Subscription) {
-	r, last := l.answers(false, func(r *request) bool { return !isPing(r) })
+// answered notes the answer to one name of a request. It reports whether the link goes on: not if the database has ended by
+// itself what is still wanted, as a node of a cluster does when it has to give the slot of a shard channel away. A new link
+// hears of its reasons.
+func (l *link) answered(s *redis.Subscription) bool {
+	byItself := s.Kind == "sunsubscribe"
+	r, last := l.answers(false, func(r *request) bool {
+		return !isPing(r) && (!byItself || r.kind == ShardChannel && r.unsubscribe && slices.Contains(r.names, s.Channel))
+	})
 	if r == nil {
-		return
+		return !byItself || !l.sub.wants(topic{ShardChannel, s.Channel})
 	}
 	if r.unsubscribe {
 		l.settled.Delete(topic{r.kind, s.Channel})
@@ -264,6 +272,7 @@ func (l *link) answered(s *redis.Subscription) {
 		l.settle()
 	}
 	l.sub.changed()
+	return true
 }
 
 // refused handles an error in place of the answers to a request. Redis refuses all names of a request for the sake of
