@@ -173,9 +173,13 @@ func (f *fan) keep(ctx context.Context, r *rib) {
 			}
 			f.settleHome(r.db)
 			if err == nil {
-				failures, last = 0, l
+				last = l
+				began := now()
 				f.live(ctx, l)
 				lost = l.goneSince()
+				if now()-began >= int64(steady) {
+					failures = 0
+				}
 			}
 		}
 		select {

@@ -43,9 +43,13 @@ const (
 	patience    = 500 * time.Millisecond // for an answer of a database that is being left
 	minRetry    = 5 * time.Millisecond
 	maxRetry    = 500 * time.Millisecond
+	steady      = time.Second // a connection that is lost sooner counts as one that could not be made
 	calm        = 250 * time.Millisecond
 	busy        = 10 * time.Millisecond
 )
+
+// backoff is how long to wait after so many failures before.
+func backoff(failures int) int64 { return int64(min(maxRetry, minRetry<<min(failures, 10))) }
 
 func newFollower(s *Subscriber) *follower {
 	return &follower{s: s, prepares: make(chan *preparation), leaving: make(map[*link]struct{})}
@@ -145,6 +149,12 @@ func (f *follower) step() {
 func (f *follower) bury() {
 	if f.cur != nil && !f.cur.alive() {
 		f.lostAt = f.cur.goneSince()
+		if now()-f.cur.usedAt < int64(steady) {
+			f.retryAt = now() + backoff(f.failures)
+			f.failures++
+		} else {
+			f.failures = 0
+		}
 		f.cur = nil
 		f.s.setHome(nil)
 	}
@@ -152,7 +162,7 @@ func (f *follower) bury() {
 		f.mourn(f.next)
 		f.next.withdraw()
 		f.next, f.ready = nil, false
-		f.retryAt = now() + int64(min(maxRetry, minRetry<<min(f.failures, 10)))
+		f.retryAt = now() + backoff(f.failures)
 		f.failures++
 	}
 	for l := range f.leaving {
@@ -273,8 +283,8 @@ func (f *follower) promote() {
 	}
 	f.unsaid = nil
 	l.promote(notices...)
-	l.promoted = true
-	f.lastDB, f.failures = l.db, 0
+	l.promoted, l.usedAt = true, now()
+	f.lastDB = l.db
 	if old != nil {
 		old.planned, old.patience = f.choice.Planned, patience/5
 		if old.planned {

@@ -45,6 +45,8 @@ type link struct {
 
 	// Owned by the follower.
 	promoted, farewell bool
+	usedAt             int64         // when it was promoted
+	failures           int           // before it could be made, if it stands in for one that was lost
 	planned            bool          // it is leaving a healthy database, on which nothing may be missed
 	until              int64         // when its farewell is due, while it is leaving
 	patience           time.Duration // while it is leaving

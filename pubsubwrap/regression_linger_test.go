@@ -302,3 +302,30 @@ func TestRegressionGapBeginsWithTheChoice(t *testing.T) {
 	require.Equal(t, "east", n.To)
 	require.Greater(t, n.Gap, time.Since(lost)-20*time.Millisecond)
 }
+
+// TestRegressionNoReconnectStorm. Events: a connection is lost whenever it has been subscribed.
+func TestRegressionNoReconnectStorm(t *testing.T) {
+	for name, opt := range map[string]Options{
+		"active": {}, "fan-in": {FanIn: true}, "lingering": {Linger: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			ctx := t.Context()
+			sub, err := New(p.rdb, opt)
+			require.NoError(t, err)
+			closing(t, sub)
+			require.NoError(t, sub.Subscribe(ctx, "a"))
+			if name == "lingering" {
+				require.NoError(t, p.hook.SetActive(ctx, "west"))
+				require.Equal(t, "west", notice(t, sub).To)
+			}
+			losses := 0
+			for began := time.Now(); time.Since(began) < time.Second; losses++ {
+				require.NoError(t, p.east.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
+				require.Positive(t, notice(t, sub).Gap)
+			}
+			require.Less(t, losses, 25)
+			require.Greater(t, losses, 3, "the first are made up for at once")
+		})
+	}
+}
