@@ -289,8 +289,8 @@ func (l *link) refused(err error) bool {
 		return l.pong(r.token)
 	case len(r.names) > 1:
 		l.sub.again(l, r)
-	case !r.unsubscribe:
-		refusal := &SubscribeError{Database: l.db, Kind: r.kind, Name: r.names[0], Err: err}
+	default:
+		refusal := &SubscribeError{Database: l.db, Kind: r.kind, Name: r.names[0], Err: err, unsubscribe: r.unsubscribe}
 		l.settled.Store(topic{r.kind, r.names[0]}, refusal)
 		l.deliver(Event{Err: refusal})
 		l.sub.changed()

@@ -226,3 +226,21 @@ func TestRegressionServerEndsASubscription(t *testing.T) {
 	require.NoError(t, sub.SUnsubscribe(ctx, "s"))
 	require.NoError(t, sub.Unsubscribe(ctx, "a"))
 }
+
+// TestRegressionRefusedUnsubscribe. Events: the access rules of a user do not allow UNSUBSCRIBE.
+func TestRegressionRefusedUnsubscribe(t *testing.T) {
+	rules := redistest.Users("app on >pw ~* &* +@all -unsubscribe")
+	p := &pair{east: redistest.Start(t, rules), west: redistest.Start(t, rules), login: "app"}
+	p.attach(t)
+	ctx := t.Context()
+	sub, err := Subscribe(ctx, p.rdb, "a", "b")
+	require.NoError(t, err)
+	closing(t, sub)
+	bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var refused *SubscribeError
+	require.ErrorAs(t, sub.Unsubscribe(bounded, "a", "b"), &refused)
+	require.ErrorAs(t, next(t, sub).Err, &refused)
+	require.Contains(t, refused.Error(), "NOPERM")
+	require.NoError(t, sub.Subscribe(bounded, "a"))
+}
