@@ -241,12 +241,21 @@ func TestRegressionGapOfAVanishedDatabase(t *testing.T) {
 	require.NoError(t, err)
 	closing(t, sub)
 	require.NoError(t, sub.Subscribe(ctx, "a"))
+	sub.mu.Lock()
+	home := sub.home
+	sub.mu.Unlock()
+	eventually(t, waitFor, "all answers", func() bool { // or the next PING is not the one that the health interval asks for
+		home.outbox.mu.Lock()
+		defer home.outbox.mu.Unlock()
+		return len(home.asked) == 0
+	})
+	eventually(t, waitFor, "the reader", home.idle.Load)
 	line.Swap(new(atomic.Bool)).Store(true)
 	require.NoError(t, p.rdb.Publish(ctx, "a", "lost").Err())
 	lost := time.Now()
 	n := notice(t, sub)
 	require.Equal(t, Switched{From: "east", To: "east", Reason: ReasonConnectionLost, Gap: n.Gap}, n)
-	require.Greater(t, n.Gap, time.Since(lost)-20*time.Millisecond)
+	require.Greater(t, n.Gap, time.Since(lost)-100*time.Millisecond)
 	require.NoError(t, p.rdb.Publish(ctx, "a", "heard").Err())
 	require.Equal(t, "heard", message(t, sub).Payload)
 }
@@ -278,7 +287,7 @@ func TestRegressionGapOfAnUnplannedSwitchBack(t *testing.T) {
 	wg.Wait()
 	require.Equal(t, Switched{From: "west", To: "east", Reason: n.Reason, Gap: n.Gap}, n)
 	require.Greater(t, n.Gap, lastBreath/2)
-	require.Less(t, n.Gap, 100*time.Millisecond, "east was subscribed all the time")
+	require.Less(t, n.Gap, 500*time.Millisecond, "east was subscribed all the time")
 }
 
 // TestRegressionGapBeginsWithTheChoice. Events: the machine is busy, so that the subscriber notices a switch 300 ms after it
@@ -300,7 +309,7 @@ func TestRegressionGapBeginsWithTheChoice(t *testing.T) {
 	close(free)
 	n := notice(t, sub)
 	require.Equal(t, "east", n.To)
-	require.Greater(t, n.Gap, time.Since(lost)-20*time.Millisecond)
+	require.Greater(t, n.Gap, time.Since(lost)-100*time.Millisecond)
 }
 
 // TestRegressionNoReconnectStorm. Events: a connection is lost whenever it has been subscribed.
