@@ -15,7 +15,7 @@ import (
 //   - with DropOldest, whatever comes while a notice is in the channel: to take the oldest out might take out the notice,
 //     and what is behind that would overtake it;
 //   - with Block, whatever comes while a call waits for an answer of Redis, which is behind all that on the connection: the
-//     one who calls may be the one who reads, and would wait for himself.
+//     one who calls may be the one who reads, and would wait for himself. With the others, every notice for the same reason.
 type buffer struct {
 	events  chan Event
 	policy  Policy
@@ -107,13 +107,14 @@ func (b *buffer) putAndWait(e Event, waits *atomic.Bool) (waited bool) {
 // putOrDrop drops a message if the buffer is full: the one that comes, or the oldest that can be taken out.
 func (b *buffer) putOrDrop(e Event, waits *atomic.Bool) (waited bool) {
 	b.mu.Lock()
-	for e.Message == nil && len(b.more) >= cap(b.events)+heldMore {
+	for e.Message == nil && len(b.more) >= cap(b.events)+heldMore && b.calls == 0 {
 		// An application that has stopped reading altogether: so many notices are kept, and no more.
-		emptied := b.emptied
+		emptied, calling := b.emptied, b.calling
 		b.mu.Unlock()
 		waits.Store(true)
 		select {
 		case <-emptied:
+		case <-calling:
 		case <-b.closed:
 			return true
 		}
@@ -211,6 +212,20 @@ func (b *buffer) pump() {
 		b.mu.Lock()
 		b.count(e)
 		b.mu.Unlock()
+	}
+}
+
+// flush waits until everything is in the channel.
+func (b *buffer) flush() {
+	b.mu.Lock()
+	emptied := b.emptied
+	b.mu.Unlock()
+	if emptied == nil {
+		return
+	}
+	select {
+	case <-emptied:
+	case <-b.closed:
 	}
 }
 

@@ -32,7 +32,7 @@ type Switched struct {
 	// Planned is true if the old database was healthy.
 	Planned bool
 	// Gap is how long nothing could be received, or maybe nothing: where that is not known exactly, it is longer rather than
-	// shorter. 0: nothing is missing.
+	// shorter. 0: nothing is missing. A proxy that ends connections later than its database has died hides that time.
 	Gap time.Duration
 }
 
@@ -49,8 +49,9 @@ const (
 	ShardChannel Kind = "shard channel"
 )
 
-// SubscribeError says that a database has refused a subscription, as its access rules may say. It is tried again after
-// the next switch, when the connection is replaced, and if the application asks for it again. It unwraps to the reply.
+// SubscribeError says that a database has refused a subscription, or to end one, as its access rules may say. It is tried
+// again after the next switch, when the connection is replaced, and if the application asks for it again. It unwraps to the
+// reply.
 type SubscribeError struct {
 	// Database is the name of the database.
 	Database string
@@ -59,10 +60,15 @@ type SubscribeError struct {
 	Name string
 	// Err is the reply. Never nil.
 	Err error
+
+	unsubscribe bool
 }
 
 // Error names the database and the subscription.
 func (e *SubscribeError) Error() string {
+	if e.unsubscribe {
+		return fmt.Sprintf("pubsubwrap: database %q refused to end %s %q: %v", e.Database, e.Kind, e.Name, e.Err)
+	}
 	return fmt.Sprintf("pubsubwrap: database %q refused %s %q: %v", e.Database, e.Kind, e.Name, e.Err)
 }
 

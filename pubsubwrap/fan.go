@@ -36,7 +36,7 @@ type rib struct {
 	orphan bool          // owned by the fan
 }
 
-// use says which database is in use, and since when.
+// use says which database is in use, and since when, or before that: when the one before was in use for sure.
 type use struct {
 	multidb.Choice
 	from string
@@ -62,7 +62,7 @@ func (f *fan) run() {
 		before := f.use.Load()
 		select {
 		case <-before.Over():
-			f.use.Store(&use{Choice: f.s.hook.Choice(), from: before.Database, at: now()})
+			f.use.Store(&use{Choice: f.s.hook.Choice(), from: before.Database, at: f.lookedAt.Load()})
 			f.kick(f.use.Load().Database)
 			f.settleHome()
 		case db := <-f.wants:
@@ -173,9 +173,13 @@ func (f *fan) keep(ctx context.Context, r *rib) {
 			}
 			f.settleHome(r.db)
 			if err == nil {
-				failures, last = 0, l
+				last = l
+				began := now()
 				f.live(ctx, l)
 				lost = l.goneSince()
+				if now()-began >= int64(steady) {
+					failures = 0
+				}
 			}
 		}
 		select {

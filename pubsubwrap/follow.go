@@ -16,7 +16,7 @@ type follower struct {
 
 	choice   multidb.Choice
 	lookedAt int64 // when choice was the latest for sure
-	chosenAt int64 // when it was seen first
+	chosenAt int64 // when it was made, or before: when the one before was the latest for sure
 	followed bool  // cur was on its database
 	absentAt int64 // since when a database may have been in use that was never subscribed; 0: none was
 
@@ -43,9 +43,13 @@ const (
 	patience    = 500 * time.Millisecond // for an answer of a database that is being left
 	minRetry    = 5 * time.Millisecond
 	maxRetry    = 500 * time.Millisecond
+	steady      = time.Second // a connection that is lost sooner counts as one that could not be made
 	calm        = 250 * time.Millisecond
 	busy        = 10 * time.Millisecond
 )
+
+// backoff is how long to wait after so many failures before.
+func backoff(failures int) int64 { return int64(min(maxRetry, minRetry<<min(failures, 10))) }
 
 func newFollower(s *Subscriber) *follower {
 	return &follower{s: s, prepares: make(chan *preparation), leaving: make(map[*link]struct{})}
@@ -53,7 +57,8 @@ func newFollower(s *Subscriber) *follower {
 
 func (f *follower) run() {
 	defer f.s.hook.OnPrepare(f.prepare)()
-	f.choice, f.chosenAt = f.s.hook.Choice(), now()
+	f.lookedAt, f.chosenAt = now(), now()
+	f.choice = f.s.hook.Choice()
 	timer := time.NewTimer(calm)
 	defer timer.Stop()
 	for {
@@ -109,7 +114,8 @@ func (f *follower) look() {
 	case !before.Down && !f.followed:
 		absentAt = f.chosenAt
 	}
-	f.chosenAt, f.followed, f.absentAt, f.retryAt, f.failures = now(), false, absentAt, 0, 0
+	// Publishers may have noticed long before, if this goroutine had to wait for a processor.
+	f.chosenAt, f.followed, f.absentAt, f.retryAt, f.failures = lookedAt, false, absentAt, 0, 0
 }
 
 // step does what can be done now.
@@ -143,6 +149,12 @@ func (f *follower) step() {
 func (f *follower) bury() {
 	if f.cur != nil && !f.cur.alive() {
 		f.lostAt = f.cur.goneSince()
+		if now()-f.cur.usedAt < int64(steady) {
+			f.retryAt = now() + backoff(f.failures)
+			f.failures++
+		} else {
+			f.failures = 0
+		}
 		f.cur = nil
 		f.s.setHome(nil)
 	}
@@ -150,7 +162,7 @@ func (f *follower) bury() {
 		f.mourn(f.next)
 		f.next.withdraw()
 		f.next, f.ready = nil, false
-		f.retryAt = now() + int64(min(maxRetry, minRetry<<min(f.failures, 10)))
+		f.retryAt = now() + backoff(f.failures)
 		f.failures++
 	}
 	for l := range f.leaving {
@@ -271,8 +283,8 @@ func (f *follower) promote() {
 	}
 	f.unsaid = nil
 	l.promote(notices...)
-	l.promoted = true
-	f.lastDB, f.failures = l.db, 0
+	l.promoted, l.usedAt = true, now()
+	f.lastDB = l.db
 	if old != nil {
 		old.planned, old.patience = f.choice.Planned, patience/5
 		if old.planned {

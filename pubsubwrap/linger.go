@@ -56,7 +56,11 @@ type vigil struct {
 // database had failed: the notice of that switch has said it then.
 func (f *follower) mourn(l *link) {
 	if l.promoted && l.planned && !l.hasLeft() {
-		f.vigils = append(f.vigils, &vigil{db: l.db, since: l.goneSince(), until: l.until})
+		v := &vigil{db: l.db, since: l.goneSince(), until: l.until}
+		if now()-l.usedAt < int64(steady) {
+			v.retryAt, v.failures = now()+backoff(l.failures), l.failures+1
+		}
+		f.vigils = append(f.vigils, v)
 	}
 }
 
@@ -65,7 +69,7 @@ func (f *follower) tend() {
 	f.vigils = slices.DeleteFunc(f.vigils, func(v *vigil) bool {
 		if v.link != nil && !v.link.alive() {
 			v.link, v.opened = nil, false
-			v.retryAt = now() + int64(min(maxRetry, minRetry<<min(v.failures, 10)))
+			v.retryAt = now() + backoff(v.failures)
 			v.failures++
 		}
 		switch {
@@ -116,6 +120,7 @@ func (f *follower) reopen(v *vigil) {
 func (f *follower) rejoin(v *vigil) {
 	l := v.link
 	l.promoted, l.planned, l.patience = true, true, patience
+	l.usedAt, l.failures = now(), v.failures
 	l.until = v.until
 	f.leaving[l] = struct{}{}
 	f.s.queueFirst(l)

@@ -3,7 +3,9 @@ package pubsubwrap
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,7 +33,7 @@ type link struct {
 	lastRead atomic.Int64  // ns since epoch
 	idle     atomic.Bool   // the reader waits for the connection
 	blocked  atomic.Bool   // the reader waits for the application
-	lostAt   atomic.Int64  // ns since epoch: when the reader met an error; 0: it was ended from here
+	lostAt   atomic.Int64  // ns since epoch: when the other side ended it; 0: it did not, or who knows when
 	behind   atomic.Int64  // ns since epoch: up to when everything has been read for sure; 0: the reader keeps up
 	caughtUp int64         // ns since epoch: when the answer was asked for that says so; 0: none was. Owned by the reader
 	again    bool          // it has fallen behind once more since then. Owned by the reader
@@ -43,6 +45,8 @@ type link struct {
 
 	// Owned by the follower.
 	promoted, farewell bool
+	usedAt             int64         // when it was promoted
+	failures           int           // before it could be made, if it stands in for one that was lost
 	planned            bool          // it is leaving a healthy database, on which nothing may be missed
 	until              int64         // when its farewell is due, while it is leaving
 	patience           time.Duration // while it is leaving
@@ -66,6 +70,7 @@ func (s *Subscriber) newLink(db string) (*link, error) {
 	l := &link{sub: s, db: db, ready: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{})}
 	// One more than there are, so that it is not ready before everything is in the outbox and it has been dialed.
 	l.initial, l.wake = 1, make(chan struct{}, 1)
+	l.asked = []*request{{token: tokenHealth}} // by open, which dials with it
 	dial, dialTimeout := opt.Dialer, opt.DialTimeout
 	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if !l.dialed.CompareAndSwap(false, true) {
@@ -156,8 +161,11 @@ func (l *link) read() {
 		case *redis.Message:
 			l.deliver(Event{Message: msg})
 		case *redis.Subscription:
-			l.answered(msg)
+			if !l.answered(msg) {
+				return
+			}
 		case *redis.Pong:
+			l.answers(true, func(r *request) bool { return isPing(r) && r.token == msg.Payload })
 			if !l.pong(msg.Payload) {
 				return
 			}
@@ -171,19 +179,19 @@ func (l *link) survives(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		if !l.killed.Load() {
-			l.lostAt.Store(now()) // if it had been reading all the time; goneSince knows better
+			if l.stalled.Load() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+				l.lostAt.Store(now()) // if it had been reading all the time; goneSince knows better
+			}
 			// A process that only subscribes would hear of a dead database by the next health check otherwise.
 			l.sub.hook.Report(l.db, err)
 		}
 		return false
 	}
-	l.refused(err)
-	return true
+	return l.refused(err)
 }
 
 // pong does what the PING was sent for. It reports whether the link goes on.
 func (l *link) pong(token string) bool {
-	l.stalled.Store(0)
 	switch token {
 	case tokenBarrier:
 		l.release()
@@ -228,26 +236,34 @@ func (l *link) abreast() {
 }
 
 // lastBreath is the time before the end of a connection in which the database, dying, may have answered PUBLISH and passed
-// on nothing: it writes to the publisher first.
+// on nothing: it writes to the publisher first, and what it has passed on before may have been read later.
 const lastBreath = 20 * time.Millisecond
 
-// goneSince is the time after which a lost connection may have missed something.
+// goneSince is the time after which a lost connection may have missed something: a moment before the end that the other
+// side has made, and any time since the last that came if there was none. A reset only says that there is nobody, for
+// instance because the machine was started again: that may have been long before the PING to which it is the answer.
 func (l *link) goneSince() int64 {
 	since := l.lastRead.Load()
 	if lostAt := l.lostAt.Load(); lostAt != 0 {
-		since = max(since, lostAt-int64(lastBreath))
+		since = lostAt
 	}
+	since -= int64(lastBreath)
 	if behind := l.behind.Load(); behind != 0 {
 		since = min(since, behind)
 	}
 	return since
 }
 
-// answered notes the answer to one name of a request.
-func (l *link) answered(s *redis.Subscription) {
-	r, last := l.answers(false)
+// answered notes the answer to one name of a request. It reports whether the link goes on: not if the database has ended by
+// itself what is still wanted, as a node of a cluster does when it has to give the slot of a shard channel away. A new link
+// hears of its reasons.
+func (l *link) answered(s *redis.Subscription) bool {
+	byItself := s.Kind == "sunsubscribe"
+	r, last := l.answers(false, func(r *request) bool {
+		return !isPing(r) && (!byItself || r.kind == ShardChannel && r.unsubscribe && slices.Contains(r.names, s.Channel))
+	})
 	if r == nil {
-		return
+		return !byItself || !l.sub.wants(topic{ShardChannel, s.Channel})
 	}
 	if r.unsubscribe {
 		l.settled.Delete(topic{r.kind, s.Channel})
@@ -258,19 +274,23 @@ func (l *link) answered(s *redis.Subscription) {
 		l.settle()
 	}
 	l.sub.changed()
+	return true
 }
 
 // refused handles an error in place of the answers to a request. Redis refuses all names of a request for the sake of
-// one, so they are asked for one by one: those of them that are still wanted.
-func (l *link) refused(err error) {
-	r, _ := l.answers(true)
+// one, so they are asked for one by one: those of them that are still wanted. In place of the answer to a PING (a database
+// that loads its data answers so) it is as good as that: what was sent before has come. It reports whether the link goes on.
+func (l *link) refused(err error) bool {
+	r, _ := l.answers(true, func(*request) bool { return true })
 	switch {
 	case r == nil:
-		return
+		return true
+	case isPing(r):
+		return l.pong(r.token)
 	case len(r.names) > 1:
 		l.sub.again(l, r)
-	case !r.unsubscribe:
-		refusal := &SubscribeError{Database: l.db, Kind: r.kind, Name: r.names[0], Err: err}
+	default:
+		refusal := &SubscribeError{Database: l.db, Kind: r.kind, Name: r.names[0], Err: err, unsubscribe: r.unsubscribe}
 		l.settled.Store(topic{r.kind, r.names[0]}, refusal)
 		l.deliver(Event{Err: refusal})
 		l.sub.changed()
@@ -278,6 +298,7 @@ func (l *link) refused(err error) {
 	if r.initial {
 		l.settle()
 	}
+	return true
 }
 
 // ended is the last that the reader does.

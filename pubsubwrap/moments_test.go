@@ -139,6 +139,11 @@ func TestShortLinger(t *testing.T) {
 	}
 	w.end()
 	w.arrived(t)
+	eventually(t, waitFor, "the last notice", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.notices) >= 40
+	})
 	lost, _ := w.missing()
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -14,7 +14,9 @@ const (
 	// Block leaves it to Redis to keep the messages: nothing more is read until there is room. Redis disconnects
 	// subscribers that fall too far behind (client-output-buffer-limit pubsub), which is then a [Switched] with a gap.
 	// While a call waits for an answer of Redis, what was sent before that is read all the same and kept beyond the size
-	// of the buffer, so that a handler may subscribe and unsubscribe. The default.
+	// of the buffer, so that a handler may subscribe and unsubscribe. However much it is: a handler that does so for each
+	// message, and is slower than they come, has them all in memory in the end, where Redis would have disconnected it. The
+	// default.
 	Block Policy = iota
 	// DropOldest makes room: the oldest message goes, or the oldest behind a notice that waits to be read.
 	DropOldest

@@ -174,9 +174,9 @@ func (l *link) release() {
 		l.deliver(e)
 	}
 	row.mu.Lock()
-	next.covered = 0
 	ask := func() {}
-	if l.succ == next {
+	if l.succ == next { // else it has another before it by now, and may wait for the answer of that
+		next.covered = 0
 		ask = next.cover()
 	}
 	row.mu.Unlock()

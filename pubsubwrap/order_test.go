@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/redistest"
@@ -52,4 +53,42 @@ func TestOrderAcrossTheSwitch(t *testing.T) {
 		return len(p.east.Client().PubSubChannels(ctx, "a").Val()) == 0
 	})
 	require.Less(t, time.Since(began), 5*time.Second)
+}
+
+// TestRegressionAnswerIsNotForgotten. Events: a's reader delivers what b has held, slowly; meanwhile b comes back into use,
+// takes its place behind c, and asks c for an answer.
+func TestRegressionAnswerIsNotForgotten(t *testing.T) {
+	s := &Subscriber{opt: Options{Buffer: 1}.withDefaults()}
+	s.ctx, s.cancel = context.WithCancel(t.Context())
+	defer s.wg.Wait()
+	defer s.cancel()
+	s.row.room.L = &s.row.mu
+	s.buf = newBuffer(&s.opt, s.ctx.Done(), s.wg.Go)
+	add := func() *link {
+		l := &link{sub: s}
+		l.wake = make(chan struct{}, 1)
+		s.queue(l)
+		l.promote()
+		return l
+	}
+	a := add()
+	a.drain()
+	b := add()
+	say := func(payload string) Event { return Event{Message: &redis.Message{Payload: payload}} }
+	b.deliver(say("1"))
+	a.release()
+	b.deliver(say("2"))
+	released := make(chan struct{})
+	s.wg.Go(func() { defer close(released); a.release() })
+	eventually(t, waitFor, "a's reader to wait", a.blocked.Load)
+	c := add()
+	require.True(t, b.comeBack())
+	require.True(t, b.stepBehind())
+	b.promote(say("3"))
+	require.Equal(t, "1", next(t, s).Message.Payload)
+	<-released
+	require.Equal(t, "2", next(t, s).Message.Payload)
+	c.release() // the answer that b has asked for
+	a.release() // and the one that c has asked for then
+	require.Equal(t, "3", next(t, s).Message.Payload)
 }

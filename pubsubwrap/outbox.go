@@ -2,6 +2,7 @@ package pubsubwrap
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -11,7 +12,7 @@ import (
 type outbox struct {
 	mu      sync.Mutex
 	unsent  []*request    // guarded by mu, as all of these
-	asked   []*request    // SUBSCRIBE and UNSUBSCRIBE that were not answered, sent or not
+	asked   []*request    // what was not answered, sent or not, because an error says nothing of what it is the answer to
 	initial int           // of those, how many must be answered before the link is ready
 	wake    chan struct{} // room for one
 }
@@ -24,6 +25,7 @@ type request struct {
 	names       []string
 	left        int // answers that are still to come
 	initial     bool
+	at          int64 // of a PING: when it was asked for
 }
 
 // enqueue leaves a request to the writer.
@@ -31,12 +33,14 @@ func (l *link) enqueue(r *request) {
 	o := &l.outbox
 	o.mu.Lock()
 	o.unsent = append(o.unsent, r)
-	if r.token == "" {
-		r.left = len(r.names)
-		o.asked = append(o.asked, r)
-		if r.initial {
-			o.initial++
-		}
+	o.asked = append(o.asked, r)
+	r.left = len(r.names)
+	if r.initial {
+		o.initial++
+	}
+	if r.token != "" {
+		r.at = now()
+		l.stalled.CompareAndSwap(0, r.at)
 	}
 	o.mu.Unlock()
 	select {
@@ -121,26 +125,33 @@ const (
 )
 
 // ping asks for an answer, for which it does not wait.
-func (l *link) ping(token string) {
-	l.stalled.CompareAndSwap(0, now())
-	l.enqueue(&request{token: token})
-}
+func (l *link) ping(token string) { l.enqueue(&request{token: token}) }
 
-// answers takes an answer to the first of the requests that wait; refused is one in place of all that are left. last is
-// true if there are no more. The result is nil if nothing waits.
-func (o *outbox) answers(refused bool) (r *request, last bool) {
+// answers takes an answer to the first of the requests that wait for one like it; whole is one in place of all that are
+// left. last is true if there are no more. The result is nil if no such request waits.
+func (l *link) answers(whole bool, like func(*request) bool) (r *request, last bool) {
+	o := &l.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.asked) == 0 {
+	i := slices.IndexFunc(o.asked, like)
+	if i < 0 {
 		return nil, false
 	}
-	r = o.asked[0]
+	r = o.asked[i]
 	r.left--
-	if last = refused || r.left <= 0; last {
-		o.asked = o.asked[1:]
+	if last = whole || r.left <= 0; last {
+		o.asked = slices.Delete(o.asked, i, i+1)
+	}
+	if isPing(r) {
+		l.stalled.Store(0)
+		if i := slices.IndexFunc(o.asked, isPing); i >= 0 {
+			l.stalled.Store(o.asked[i].at)
+		}
 	}
 	return r, last
 }
+
+func isPing(r *request) bool { return r.token != "" }
 
 // settle notes that an initial request is answered. The link is ready when that was the last one.
 func (l *link) settle() {

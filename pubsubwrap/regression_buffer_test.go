@@ -227,3 +227,86 @@ func TestRegressionClosedHookIsNotSilent(t *testing.T) {
 		})
 	}
 }
+
+// TestRegressionLastErrorOfAFullStream. Events: the application has read nothing, so that the buffer is full; the hook is
+// closed, then the connection is lost. The application asks for one more channel before it reads.
+func TestRegressionLastErrorOfAFullStream(t *testing.T) {
+	for _, policy := range []Policy{Block, DropOldest, DropNewest} {
+		t.Run(fmt.Sprint(policy), func(t *testing.T) {
+			p := newPair(t)
+			ctx := t.Context()
+			sub, err := New(p.rdb, Options{Buffer: 1, Policy: policy, Linger: -1})
+			require.NoError(t, err)
+			closing(t, sub)
+			require.NoError(t, sub.Subscribe(ctx, "a"))
+			require.NoError(t, p.hook.SetActive(ctx, "west")) // its notice is in the buffer
+			for i := range 3 {
+				require.NoError(t, p.west.Client().Publish(ctx, "a", i).Err())
+			}
+			require.NoError(t, p.hook.Close())
+			require.NoError(t, p.west.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
+			require.ErrorIs(t, sub.Subscribe(ctx, "b"), ErrClosed)
+			var last Event
+			for e := range sub.Channel() {
+				last = e
+			}
+			require.ErrorIs(t, last.Err, multidb.ErrClosed)
+		})
+	}
+}
+
+// TestRegressionSubscribeAmongManyRefusals. Events: a database refuses more channels than the buffer keeps notices beyond
+// its size, so that the reader waits for the application; that subscribes to one more channel before it reads.
+func TestRegressionSubscribeAmongManyRefusals(t *testing.T) {
+	for _, policy := range []Policy{Block, DropOldest, DropNewest} {
+		t.Run(fmt.Sprint(policy), func(t *testing.T) {
+			rules := redistest.Users("app on >pw ~* resetchannels &open +@all")
+			p := &pair{east: redistest.Start(t, rules), west: redistest.Start(t, rules), login: "app"}
+			p.attach(t)
+			ctx := t.Context()
+			sub, err := New(p.rdb, Options{Buffer: 1, Policy: policy})
+			require.NoError(t, err)
+			closing(t, sub)
+			secret := make([]string, heldMore+100)
+			for i := range secret {
+				secret[i] = fmt.Sprint("secret:", i)
+			}
+			require.Error(t, sub.Subscribe(ctx, secret...))
+			sub.mu.Lock()
+			home := sub.home
+			sub.mu.Unlock()
+			eventually(t, waitFor, "the reader to wait", home.blocked.Load)
+			bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			require.NoError(t, sub.Subscribe(bounded, "open"))
+			var refused *SubscribeError
+			for range secret {
+				require.ErrorAs(t, next(t, sub).Err, &refused)
+			}
+			require.NoError(t, p.rdb.Publish(ctx, "open", "heard").Err())
+			require.Equal(t, "heard", next(t, sub).Message.Payload)
+		})
+	}
+}
+
+// TestRegressionErrorInPlaceOfAPong. Events: a database answers every PING with an error, as one that is loading or has lost
+// its master does, but subscribes, and passes messages on.
+func TestRegressionErrorInPlaceOfAPong(t *testing.T) {
+	p := newPair(t, redistest.Lines("replica-serve-stale-data no"))
+	ctx := t.Context()
+	require.NoError(t, p.east.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())
+	eventually(t, waitFor, "the switch", func() bool { return p.hook.Active() == "west" })
+	sub, err := New(p.rdb, Options{FanIn: true, HealthInterval: 100 * time.Millisecond})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	eventually(t, waitFor, "east", func() bool { return len(p.east.Client().PubSubChannels(ctx, "a").Val()) == 1 })
+	for _, payload := range []string{"heard", "still heard"} {
+		require.NoError(t, p.east.Client().Publish(ctx, "a", payload).Err())
+		e := next(t, sub)
+		require.NoError(t, e.Err)
+		require.NotNil(t, e.Message, "it is no loss either")
+		require.Equal(t, payload, e.Message.Payload)
+		time.Sleep(time.Second) // for PINGs, and for a second that it is not lost for: no condition to wait for
+	}
+}

@@ -3,7 +3,9 @@ package pubsubwrap
 import (
 	"context"
 	"net"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -188,6 +190,151 @@ func TestPreparationIsAcknowledged(t *testing.T) {
 				require.Less(t, time.Since(began), 100*time.Millisecond, "switch %d", i)
 				require.NoError(t, p.hook.SetActive(ctx, to))
 			}
+		})
+	}
+}
+
+// vanishing is a connection whose other side may have vanished: nothing comes any more, and what is sent is answered with a
+// reset, because nobody there knows of the connection.
+type vanishing struct {
+	net.Conn
+	gone *atomic.Bool
+}
+
+func (c vanishing) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		switch {
+		case !c.gone.Load():
+			return n, err
+		case err != nil:
+			return 0, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+		}
+	}
+}
+
+func (c vanishing) Write(b []byte) (int, error) {
+	if c.gone.Load() {
+		_ = c.Conn.Close()
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// TestRegressionGapOfAVanishedDatabase. Events: the machine of the database loses its power and is back at once, or its
+// address moves to another; the subscriber learns of that when its next PING is answered with a reset.
+func TestRegressionGapOfAVanishedDatabase(t *testing.T) {
+	p := &pair{east: redistest.Start(t), west: redistest.Start(t)}
+	line := new(atomic.Pointer[atomic.Bool]) // of the connections that are being dialed
+	line.Store(new(atomic.Bool))
+	p.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return vanishing{nc, line.Load()}, nil
+	}
+	p.attach(t)
+	line.Store(new(atomic.Bool))
+	ctx := t.Context()
+	sub, err := New(p.rdb, Options{HealthInterval: 500 * time.Millisecond})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	sub.mu.Lock()
+	home := sub.home
+	sub.mu.Unlock()
+	eventually(t, waitFor, "all answers", func() bool { // or the next PING is not the one that the health interval asks for
+		home.outbox.mu.Lock()
+		defer home.outbox.mu.Unlock()
+		return len(home.asked) == 0
+	})
+	eventually(t, waitFor, "the reader", home.idle.Load)
+	line.Swap(new(atomic.Bool)).Store(true)
+	require.NoError(t, p.rdb.Publish(ctx, "a", "lost").Err())
+	lost := time.Now()
+	n := notice(t, sub)
+	require.Equal(t, Switched{From: "east", To: "east", Reason: ReasonConnectionLost, Gap: n.Gap}, n)
+	require.Greater(t, n.Gap, time.Since(lost)-100*time.Millisecond)
+	require.NoError(t, p.rdb.Publish(ctx, "a", "heard").Err())
+	require.Equal(t, "heard", message(t, sub).Payload)
+}
+
+// TestRegressionGapOfAnUnplannedSwitchBack. Events: a planned switch; before the old database is left, the new one fails,
+// but goes on passing messages on until the very moment of the switch back. What it has not brought by then, it may never
+// bring, although the connection that is switched to has been there all the time.
+func TestRegressionGapOfAnUnplannedSwitchBack(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	sub, err := New(p.rdb, Options{Buffer: 100000, Linger: time.Minute})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	p.hook.Release()
+	require.True(t, notice(t, sub).Planned)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !stop.Load() {
+			_ = p.west.Client().Publish(ctx, "a", "west").Err()
+		}
+	})
+	require.NoError(t, p.west.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())
+	wg.Go(func() { _ = p.rdb.Incr(ctx, "n").Err() })
+	n := notice(t, sub)
+	stop.Store(true)
+	wg.Wait()
+	require.Equal(t, Switched{From: "west", To: "east", Reason: n.Reason, Gap: n.Gap}, n)
+	require.Greater(t, n.Gap, lastBreath/2)
+	require.Less(t, n.Gap, 500*time.Millisecond, "east was subscribed all the time")
+}
+
+// TestRegressionGapBeginsWithTheChoice. Events: the machine is busy, so that the subscriber notices a switch 300 ms after it
+// was made. Publishers have noticed at once.
+func TestRegressionGapBeginsWithTheChoice(t *testing.T) {
+	p, _ := slowPair(t)
+	ctx := t.Context()
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	sub, err := Subscribe(ctx, p.rdb, "a")
+	require.NoError(t, err)
+	closing(t, sub)
+	busy, free := make(chan struct{}), make(chan struct{})
+	sub.tell(func() { close(busy); <-free })
+	<-busy
+	require.NoError(t, p.hook.ForceActive("east", time.Minute)) // without a preparation
+	require.NoError(t, p.east.Client().Publish(ctx, "a", "lost").Err())
+	lost := time.Now()
+	time.Sleep(300 * time.Millisecond) // how busy the machine is: no condition to wait for
+	close(free)
+	n := notice(t, sub)
+	require.Equal(t, "east", n.To)
+	require.Greater(t, n.Gap, time.Since(lost)-100*time.Millisecond)
+}
+
+// TestRegressionNoReconnectStorm. Events: a connection is lost whenever it has been subscribed.
+func TestRegressionNoReconnectStorm(t *testing.T) {
+	for name, opt := range map[string]Options{
+		"active": {}, "fan-in": {FanIn: true}, "lingering": {Linger: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			ctx := t.Context()
+			sub, err := New(p.rdb, opt)
+			require.NoError(t, err)
+			closing(t, sub)
+			require.NoError(t, sub.Subscribe(ctx, "a"))
+			if name == "lingering" {
+				require.NoError(t, p.hook.SetActive(ctx, "west"))
+				require.Equal(t, "west", notice(t, sub).To)
+			}
+			losses := 0
+			for began := time.Now(); time.Since(began) < time.Second; losses++ {
+				require.NoError(t, p.east.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
+				require.Positive(t, notice(t, sub).Gap)
+			}
+			require.Less(t, losses, 25)
+			require.Greater(t, losses, 3, "the first are made up for at once")
 		})
 	}
 }

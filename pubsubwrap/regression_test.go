@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -181,4 +182,65 @@ func TestRegressionGapOfUnplannedSwitch(t *testing.T) {
 	}
 	stop.Store(true)
 	wg.Wait()
+}
+
+// TestRegressionServerEndsASubscription. Events: the database is a node of a cluster, and the slot of a shard channel is
+// taken from it: it ends the subscription without being asked.
+func TestRegressionServerEndsASubscription(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0") // the bus would have the port number plus 10,000, which may be none
+	require.NoError(t, err)
+	bus := free.Addr().(*net.TCPAddr).Port
+	require.NoError(t, free.Close())
+	p := &pair{
+		east: redistest.Start(t, redistest.Lines("cluster-enabled yes", fmt.Sprint("cluster-port ", bus))),
+		west: redistest.Start(t),
+	}
+	ctx := t.Context()
+	east := p.east.Client()
+	require.NoError(t, east.ClusterAddSlotsRange(ctx, 0, 16383).Err())
+	eventually(t, waitFor, "the cluster", func() bool {
+		return strings.Contains(east.ClusterInfo(ctx).Val(), "cluster_state:ok")
+	})
+	p.attach(t)
+	sub, err := New(p.rdb, Options{})
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.SSubscribe(ctx, "s"))
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	require.NoError(t, east.SPublish(ctx, "s", "heard").Err())
+	require.Equal(t, "heard", message(t, sub).Payload)
+
+	slot := int(east.ClusterKeySlot(ctx, "s").Val())
+	require.NoError(t, east.ClusterDelSlots(ctx, slot).Err())
+	n := notice(t, sub)
+	require.Equal(t, Switched{From: "east", To: "east", Reason: ReasonConnectionLost, Gap: n.Gap}, n)
+	require.Positive(t, n.Gap)
+	var refused *SubscribeError
+	require.ErrorAs(t, next(t, sub).Err, &refused)
+	require.Equal(t, ShardChannel, refused.Kind)
+
+	require.NoError(t, east.ClusterAddSlots(ctx, slot).Err())
+	require.NoError(t, sub.SSubscribe(ctx, "s"))
+	require.NoError(t, east.SPublish(ctx, "s", "heard again").Err())
+	require.Equal(t, "heard again", message(t, sub).Payload)
+	require.NoError(t, sub.SUnsubscribe(ctx, "s"))
+	require.NoError(t, sub.Unsubscribe(ctx, "a"))
+}
+
+// TestRegressionRefusedUnsubscribe. Events: the access rules of a user do not allow UNSUBSCRIBE.
+func TestRegressionRefusedUnsubscribe(t *testing.T) {
+	rules := redistest.Users("app on >pw ~* &* +@all -unsubscribe")
+	p := &pair{east: redistest.Start(t, rules), west: redistest.Start(t, rules), login: "app"}
+	p.attach(t)
+	ctx := t.Context()
+	sub, err := Subscribe(ctx, p.rdb, "a", "b")
+	require.NoError(t, err)
+	closing(t, sub)
+	bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var refused *SubscribeError
+	require.ErrorAs(t, sub.Unsubscribe(bounded, "a", "b"), &refused)
+	require.ErrorAs(t, next(t, sub).Err, &refused)
+	require.Contains(t, refused.Error(), "NOPERM")
+	require.NoError(t, sub.Subscribe(bounded, "a"))
 }

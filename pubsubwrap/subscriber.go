@@ -32,6 +32,9 @@ type Subscriber struct {
 	fan    *fan        // nil without
 	inbox  chan func() // for the follower, from readers
 
+	lost   chan struct{} // closed when the stream is about to end with an error: calls end then
+	giving sync.Once
+
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of every goroutine but the lead
@@ -56,7 +59,7 @@ func New(rdb redis.UniversalClient, opt Options) (*Subscriber, error) {
 	s := &Subscriber{
 		hook: hook, opt: opt.withDefaults(),
 		topics: make(map[topic]Handler), links: make(map[*link]struct{}),
-		change: make(chan struct{}), inbox: make(chan func(), 16), ended: make(chan struct{}),
+		change: make(chan struct{}), inbox: make(chan func(), 16), lost: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.row.room.L = &s.row.mu
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -89,12 +92,17 @@ func (s *Subscriber) lead(work func()) {
 	close(s.buf.events)
 }
 
-// giveUp lets the stream end with an error: the connection is lost, and a closed hook knows no way to another.
+// giveUp lets the stream end with an error: the connection is lost, and a closed hook knows no way to another. The end
+// waits until the application has made room for the error, so calls must not wait: it may be the application that calls.
 func (s *Subscriber) giveUp() {
-	s.wg.Go(func() {
-		err := fmt.Errorf("pubsubwrap: the connection was lost, and the hook is closed: %w", multidb.ErrClosed)
-		s.buf.push(Event{Err: err}, new(atomic.Bool))
-		s.cancel()
+	s.giving.Do(func() {
+		close(s.lost)
+		s.wg.Go(func() {
+			err := fmt.Errorf("pubsubwrap: the connection was lost, and the hook is closed: %w", multidb.ErrClosed)
+			s.buf.push(Event{Err: err}, new(atomic.Bool))
+			s.buf.flush()
+			s.cancel()
+		})
 	})
 }
 

@@ -115,8 +115,13 @@ func (s *Subscriber) drop(ctx context.Context, kind Kind, names []string) error 
 	return s.await(ctx, func(l *link) (bool, error) {
 		for _, name := range known {
 			_, settled := l.settled.Load(topic{kind, name})
-			if settled && l.refusal(topic{kind, name}) == nil && !s.wants(topic{kind, name}) {
+			refusal := l.refusal(topic{kind, name})
+			switch {
+			case s.wants(topic{kind, name}):
+			case settled && refusal == nil:
 				return false, nil
+			case refusal != nil && refusal.unsubscribe:
+				return true, refusal
 			}
 		}
 		return true, nil
@@ -171,6 +176,8 @@ func (s *Subscriber) await(ctx context.Context, answered func(*link) (bool, erro
 		}
 		select {
 		case <-change:
+		case <-s.lost:
+			return ErrClosed
 		case <-s.ctx.Done():
 			return ErrClosed
 		case <-ctx.Done():
