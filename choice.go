@@ -1,6 +1,9 @@
 package multidb
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // choice is the current answer to "which database?". It never changes once published: a switch publishes the next one
 // and ends the context of this one. Whoever loads it before an attempt can therefore not miss the switch that comes
@@ -9,6 +12,7 @@ type choice struct {
 	db   *database
 	down bool   // nothing is usable; db is only where we were last
 	seq  uint64 // 1 for the first choice of a hook
+	at   time.Time
 
 	reason  Reason // why it was made; set before it is published
 	planned bool   // the database before it was healthy
@@ -18,7 +22,7 @@ type choice struct {
 }
 
 func newChoice(db *database, down bool, seq uint64) *choice {
-	c := &choice{db: db, down: down, seq: seq}
+	c := &choice{db: db, down: down, seq: seq, at: time.Now()}
 	c.ctx, c.retire = context.WithCancel(context.Background())
 	return c
 }

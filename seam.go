@@ -24,6 +24,9 @@ type Choice struct {
 	Down bool
 	// Number counts the choices of a hook from 1. If it is the same before and after a request, there was no switch.
 	Number uint64
+	// At is when it was made: at no moment after it was a request written to the database before, except on connections that
+	// finish in a planned switch.
+	At time.Time
 	// Reason says why the choice was made, Planned whether the database before it was healthy. The first choice of a hook
 	// is that of the first health checks.
 	Reason  Reason
@@ -39,7 +42,7 @@ func (c Choice) Over() <-chan struct{} { return c.over }
 func (h *Hook) Choice() Choice {
 	now := h.active.Load()
 	return Choice{
-		Database: now.db.name, Down: now.down, Number: now.seq,
+		Database: now.db.name, Down: now.down, Number: now.seq, At: now.at,
 		Reason: now.reason, Planned: now.planned, over: now.over(),
 	}
 }

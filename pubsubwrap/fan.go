@@ -22,7 +22,6 @@ type fan struct {
 	orphans chan *rib   // those that have ended because the hook is closed
 
 	use      atomic.Pointer[use]
-	lookedAt atomic.Int64 // ns since epoch: when that was the latest for sure
 	attended atomic.Int64 // ns since epoch: since when calls are answered; 0: nothing is subscribed yet
 
 	tried map[string]bool // which databases were tried at least once; guarded by the subscriber's mu
@@ -36,11 +35,10 @@ type rib struct {
 	orphan bool          // owned by the fan
 }
 
-// use says which database is in use, and since when, or before that: when the one before was in use for sure.
+// use says which database is in use, and which one was before.
 type use struct {
 	multidb.Choice
 	from string
-	at   int64
 }
 
 func newFan(s *Subscriber) *fan {
@@ -48,7 +46,7 @@ func newFan(s *Subscriber) *fan {
 		s: s, ribs: make(map[string]*rib), wants: make(chan string), orphans: make(chan *rib),
 		tried: make(map[string]bool),
 	}
-	f.use.Store(&use{Choice: s.hook.Choice(), at: now()})
+	f.use.Store(&use{Choice: s.hook.Choice()})
 	return f
 }
 
@@ -58,11 +56,10 @@ func (f *fan) run() {
 	defer tick.Stop()
 	for {
 		f.refresh()
-		f.lookedAt.Store(now())
 		before := f.use.Load()
 		select {
 		case <-before.Over():
-			f.use.Store(&use{Choice: f.s.hook.Choice(), from: before.Database, at: f.lookedAt.Load()})
+			f.use.Store(&use{Choice: f.s.hook.Choice(), from: before.Database})
 			f.kick(f.use.Load().Database)
 			f.settleHome()
 		case db := <-f.wants:
@@ -239,13 +236,13 @@ func (f *fan) notices(db string, lost int64) []Event {
 	if choice.Database != db || choice.Down || attended == 0 {
 		return nil
 	}
-	from, at := use.from, use.at
+	from := use.from
 	if choice.Number != use.Number { // and nobody has noticed yet
-		from, at = use.Database, f.lookedAt.Load()
+		from = use.Database
 	}
 	return []Event{{Switched: &Switched{
 		From: from, To: db, Reason: choice.Reason, Planned: choice.Planned,
-		Gap: time.Duration(now() - max(at, attended)),
+		Gap: time.Duration(now() - max(stamp(choice.At), attended)),
 	}}}
 }
 

@@ -16,7 +16,7 @@ type follower struct {
 
 	choice   multidb.Choice
 	lookedAt int64 // when choice was the latest for sure
-	chosenAt int64 // when it was made, or before: when the one before was the latest for sure
+	chosenAt int64 // when it was made
 	followed bool  // cur was on its database
 	absentAt int64 // since when a database may have been in use that was never subscribed; 0: none was
 
@@ -57,8 +57,9 @@ func newFollower(s *Subscriber) *follower {
 
 func (f *follower) run() {
 	defer f.s.hook.OnPrepare(f.prepare)()
-	f.lookedAt, f.chosenAt = now(), now()
+	f.lookedAt = now()
 	f.choice = f.s.hook.Choice()
+	f.chosenAt = stamp(f.choice.At)
 	timer := time.NewTimer(calm)
 	defer timer.Stop()
 	for {
@@ -114,8 +115,8 @@ func (f *follower) look() {
 	case !before.Down && !f.followed:
 		absentAt = f.chosenAt
 	}
-	// Publishers may have noticed long before, if this goroutine had to wait for a processor.
-	f.chosenAt, f.followed, f.absentAt, f.retryAt, f.failures = lookedAt, false, absentAt, 0, 0
+	// Not now: publishers have noticed long before, if this goroutine had to wait for a processor.
+	f.chosenAt, f.followed, f.absentAt, f.retryAt, f.failures = stamp(f.choice.At), false, absentAt, 0, 0
 }
 
 // step does what can be done now.

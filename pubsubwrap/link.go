@@ -59,6 +59,9 @@ var epoch = time.Now()
 
 func now() int64 { return int64(time.Since(epoch)) }
 
+// stamp is a time as now gives it.
+func stamp(t time.Time) int64 { return int64(t.Sub(epoch)) }
+
 var errOnce = errors.New("pubsubwrap: a connection is dialed once")
 
 // newLink makes a link that has not been dialed.
