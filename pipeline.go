@@ -82,8 +82,14 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 
 // lastWord puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. Its own
 // second attempt leaves the replies of the first one (LOADING) on commands that were sent again. And should hidden.Is ever
-// keep the error from all of them, a command without one would count as answered.
+// keep the error from all of them, a command without one would count as answered. A login that was refused is a reply, and
+// go-redis leaves a batch as it is for the sake of one.
 func lastWord(cmds []redis.Cmder, err error) {
+	var failed *CommandError
+	if errors.As(err, &failed) && !failed.Sent && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
+		setErrors(cmds, err)
+		return
+	}
 	var lost *hidden
 	if !errors.As(err, &lost) {
 		return
@@ -123,9 +129,9 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 	}
 	executed = executed && failed
 	result := h.judge(ctx, now, nil, worst(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
-	if result != nil && (executed || isReply(result.err)) {
+	if result != nil && (executed || result.kind != notSent && isReply(result.err)) {
 		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others; and if one
-		// command has a result, EXEC was executed.
+		// command has a result, EXEC was executed. A reply to the login is none of these.
 		result.final = true
 	}
 	return cmds, result
