@@ -130,3 +130,26 @@ func TestRegressionARawExecIsAnExec(t *testing.T) {
 		})
 	}
 }
+
+// Events: a read loses its answer, the function ignores that, and sends its transaction to the dead session, where it is not
+// sent. It was taken for executed, because go-redis had left its commands without an error, and not run again.
+func TestRegressionTransactionOnADeadSessionLooksExecuted(t *testing.T) {
+	for _, rdb := range []string{"client", "clone"} {
+		for name, transact := range rawTransactions {
+			t.Run(rdb+"/"+name, func(t *testing.T) {
+				p := newPair(t)
+				ctx := t.Context()
+				client := map[string]redis.UniversalClient{"client": p.rdb, "clone": unhooked(p)["clone"]}[rdb]
+				p.drop.replyTo("get")
+				runs := 0
+				require.NoError(t, Watch(ctx, client, func(tx *Tx) error {
+					runs++
+					_ = tx.Get(ctx, "other").Err()
+					return transact(ctx, tx)
+				}, "n"))
+				require.Equal(t, 2, runs)
+				require.Equal(t, "1", get(t, p.east, "n"))
+			})
+		}
+	}
+}
