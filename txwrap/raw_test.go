@@ -3,6 +3,7 @@ package txwrap
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -152,4 +153,18 @@ func TestRegressionTransactionOnADeadSessionLooksExecuted(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Events: the login of a new connection is refused, and the first request on it is a transaction in a pipeline. go-redis leaves
+// its commands without an error, so the EXEC that was never sent was taken for executed.
+func TestRegressionRefusedLoginLooksLikeAnExec(t *testing.T) {
+	ctx := t.Context()
+	cmds := []redis.Cmder{redis.NewCmd(ctx, "multi"), redis.NewCmd(ctx, "incr", "n"), redis.NewCmd(ctx, "exec")}
+	refused := fmt.Errorf("failed to authenticate: %w", &multidb.CommandError{Err: quoted("WRONGPASS")})
+	w := &witness{}
+	err := w.ProcessPipelineHook(func(context.Context, []redis.Cmder) error { return refused })(ctx, cmds)
+	require.ErrorIs(t, err, refused)
+	require.False(t, w.committed)
+	require.False(t, w.queuing)
+	require.True(t, w.harmless(err))
 }
