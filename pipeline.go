@@ -115,10 +115,11 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 		failed = failed || cmd.Err() != nil && !isReply(cmd.Err())
 	}
 	var onConnection *CommandError
-	if executed && !failed && errors.As(err, &onConnection) {
+	if executed && !failed && cmds[0].Err() != nil && errors.As(err, &onConnection) {
 		// A failure of the connection is put on every command that has no answer, so here EXEC has answered all of
 		// them. The error is a stale one on MULTI itself, of an attempt of go-redis' own before this one. (A reply as
-		// the error of the batch proves nothing: a refused login leaves the commands without an error.)
+		// the error of the batch proves nothing: a refused login leaves the commands without an error. And if MULTI has
+		// none, this is a caller's own of the same types: the answers say "queued", and it is EXEC that has none.)
 		cmds[0].SetErr(nil)
 		cmds[len(cmds)-1].SetErr(nil)
 		now.db.succeeded()
