@@ -89,18 +89,20 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	if err := spec.validate("Database"); err != nil {
 		return fmt.Errorf("multidb: Add: %w", err)
 	}
-	if spec.Checks == nil {
-		h.selector.mu.Lock()
-		spec.Checks = h.selector.checks
-		h.selector.mu.Unlock()
-	}
 	db, err := newDatabase(spec, 0, &h.opt)
 	if err != nil {
 		return fmt.Errorf("multidb: Add: Database.%w", err)
 	}
-	if err := h.selector.add(db); err != nil {
-		_ = db.close()
-		return err
+	for added := false; !added; {
+		// AddProbe and RemoveProbe may come in between, and what they do is for this one too.
+		checks, version := h.selector.laterChecks()
+		if spec.Checks == nil {
+			db.checks.Store(db.newCheckSet(checks))
+		}
+		if added, err = h.selector.add(db, version); err != nil {
+			_ = db.close()
+			return err
+		}
 	}
 	h.spawn(func() { h.watch(db) })
 	for db.status() == BreakerUnknown && !h.isClosed() {
@@ -314,21 +316,24 @@ func (s *selector) unhold(which uint64) {
 	recheckAll(dbs)
 }
 
-// add puts a database behind the others.
-func (s *selector) add(db *database) error {
+// add puts a database behind the others, unless anything has moved since that version.
+func (s *selector) add(db *database, version uint64) (added bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return ErrClosed
+		return false, ErrClosed
 	}
 	if s.lookup(db.name) != nil {
-		return fmt.Errorf("multidb: Add: Database.Name = %q: is in use already", db.name)
+		return false, fmt.Errorf("multidb: Add: Database.Name = %q: is in use already", db.name)
+	}
+	if s.version != version {
+		return false, nil
 	}
 	db.order = s.dbs[len(s.dbs)-1].order + 1
 	db.weighed = db.getWeight()
 	s.dbs = append(s.dbs, db)
 	s.version++
-	return nil
+	return true, nil
 }
 
 // remove takes a database out unless it is active (false, nil) or the last one.

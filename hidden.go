@@ -3,6 +3,7 @@ package multidb
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"reflect"
 	"runtime"
@@ -31,6 +32,7 @@ func (e *hidden) Error() string { return e.err.Error() }
 const (
 	markAll     = iota // not a failed read: let go-redis put it on every command of its batch
 	markTail           // a failed read: the commands without an answer have it already
+	markJudged         // and go-redis has asked whether to run the request again
 	markAsked          // go-redis asks whether to put it on the others
 	markAvoided        // and was told not to
 )
@@ -40,6 +42,10 @@ const (
 // all others as well, unless the error is a reply (pipelineErrShouldStamp: errors.Is(err, errConnUnusable) ||
 // !isRedisError(err)). With that nobody can tell any more what has been answered. So that one question, known by what is
 // asked right before it, is answered by As with yes, once: the answered commands keep their answers.
+//
+// It is that question only about the batch whose read failed. A session that has died with this error has it for every later
+// request as well, none of which was sent, and there it belongs on all commands. go-redis asks about io.EOF once for each
+// request (shouldRetry): from the second time on it is one of those.
 //
 // This hangs on the wording of one line of go-redis. If it changes, either the error is on all commands again and a test
 // fails, or it is on none and the hook puts it there (lastWord).
@@ -51,8 +57,14 @@ func (e *hidden) Is(target error) bool {
 }
 
 func (e *hidden) toGoRedisIs(target error) bool {
-	if e.mark.Load() == markTail && target != nil && target.Error() == connUnusable {
+	switch mark := e.mark.Load(); {
+	case mark != markTail && mark != markJudged || target == nil:
+	case target.Error() == connUnusable:
 		e.mark.Store(markAsked)
+	case target == io.EOF && mark == markTail: //nolint:errorlint // that very question
+		e.mark.Store(markJudged)
+	case target == io.EOF: //nolint:errorlint // as above
+		e.mark.Store(markAll)
 	}
 	return false
 }

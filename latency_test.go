@@ -156,3 +156,20 @@ func TestSlowIsAShareOfReplies(t *testing.T) {
 	untimed := newJudge(window.NewFailureRate(window.Config{})())
 	require.Equal(t, window.Sample{Successes: 9, Failures: 1}, untimed.sample(9, 1, 2))
 }
+
+// Events: b is left while it is slow; replies that were slow come in when nobody asks about b any more (a drain); later b is
+// made active. They were told to its detectors then, after those had been made to forget, and b was left at once.
+func TestRegressionRepliesOfADrainCountAfterTheReturn(t *testing.T) {
+	opt := Options{Detectors: []window.Factory{window.NewSlow(window.SlowConfig{Bound: 50 * time.Millisecond})}}
+	bubble(t, 2, opt, func(h *Hook, _ []*virtual) {
+		b := h.selector.find("b")
+		for range 100 {
+			b.answeredIn(time.Second)
+			b.succeeded()
+		}
+		require.NoError(t, h.SetActive(context.Background(), "b"))
+		time.Sleep(time.Second)
+		require.Equal(t, "b", h.Active())
+		require.EqualValues(t, 100, h.Stats().Databases[1].Successes, "in the statistics they stay")
+	})
+}

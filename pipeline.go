@@ -82,8 +82,14 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 
 // lastWord puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. Its own
 // second attempt leaves the replies of the first one (LOADING) on commands that were sent again. And should hidden.Is ever
-// keep the error from all of them, a command without one would count as answered.
+// keep the error from all of them, a command without one would count as answered. A login that was refused is a reply, and
+// go-redis leaves a batch as it is for the sake of one.
 func lastWord(cmds []redis.Cmder, err error) {
+	var failed *CommandError
+	if errors.As(err, &failed) && !failed.Sent && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
+		setErrors(cmds, err)
+		return
+	}
 	var lost *hidden
 	if !errors.As(err, &lost) {
 		return
@@ -109,10 +115,11 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 		failed = failed || cmd.Err() != nil && !isReply(cmd.Err())
 	}
 	var onConnection *CommandError
-	if executed && !failed && errors.As(err, &onConnection) {
+	if executed && !failed && cmds[0].Err() != nil && errors.As(err, &onConnection) {
 		// A failure of the connection is put on every command that has no answer, so here EXEC has answered all of
 		// them. The error is a stale one on MULTI itself, of an attempt of go-redis' own before this one. (A reply as
-		// the error of the batch proves nothing: a refused login leaves the commands without an error.)
+		// the error of the batch proves nothing: a refused login leaves the commands without an error. And if MULTI has
+		// none, this is a caller's own of the same types: the answers say "queued", and it is EXEC that has none.)
 		cmds[0].SetErr(nil)
 		cmds[len(cmds)-1].SetErr(nil)
 		now.db.succeeded()
@@ -123,9 +130,9 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 	}
 	executed = executed && failed
 	result := h.judge(ctx, now, nil, worst(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
-	if result != nil && (executed || isReply(result.err)) {
+	if result != nil && (executed || result.kind != notSent && isReply(result.err)) {
 		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others; and if one
-		// command has a result, EXEC was executed.
+		// command has a result, EXEC was executed. A reply to the login is none of these.
 		result.final = true
 	}
 	return cmds, result

@@ -76,6 +76,61 @@ func TestProbeOfTwoThatLeaveTogether(t *testing.T) {
 	require.EqualValues(t, 1, theirs.closed.Load())
 }
 
+// meddling is a probe that does something when it is asked for its name.
+type meddling struct {
+	closing
+	do atomic.Pointer[func()]
+}
+
+func (p *meddling) String() string {
+	if do := p.do.Swap(nil); do != nil {
+		(*do)()
+	}
+	return p.closing.String()
+}
+
+// Events: two callers remove the same probe; the first one finds that the second one was faster, and looks again. It closed
+// the probe a second time, and reported that it had removed it.
+func TestRegressionProbeRemovedByTwoIsClosedTwice(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {
+		p := &meddling{closing: closing{name: "p"}}
+		require.NoError(t, h.AddProbe(probes.Check{Probe: p, Probes: 1}))
+		second := func() { require.NoError(t, h.RemoveProbe("p")) }
+		p.do.Store(&second)
+		require.ErrorContains(t, h.RemoveProbe("p"), "no database has a probe")
+		require.EqualValues(t, 1, p.closed.Load())
+	})
+}
+
+// GatesOnly is asked while the checks of a database are made.
+func (p *meddling) GatesOnly() bool { _ = p.String(); return false }
+
+// Events: AddProbe comes while a database is being added. That one was never asked it; after RemoveProbe instead, it went on
+// asking a probe that was closed.
+func TestRegressionDatabaseAddedMeanwhileMissesAProbe(t *testing.T) {
+	for _, name := range []string{"AddProbe", "RemoveProbe"} {
+		old, late := &meddling{closing: closing{name: "old"}}, &closing{name: "late"}
+		bubble(t, 2, Options{Health: Health{Checks: []probes.Check{{Probe: old, Probes: 1}}}}, func(h *Hook, _ []*virtual) {
+			more, specs := newVirtuals(t, 1)
+			defer more[0].redis.Close()
+			specs[0].Name = "new"
+			meanwhile := func() {
+				if name == "AddProbe" {
+					require.NoError(t, h.AddProbe(probes.Check{Probe: late, Probes: 1}))
+				} else {
+					require.NoError(t, h.RemoveProbe("old"))
+				}
+			}
+			old.do.Store(&meanwhile)
+			require.NoError(t, h.Add(context.Background(), specs[0]))
+			require.Nil(t, old.do.Load())
+			all := h.selector.all()
+			require.Len(t, all[2].checks.Load().all, len(all[0].checks.Load().all), name)
+		})
+		require.EqualValues(t, 1, old.closed.Load(), name)
+	}
+}
+
 // TestRemoveProbeReportsClose: what a probe says when it is closed is for whoever removes it.
 func TestRemoveProbeReportsClose(t *testing.T) {
 	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {

@@ -68,7 +68,7 @@ func (h *Hook) AddProbe(check probes.Check) error {
 	if err := (probes.Checks{check}).Validate(); err != nil {
 		return prefixed("multidb: AddProbe: Check", err)
 	}
-	_, err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
+	_, _, err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
 		return append(slices.Clone(checks), check)
 	})
 	return err
@@ -78,16 +78,11 @@ func (h *Hook) AddProbe(check probes.Check) error {
 // every database, and closes them (see [probes.Close]). A database that is left without a check is asked by PING. The error
 // says if no database had it, or is that of closing it. Safe for concurrent use.
 func (h *Hook) RemoveProbe(name string) error {
-	var removed probes.Checks
-	inUse, err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
-		return slices.DeleteFunc(slices.Clone(checks), func(c probes.Check) bool {
-			is := probes.Name(c.Probe) == name
-			if is {
-				removed = append(removed, c)
-			}
-			return is
-		})
+	named := func(c probes.Check) bool { return probes.Name(c.Probe) == name }
+	before, inUse, err := h.selector.editChecks(func(checks probes.Checks) probes.Checks {
+		return slices.DeleteFunc(slices.Clone(checks), named)
 	})
+	removed := slices.DeleteFunc(before, func(c probes.Check) bool { return !named(c) })
 	switch {
 	case err != nil:
 		return err
@@ -100,24 +95,28 @@ func (h *Hook) RemoveProbe(name string) error {
 	return nil
 }
 
-// editChecks replaces the checks of all databases, and those that later ones get, and returns all that are in use then. Probes
-// say by functions of a user's what they are, so the new checks are made without the lock, and anew if anything has moved.
-func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) (inUse probes.Checks, err error) {
+// editChecks replaces the checks of all databases, and those that later ones get, and returns what they were and all that are
+// in use then. Probes say by functions of a user's what they are, so the new checks are made without the lock, and anew if
+// anything has moved: somebody else may have removed the same ones meanwhile.
+func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) (before, inUse probes.Checks, err error) {
 	for {
 		s.mu.Lock()
 		version, dbs, later, closed := s.version, slices.Clone(s.dbs), s.checks, s.closed
 		s.mu.Unlock()
 		if closed {
-			return nil, ErrClosed
+			return nil, nil, ErrClosed
 		}
+		before = slices.Clone(later)
 		later = edit(later)
 		sets := make([]*checkSet, len(dbs))
 		for i, db := range dbs {
-			sets[i] = db.newCheckSet(edit(db.checks.Load().all))
+			all := db.checks.Load().all
+			before = append(before, all...)
+			sets[i] = db.newCheckSet(edit(all))
 		}
 		if inUse, ok := s.storeChecks(version, later, dbs, sets); ok {
 			recheckAll(dbs)
-			return inUse, nil
+			return before, inUse, nil
 		}
 	}
 }
@@ -134,6 +133,13 @@ func (s *selector) storeChecks(version uint64, later probes.Checks, dbs []*datab
 		db.checks.Store(sets[i])
 	}
 	return s.probing(), true
+}
+
+// laterChecks are those of a database that is added now and has none of its own.
+func (s *selector) laterChecks() (checks probes.Checks, version uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.checks, s.version
 }
 
 // closeProbes closes all that are left.

@@ -64,3 +64,23 @@ func TestRegressionRawTransactionIsReportedAsDone(t *testing.T) {
 		require.EqualValues(t, 1, p.toEast.Count("EXEC")+p.toWest.Count("EXEC"))
 	})
 }
+
+// Events: as above, with MULTI and EXEC made of the very types that TxPipeline uses; and a caller who looks at EXEC alone.
+func TestRegressionRawTransactionOfTheTypesOfTxPipelineIsReportedAsDone(t *testing.T) {
+	p := newProxied(t, nil)
+	ctx := t.Context()
+	p.toEast.DropReplies(faultproxy.First(1, faultproxy.Named("EXEC")))
+	multi, exec := redis.NewStatusCmd(ctx, "multi"), redis.NewSliceCmd(ctx, "exec")
+	pipe := p.rdb.Pipeline()
+	require.NoError(t, pipe.Process(ctx, multi))
+	pipe.Do(ctx, "incr", "n")
+	require.NoError(t, pipe.Process(ctx, exec))
+	_, err := pipe.Exec(ctx)
+	for _, e := range []error{err, exec.Err()} {
+		var failed *CommandError
+		require.ErrorAs(t, e, &failed)
+		require.True(t, failed.Sent)
+		require.False(t, SafeToRetry(e))
+	}
+	require.EqualValues(t, 1, p.sum(t, "n"))
+}

@@ -179,3 +179,34 @@ func TestRegressionFirstToAnswerWaitsForThreeProbes(t *testing.T) {
 		require.False(t, h.Stats().Down)
 	})
 }
+
+// Events: SetActive of b, whose gate takes its time; a fails, and b as well; b answers again. It was not used until the gate
+// of SetActive had answered, because rounds of one database take turns.
+func TestRegressionOutageWaitsForTheGateOfSetActive(t *testing.T) {
+	var gating atomic.Bool
+	gate := slowly(func(ctx context.Context, _ probes.Target) error {
+		if !gating.Load() {
+			return nil
+		}
+		return nineSeconds(ctx)
+	})
+	gate.Probe = probes.Gate(gate.Probe)
+	bubble(t, 2, Options{Health: Health{Checks: []probes.Check{ping(), gate}}}, func(h *Hook, dbs []*virtual) {
+		time.Sleep(10 * time.Second)
+		gating.Store(true)
+		done := make(chan error, 1)
+		go func() { done <- h.SetActive(context.Background(), "b") }()
+		time.Sleep(time.Millisecond)
+		for i, db := range h.selector.all() {
+			dbs[i].up.Store(false)
+			h.Report(db.name, errUnreachable)
+		}
+		time.Sleep(time.Second)
+		require.True(t, h.Stats().Down)
+		dbs[1].up.Store(true)
+		time.Sleep(4 * downInterval)
+		require.False(t, h.Stats().Down, "not at once")
+		require.Equal(t, "b", h.Active())
+		require.NoError(t, <-done)
+	})
+}

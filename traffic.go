@@ -55,8 +55,13 @@ func judged(d window.Detector, now time.Time, s window.Sample) (v window.Verdict
 	return d.Verdict(now)
 }
 
+// resetDetectors makes the detectors forget, and with them what has been counted and not told yet: of a database that was
+// left, that may be the very replies that it was left for, kept until it is in use again.
 func (db *database) resetDetectors() {
+	db.successes.Add(db.outcomes.Take())
+	db.replies.Take()
 	for _, d := range db.detectors {
+		d.slow.Store(0)
 		func() {
 			defer func() { _ = recover() }() // as above
 			d.Reset()

@@ -3,6 +3,7 @@ package txwrap
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -129,4 +130,41 @@ func TestRegressionARawExecIsAnExec(t *testing.T) {
 			require.Equal(t, "1", get(t, p.east, "n"))
 		})
 	}
+}
+
+// Events: a read loses its answer, the function ignores that, and sends its transaction to the dead session, where it is not
+// sent. It was taken for executed, because go-redis had left its commands without an error, and not run again.
+func TestRegressionTransactionOnADeadSessionLooksExecuted(t *testing.T) {
+	for _, rdb := range []string{"client", "clone"} {
+		for name, transact := range rawTransactions {
+			t.Run(rdb+"/"+name, func(t *testing.T) {
+				p := newPair(t)
+				ctx := t.Context()
+				client := map[string]redis.UniversalClient{"client": p.rdb, "clone": unhooked(p)["clone"]}[rdb]
+				p.drop.replyTo("get")
+				runs := 0
+				require.NoError(t, Watch(ctx, client, func(tx *Tx) error {
+					runs++
+					_ = tx.Get(ctx, "other").Err()
+					return transact(ctx, tx)
+				}, "n"))
+				require.Equal(t, 2, runs)
+				require.Equal(t, "1", get(t, p.east, "n"))
+			})
+		}
+	}
+}
+
+// Events: the login of a new connection is refused, and the first request on it is a transaction in a pipeline. go-redis leaves
+// its commands without an error, so the EXEC that was never sent was taken for executed.
+func TestRegressionRefusedLoginLooksLikeAnExec(t *testing.T) {
+	ctx := t.Context()
+	cmds := []redis.Cmder{redis.NewCmd(ctx, "multi"), redis.NewCmd(ctx, "incr", "n"), redis.NewCmd(ctx, "exec")}
+	refused := fmt.Errorf("failed to authenticate: %w", &multidb.CommandError{Err: quoted("WRONGPASS")})
+	w := &witness{}
+	err := w.ProcessPipelineHook(func(context.Context, []redis.Cmder) error { return refused })(ctx, cmds)
+	require.ErrorIs(t, err, refused)
+	require.False(t, w.committed)
+	require.False(t, w.queuing)
+	require.True(t, w.harmless(err))
 }

@@ -44,9 +44,10 @@ func (w *witness) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 			w.sawExec(cmds, err)
 			return err
 		}
-		// A batch that broke off has its error on the commands without an answer; on none, if it failed as a whole.
-		whole := err != nil && sentError(err) != nil && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool {
-			return sentError(cmd.Err()) != nil
+		// A batch that broke off has its error on the commands without an answer; on none, if it failed as a whole, as where
+		// the login was refused.
+		whole := err != nil && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool {
+			return cmd.Err() != nil && (sentError(err) == nil || sentError(cmd.Err()) != nil)
 		})
 		for _, cmd := range cmds {
 			e := cmd.Err()
