@@ -115,7 +115,9 @@ func (h *Hook) confirm(db *database) error {
 	launched, failed := 0, 0
 	launch := func() {
 		launched++
-		h.wg.Go(func() { results <- h.ping(ctx, db) })
+		if !h.spawn(func() { results <- h.ping(ctx, db) }) {
+			results <- ErrClosed
+		}
 	}
 	hedge := time.NewTicker(timeout / 4)
 	defer hedge.Stop()
