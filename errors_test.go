@@ -196,6 +196,12 @@ func TestErrorsAreThoseOfGoRedis(t *testing.T) {
 				plain := underFault(t, server, fault, surface.hit, surface.use, false)
 				hooked := underFault(t, server, fault, surface.hit, surface.use, true)
 				for i := range plain {
+					if fault.name == "wrong password" && (name == "pipeline" || name == "transaction") && plain[i] == nil {
+						// Where the login was refused, go-redis leaves the commands of a batch without an error, as if they
+						// had been executed. The hook says it on each.
+						require.Equal(t, answers(hooked[0]), answers(hooked[i]), "error %d: %v", i, hooked[i])
+						continue
+					}
 					require.Equal(t, answers(plain[i]), answers(hooked[i]), "error %d\nwithout: %v (%T)\nwith: %v (%T)",
 						i, plain[i], plain[i], hooked[i], hooked[i])
 				}

@@ -37,8 +37,9 @@ func TestChoiceCountsSwitches(t *testing.T) {
 	}
 	second := p.hook.Choice()
 	require.Equal(t, Choice{
-		Database: "west", Number: first.Number + 1, Reason: ReasonManual, Planned: true, over: second.over,
+		Database: "west", Number: first.Number + 1, At: second.At, Reason: ReasonManual, Planned: true, over: second.over,
 	}, second)
+	require.True(t, second.At.After(first.At) && !second.At.After(time.Now()))
 	require.Equal(t, ReplayRead, p.hook.RungOf(redis.NewCmd(t.Context(), "get", "k")))
 }
 
