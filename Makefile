@@ -18,8 +18,9 @@ test: deps ## Vet and run all tests with the race detector, real redis-server pr
 	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput' . ./window ./pubsubwrap
 
 .PHONY: soak
-soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets
+soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets, 64 databases
 	$(TEST) ./...
+	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput|ProbingCost' . ./window ./pubsubwrap
 
 .PHONY: check
 check: ## What a change must pass: formatting, vet, lint (if golangci-lint is there), go.mod, tests

@@ -202,7 +202,7 @@ func TestPlannedSwitchesWithLargeValues(t *testing.T) {
 	p := newPair(t, calm)
 	l := newLedger()
 	value := strings.Repeat("v", 1<<20)
-	switchWhile(t, p, min(400, atLength(t, 10)), 8, // 1,000 take six minutes on two busy cores
+	switchWhile(t, p, atLength(t, 10), 8,
 		func(ctx context.Context, g int) {
 			key := "big:" + strconv.Itoa(g)
 			_, err := p.rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
