@@ -68,16 +68,20 @@ func TestRegressionFailureOfAnEarlierCheckIsVoid(t *testing.T) {
 // Events: SetActive has found the database; Remove takes it out, before the checks have ended or after. The caller of an
 // open hook is told that the hook is closed, or of a client of ours that is.
 func TestRegressionSetActiveRacingRemove(t *testing.T) {
-	var remove func()
+	var remove atomic.Pointer[func()] // taken by the first check that finds it
 	opt := Options{Health: Health{Checks: []probes.Check{{Probes: 1, Probe: probes.Func("removing", func(ctx context.Context, target probes.Target) error {
-		if remove != nil && target.Name == "b" {
-			remove()
+		if target.Name != "b" {
+			return nil
+		}
+		if remove := remove.Swap(nil); remove != nil {
+			(*remove)()
 			return probes.Ping().Check(ctx, target)
 		}
 		return nil
 	})}}}}
 	bubble(t, 3, opt, func(h *Hook, _ []*virtual) {
-		remove = func() { require.NoError(t, h.Remove(context.Background(), "b")) }
+		byCheck := func() { require.NoError(t, h.Remove(context.Background(), "b")) }
+		remove.Store(&byCheck)
 		err := h.SetActive(context.Background(), "b")
 		require.ErrorIs(t, err, ErrUnknownDatabase)
 		require.ErrorContains(t, err, `"b"`)
