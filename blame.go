@@ -40,10 +40,7 @@ func (c *conn) readError(cause error) error {
 // lostReply is readError for a read that failed, where go-redis puts the error on the commands without an answer.
 func (c *conn) lostReply(cause error) error {
 	err := c.readError(cause)
-	switch e := err.(type) { //nolint:errorlint // made by hide
-	case *hidden:
-		e.mark.Store(markTail)
-	case *hiddenNet:
+	if e := asHidden(err); e != nil {
 		e.mark.Store(markTail)
 	}
 	return err

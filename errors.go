@@ -90,11 +90,11 @@ func walk(err error, visit func(error) bool) {
 		if !visit(err) {
 			return
 		}
+		if e := asHidden(err); e != nil {
+			err = e.err
+			continue
+		}
 		switch x := err.(type) { //nolint:errorlint // this is the unwrapping
-		case *hidden:
-			err = x.err
-		case *hiddenNet:
-			err = x.err
 		case interface{ Unwrap() error }:
 			err = x.Unwrap()
 		case interface{ Unwrap() []error }:

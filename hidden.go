@@ -130,6 +130,17 @@ func hide(err error) error {
 	return &hidden{err: err}
 }
 
+// asHidden returns the hidden error that err is, of whichever type, or nil if it is none.
+func asHidden(err error) *hidden {
+	switch e := err.(type) { //nolint:errorlint // what is in the chain of another error is that one's
+	case *hidden:
+		return e
+	case *hiddenNet:
+		return e.hidden
+	}
+	return nil
+}
+
 func newHiddenNet(err error, ne net.Error) *hiddenNet { return &hiddenNet{&hidden{err: err}, ne} }
 
 var (
@@ -167,13 +178,12 @@ func reveal(err error) error {
 
 // unhide is reveal, and says whether that changed anything: errors may be of types that cannot be compared.
 func unhide(err error) (revealedErr error, changed bool) {
+	if e := asHidden(err); e != nil {
+		return e.err, true
+	}
 	switch e := err.(type) { //nolint:errorlint // the common cases: not wrapped by others
 	case nil:
 		return nil, false
-	case *hidden:
-		return e.err, true
-	case *hiddenNet:
-		return e.err, true
 	case *layered:
 		return reveal(e.err), true
 	case *netLayered:

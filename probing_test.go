@@ -20,20 +20,13 @@ func TestProbePace(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var mu sync.Mutex
 			at := make(map[string][]time.Duration)
-			began := time.Now()
 			dbs, specs := newVirtuals(t, n)
 			for i := range specs {
 				specs[i].Name = string(rune('A' + i))
 			}
 			h, err := New(t.Context(), Options{
 				Databases: specs, Logger: testLog(t),
-				Health: Health{Checks: []probes.Check{{Probes: 1, Probe: probes.Func("count",
-					func(_ context.Context, db probes.Target) error {
-						mu.Lock()
-						defer mu.Unlock()
-						at[db.Name] = append(at[db.Name], time.Since(began))
-						return nil
-					})}}},
+				Health: Health{Checks: []probes.Check{noted(&mu, at)}},
 			})
 			require.NoError(t, err)
 			time.Sleep(time.Minute)
@@ -96,17 +89,10 @@ func checkTimes(t *testing.T, n int, span time.Duration) map[string][]time.Durat
 	at := make(map[string][]time.Duration)
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		began := time.Now()
 		dbs, specs := newVirtuals(t, n)
 		h, err := New(t.Context(), Options{
 			Databases: specs, Logger: testLog(t),
-			Health: Health{Checks: []probes.Check{{Probes: 1, Probe: probes.Func("count",
-				func(_ context.Context, db probes.Target) error {
-					mu.Lock()
-					defer mu.Unlock()
-					at[db.Name] = append(at[db.Name], time.Since(began))
-					return nil
-				})}}},
+			Health: Health{Checks: []probes.Check{noted(&mu, at)}},
 		})
 		require.NoError(t, err)
 		time.Sleep(span)
@@ -160,4 +146,15 @@ func TestLateResultIsVoid(t *testing.T) {
 		h.settleRound(db, &round{kind: regular, turns: db.turned(), cancel: func() {}}, errUnreachable)
 		require.False(t, db.usable(), "one that is not late does")
 	})
+}
+
+// noted is a check that passes, and notes how long after its making it was asked about each database; mu guards at.
+func noted(mu *sync.Mutex, at map[string][]time.Duration) probes.Check {
+	began := time.Now()
+	return probes.Check{Probes: 1, Probe: probes.Func("count", func(_ context.Context, db probes.Target) error {
+		mu.Lock()
+		defer mu.Unlock()
+		at[db.Name] = append(at[db.Name], time.Since(began))
+		return nil
+	})}
 }

@@ -56,6 +56,10 @@ func (h *Hook) RungOf(cmd redis.Cmder) Replay { return h.rules.rung(cmd) }
 // earlier one that was sent is behind it, and is not about this request. Safe for concurrent use.
 func SessionDead(err error) bool { return isSessionDead(err) }
 
+// IsTxPipeline reports whether a batch is that of a TxPipeline, whose answer to EXEC go-redis spreads over the commands in it,
+// and not a pipeline with a MULTI and an EXEC of the caller's own. Safe for concurrent use.
+func IsTxPipeline(cmds []redis.Cmder) bool { return isTransaction(cmds) }
+
 // HookOf returns the hook of a client, or nil if it has none. It sends nothing: a command named CLIENT passes the hooks
 // of the client, which others may count, and stops before the network. Safe for concurrent use.
 func HookOf(rdb redis.UniversalClient) *Hook {

@@ -150,12 +150,7 @@ func TestKeepAliveFindsAHungConnection(t *testing.T) {
 func TestRegressionHungLingeringLink(t *testing.T) {
 	p, hang := hangingPair(t)
 	ctx := t.Context()
-	sub, err := New(p.rdb, Options{HealthInterval: 100 * time.Millisecond, Linger: time.Minute})
-	require.NoError(t, err)
-	closing(t, sub)
-	require.NoError(t, sub.Subscribe(ctx, "a"))
-	require.NoError(t, p.hook.SetActive(ctx, "west"))
-	require.Equal(t, "west", notice(t, sub).To)
+	sub := moved(t, p, Options{HealthInterval: 100 * time.Millisecond, Linger: time.Minute})
 	hang()
 	require.NoError(t, p.east.Client().Publish(ctx, "a", "lost").Err())
 	lost := time.Now()

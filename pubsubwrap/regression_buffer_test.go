@@ -185,10 +185,7 @@ func TestRegressionUnsubscribeIsNotUndone(t *testing.T) {
 func TestRegressionSubscribeDoesNotWaitForADial(t *testing.T) {
 	p, delay := slowPair(t)
 	ctx := t.Context()
-	require.NoError(t, p.hook.SetActive(ctx, "west"))
-	sub, err := Subscribe(ctx, p.rdb, "a")
-	require.NoError(t, err)
-	closing(t, sub)
+	sub := onWest(t, p)
 	delay.Store(int64(time.Second))
 	began := time.Now()
 	prepared := make(chan struct{})

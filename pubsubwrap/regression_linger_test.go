@@ -27,6 +27,30 @@ func slowPair(t *testing.T) (p *pair, delay *atomic.Int64) {
 	return p, delay
 }
 
+// moved is a subscriber of "a" that has just been moved to west as planned, and still lingers on east if it is to.
+func moved(t *testing.T, p *pair, opt Options) *Subscriber {
+	t.Helper()
+	ctx := t.Context()
+	sub, err := New(p.rdb, opt)
+	require.NoError(t, err)
+	closing(t, sub)
+	require.NoError(t, sub.Subscribe(ctx, "a"))
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	require.Equal(t, "west", notice(t, sub).To)
+	return sub
+}
+
+// onWest is a subscriber of "a" that was never on east.
+func onWest(t *testing.T, p *pair) *Subscriber {
+	t.Helper()
+	ctx := t.Context()
+	require.NoError(t, p.hook.SetActive(ctx, "west"))
+	sub, err := Subscribe(ctx, p.rdb, "a")
+	require.NoError(t, err)
+	closing(t, sub)
+	return sub
+}
+
 // notice waits for a notice, past messages.
 func notice(t testing.TB, sub *Subscriber) Switched {
 	t.Helper()
@@ -42,12 +66,7 @@ func notice(t testing.TB, sub *Subscriber) Switched {
 func TestRegressionLostLingeringLink(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
-	sub, err := New(p.rdb, Options{Linger: time.Minute})
-	require.NoError(t, err)
-	closing(t, sub)
-	require.NoError(t, sub.Subscribe(ctx, "a"))
-	require.NoError(t, p.hook.SetActive(ctx, "west"))
-	require.Equal(t, "west", notice(t, sub).To)
+	sub := moved(t, p, Options{Linger: time.Minute})
 	for range 3 {
 		require.NoError(t, p.east.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
 		n := notice(t, sub)
@@ -91,12 +110,7 @@ func TestRegressionComebackIsNotGatedForEver(t *testing.T) {
 	}
 	p.attach(t)
 	ctx := t.Context()
-	sub, err := New(p.rdb, Options{Linger: time.Minute})
-	require.NoError(t, err)
-	closing(t, sub)
-	require.NoError(t, sub.Subscribe(ctx, "a"))
-	require.NoError(t, p.hook.SetActive(ctx, "west"))
-	require.Equal(t, "west", notice(t, sub).To)
+	sub := moved(t, p, Options{Linger: time.Minute})
 	for range 5 {
 		superseded := make(chan struct{})
 		sub.wg.Go(func() { defer close(superseded); sub.follow.prepare(sub.ctx, "east") })
@@ -123,10 +137,7 @@ func TestRegressionComebackIsNotGatedForEver(t *testing.T) {
 func TestRegressionSkippedDatabase(t *testing.T) {
 	p, delay := slowPair(t)
 	ctx := t.Context()
-	require.NoError(t, p.hook.SetActive(ctx, "west"))
-	sub, err := Subscribe(ctx, p.rdb, "a")
-	require.NoError(t, err)
-	closing(t, sub)
+	sub := onWest(t, p)
 	delay.Store(int64(500 * time.Millisecond))
 	require.NoError(t, p.hook.ForceActive("east", time.Minute)) // without a probe, which would take its time too
 	require.NoError(t, p.east.Client().Publish(ctx, "a", "lost").Err())
@@ -143,10 +154,7 @@ func TestRegressionSkippedDatabase(t *testing.T) {
 func TestRegressionGivenUpLinkDelaysNothing(t *testing.T) {
 	p, delay := slowPair(t)
 	ctx := t.Context()
-	require.NoError(t, p.hook.SetActive(ctx, "west"))
-	sub, err := Subscribe(ctx, p.rdb, "a")
-	require.NoError(t, err)
-	closing(t, sub)
+	sub := onWest(t, p)
 	delay.Store(int64(1500 * time.Millisecond))
 	began := time.Now()
 	sub.wg.Go(func() { sub.follow.prepare(sub.ctx, "east") })
@@ -295,10 +303,7 @@ func TestRegressionGapOfAnUnplannedSwitchBack(t *testing.T) {
 func TestRegressionGapBeginsWithTheChoice(t *testing.T) {
 	p, _ := slowPair(t)
 	ctx := t.Context()
-	require.NoError(t, p.hook.SetActive(ctx, "west"))
-	sub, err := Subscribe(ctx, p.rdb, "a")
-	require.NoError(t, err)
-	closing(t, sub)
+	sub := onWest(t, p)
 	busy, free := make(chan struct{}), make(chan struct{})
 	sub.tell(func() { close(busy); <-free })
 	<-busy

@@ -40,7 +40,7 @@ func (w *witness) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (w *witness) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
-		if isExec(cmds) {
+		if multidb.IsTxPipeline(cmds) {
 			w.sawExec(cmds, err)
 			return err
 		}
@@ -191,17 +191,6 @@ func (w *witness) harmless(err error) bool {
 		}
 	}
 	return false
-}
-
-// isExec tells the batch of TxPipelined by the types that go-redis wraps it in. There the answer to EXEC is spread over the
-// commands before it; in a pipeline with a MULTI and an EXEC of the function's own it is not.
-func isExec(cmds []redis.Cmder) bool {
-	if len(cmds) < 2 {
-		return false
-	}
-	multi, ok := cmds[0].(*redis.StatusCmd)
-	exec, ok2 := cmds[len(cmds)-1].(*redis.SliceCmd)
-	return ok && ok2 && multi.Name() == "multi" && exec.Name() == "exec"
 }
 
 // nameOf is the name of a command in lower case, in whatever type its caller has given it.
