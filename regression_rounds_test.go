@@ -183,20 +183,21 @@ func TestRegressionFirstToAnswerWaitsForThreeProbes(t *testing.T) {
 // Events: SetActive of b, whose gate takes its time; a fails, and b as well; b answers again. It was not used until the gate
 // of SetActive had answered, because rounds of one database take turns.
 func TestRegressionOutageWaitsForTheGateOfSetActive(t *testing.T) {
-	var gating atomic.Bool
+	type asked struct{}
+	gating := make(chan struct{})
 	gate := slowly(func(ctx context.Context, _ probes.Target) error {
-		if !gating.Load() {
-			return nil
+		if ctx.Value(asked{}) == nil {
+			return nil // a regular round, which may come at any time and would have SetActive wait for its turn
 		}
+		close(gating)
 		return nineSeconds(ctx)
 	})
 	gate.Probe = probes.Gate(gate.Probe)
 	bubble(t, 2, Options{Health: Health{Checks: []probes.Check{ping(), gate}}}, func(h *Hook, dbs []*virtual) {
 		time.Sleep(10 * time.Second)
-		gating.Store(true)
 		done := make(chan error, 1)
-		go func() { done <- h.SetActive(context.Background(), "b") }()
-		time.Sleep(time.Millisecond)
+		go func() { done <- h.SetActive(context.WithValue(context.Background(), asked{}, true), "b") }()
+		<-gating
 		for i, db := range h.selector.all() {
 			dbs[i].up.Store(false)
 			h.Report(db.name, errUnreachable)
