@@ -160,7 +160,10 @@ func (streaming) Subscribe(auth.CredentialsListener) (auth.Credentials, auth.Uns
 // TestRightSourcesAreNotRefused: what go-redis has a default for, and what only the caller's own dialer understands.
 func TestRightSourcesAreNotRefused(t *testing.T) {
 	dialer := func(context.Context, string, string) (net.Conn, error) { return nil, io.EOF }
-	ready := redis.NewClient(&redis.Options{Network: "bus", Addr: "stop", Dialer: dialer})
+	ready := redis.NewClient(&redis.Options{
+		Network: "bus", Addr: "stop", Dialer: dialer,
+		MaintNotificationsConfig: maintenanceOff(), // go-redis would look the name up, beside the test
+	})
 	defer ready.Close()
 	for name, source := range map[string]Database{
 		"no port in a URL":    {URL: "redis://h"},

@@ -109,6 +109,23 @@ func TestRegressionHealthEventsAreInOrder(t *testing.T) {
 	}
 }
 
+// Events: the health loop sees an open breaker; before it asks for the permit of a trial, a method of control closes it. A
+// closed breaker permits everything, so the trial was made: its success told "closed" a second time, its failure opened the
+// breaker of a usable database without an event, and without a look at what follows from it.
+func TestRegressionTrialOfAClosedBreaker(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {
+		db := h.selector.find("b")
+		_, wait := db.permit()
+		require.Positive(t, wait)
+		h.condemn(db, ReasonHealthCheck, errUnreachable)
+		_, wait = db.permit()
+		require.Positive(t, wait, "its delay has just begun")
+		time.Sleep(wait)
+		_, wait = db.permit()
+		require.Zero(t, wait)
+	})
+}
+
 // Events: a verdict opens the breaker of the active database; before its event is in the queue, the health loop of another
 // database reviews and switches. A listener is told of the switch before the failure that it was made for.
 func TestRegressionFailureIsToldBeforeItsSwitch(t *testing.T) {

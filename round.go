@@ -136,6 +136,9 @@ func (h *Hook) tryAgain(db *database, r *round) time.Duration {
 func (db *database) permit() (turns uint64, wait time.Duration) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if db.breaker.IsClosed() {
+		return db.turns, downInterval // somebody has closed it since it was seen to be open: there is nothing to try
+	}
 	if wait = db.breaker.RemainingDelay(); wait > 0 || !db.breaker.TryAcquirePermit() {
 		return db.turns, max(wait, downInterval)
 	}
