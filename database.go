@@ -1,6 +1,7 @@
 package multidb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -25,7 +26,9 @@ type database struct {
 	opt   *redis.Options
 	probe *redis.Client // for quick probes only; ours, except that nothing of a user's client is closed with it
 
-	checker *redis.Client // for checks of the user's, which may keep a connection for as long as they like
+	checker  *redis.Client   // for checks of the user's, which may keep a connection for as long as they like
+	probing  context.Context // of the dials of both; go-redis gives each up after DialTimeout, and not when it is closed
+	endDials context.CancelFunc
 
 	target probes.Target
 	checks atomic.Pointer[checkSet]
@@ -91,6 +94,7 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	db.opt = client.Options()
 	db.probe = client
 	db.checker = redis.NewClient(checkerOptions(db.opt))
+	db.probing, db.endDials = context.WithCancel(context.Background())
 	for _, client := range []*redis.Client{db.probe, db.checker} {
 		client.AddHook(probeDial{db})
 	}
@@ -198,8 +202,12 @@ func (db *database) count() (open int, dialed uint64) {
 	return len(db.conns.open), db.conns.dialed
 }
 
-// close closes the probing clients. The checker goes first, because it may dial by what the other one knows of Sentinel.
-func (db *database) close() error { return errors.Join(db.checker.Close(), db.probe.Close()) }
+// close closes the probing clients and ends their dials. The checker goes first, because it may dial by what the other one
+// knows of Sentinel.
+func (db *database) close() error {
+	db.endDials()
+	return errors.Join(db.checker.Close(), db.probe.Close())
+}
 
 // redactURL keeps the password out of an error about a URL: the parser quotes the part it stumbled over, which is the
 // password if that has a character that must be escaped.

@@ -22,6 +22,9 @@ type probeDial struct{ db *database }
 // DialHook wraps what has been dialed in a probeConn.
 func (d probeDial) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(d.db.probing, cancel)()
 		nc, err := next(ctx, network, addr)
 		if err != nil {
 			return deadConn{noReplyInside(err)}, nil

@@ -274,3 +274,32 @@ func TestRegressionCloseWaitsForCredentials(t *testing.T) {
 		}
 	})
 }
+
+// Events: the way to a database swallows dials; the hook is closed. A dial of a probe went on until DialTimeout, 5 s, because
+// go-redis dials beside its callers and closes no dial with the client.
+func TestRegressionDialsOfProbesOutliveClose(t *testing.T) {
+	var dialing atomic.Int64
+	hang := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		dialing.Add(1)
+		defer dialing.Add(-1)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		dbs, specs := newVirtuals(t, 2)
+		specs[1].Options.Dialer = hang
+		h, err := New(t.Context(), Options{Databases: specs, Logger: testLog(t)})
+		require.NoError(t, err)
+		for dialing.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		closing := time.Now()
+		require.NoError(t, h.Close())
+		synctest.Wait()
+		require.Zero(t, dialing.Load())
+		require.Less(t, time.Since(closing), time.Second)
+		for _, v := range dbs {
+			v.redis.Close()
+		}
+	})
+}

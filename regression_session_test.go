@@ -155,8 +155,10 @@ func regressionStorm(t *testing.T, tls bool) {
 	ok, failed := map[string]*atomic.Int64{}, map[string]*atomic.Int64{}
 	var mu sync.Mutex
 	sample := map[string]error{}
-	for name, f := range work {
+	for name := range work {
 		ok[name], failed[name] = new(atomic.Int64), new(atomic.Int64)
+	}
+	for name, f := range work {
 		for range 2 {
 			wg.Go(func() {
 				for !stop.Load() {
