@@ -256,7 +256,7 @@ func (f *fan) settleHome(tried ...string) {
 	}
 	home := s.home
 	for l := range s.links {
-		if l.alive() && l.opened.Load() &&
+		if l.alive() && l.joined.Load() &&
 			(home == nil || !home.alive() || l.db == active.Database && home.db != active.Database) {
 			home = l
 		}

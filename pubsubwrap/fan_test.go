@@ -160,3 +160,20 @@ func TestRegressionHungLingeringLink(t *testing.T) {
 	require.NoError(t, p.east.Client().Publish(ctx, "a", "heard").Err())
 	require.Equal(t, "heard", message(t, sub).Payload)
 }
+
+// TestRegressionFanInStartsWithAGap. Events: the active database is subscribed, but has not been told about yet; another
+// database is, and lets calls wait for the active one from here on. The stream began with a switch from nowhere.
+func TestRegressionFanInStartsWithAGap(t *testing.T) {
+	p := newPair(t)
+	ctx := t.Context()
+	for range 100 {
+		sub, err := New(p.rdb, Options{FanIn: true})
+		require.NoError(t, err)
+		require.NoError(t, sub.Subscribe(ctx, "a"))
+		require.NoError(t, p.rdb.Publish(ctx, "a", "first").Err())
+		e := next(t, sub)
+		require.Nil(t, e.Switched)
+		require.Equal(t, "first", e.Message.Payload)
+		require.NoError(t, sub.Close())
+	}
+}
