@@ -47,9 +47,15 @@ func (db *database) state() BreakerState {
 // openBreaker opens the breaker of a database. Like everything that turns it, it puts the event into the queue before it
 // lets go of db.mu, so that the events of a database are in the order of its states and before the switch that follows.
 // The first reason of an outage stays with the database: whoever reviews first tells it.
-func (h *Hook) openBreaker(db *database, reason Reason, cause error) {
+//
+// The verdict is void, and the answer false, if the breaker has turned since the question was asked: who has closed it
+// meanwhile, by force or because the database has answered, knows better.
+func (h *Hook) openBreaker(db *database, turns uint64, reason Reason, cause error) bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if db.turns != turns {
+		return false
+	}
 	was := db.state()
 	db.checked = true
 	db.lastErr = cause
@@ -65,6 +71,7 @@ func (h *Hook) openBreaker(db *database, reason Reason, cause error) {
 		db.fell = fall{reason, cause}
 		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, Cause: cause})
 	}
+	return true
 }
 
 // fall is why a database became unusable.
@@ -85,6 +92,20 @@ func (db *database) lastFall() (Reason, error) {
 func (h *Hook) closeBreaker(db *database) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	h.shut(db)
+}
+
+// passed is closeBreaker for a database that has passed checks, which is void if it has failed while they ran.
+func (h *Hook) passed(db *database, turns uint64) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.turns == turns {
+		h.shut(db)
+	}
+}
+
+// shut closes the breaker if it is not closed. Caller must hold db.mu.
+func (h *Hook) shut(db *database) {
 	if db.state() == BreakerClosed {
 		return
 	}

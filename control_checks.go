@@ -13,6 +13,7 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
+	turns := db.turned()
 	err := h.pingWithin(ctx, db)
 	if err == nil {
 		err = h.checkWholly(ctx, db)
@@ -23,10 +24,14 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err == nil {
-		h.readmit(db)
+	if err != nil {
+		return err
 	}
-	return err
+	h.readmit(db, turns)
+	if !db.usable() {
+		return db.trouble() // it has failed since the first of the checks has passed
+	}
+	return nil
 }
 
 // checkWholly asks whatever a planned move to the database must pass. What may evict has the same say as in the background: a

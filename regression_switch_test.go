@@ -56,7 +56,7 @@ func TestRegressionForceActiveIsUndoneByEvidence(t *testing.T) {
 func TestRegressionFailureOfAnEarlierCheckIsVoid(t *testing.T) {
 	bubble(t, 2, Options{Failback: Failback{GracePeriod: -1}}, func(h *Hook, _ []*virtual) {
 		b := h.selector.find("b")
-		h.condemn(b, ReasonHealthCheck, errUnreachable)
+		h.condemn(b, b.turned(), ReasonHealthCheck, errUnreachable)
 		turns := b.turned()
 		require.NoError(t, h.ForceActive("b", 0))
 		require.False(t, h.tried(b, turns, errUnreachable))

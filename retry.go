@@ -197,6 +197,7 @@ func (a *attempt) hangs() int {
 // detector sees a rate; this work has proof enough.
 type refusals struct {
 	db    *database
+	turns uint64 // of its breaker then: what it has refused before it was closed counts no longer
 	since time.Time
 }
 
@@ -206,13 +207,13 @@ const refusalPatience = 250 * time.Millisecond
 
 func (r *refusals) add(h *Hook, db *database, failed *attempt) {
 	switch {
-	case failed.kind != cannotServe || db != r.db:
+	case failed.kind != cannotServe || db != r.db || db.turned() != r.turns:
 		*r = refusals{}
 		if failed.kind == cannotServe {
-			*r = refusals{db, time.Now()}
+			*r = refusals{db, db.turned(), time.Now()}
 		}
 	case time.Since(r.since) >= refusalPatience && h.isActive(db):
-		h.condemnByTraffic(db, window.Verdict{Failing: true, Reason: fmt.Sprintf("the same command was refused for %v: %v",
+		h.condemnByTraffic(db, r.turns, window.Verdict{Failing: true, Reason: fmt.Sprintf("the same command was refused for %v: %v",
 			time.Since(r.since).Round(time.Millisecond), failed.err)})
 	}
 }

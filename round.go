@@ -81,11 +81,10 @@ func (h *Hook) settleRound(db *database, r *round, err error) {
 	if h.isClosed() {
 		return
 	}
-	void := db.turned() != r.turns
 	switch r.kind {
 	case regular:
-		if err != nil && !void {
-			h.condemn(db, ReasonHealthCheck, err)
+		if err != nil {
+			h.condemn(db, r.turns, ReasonHealthCheck, err)
 		}
 	case trial:
 		r.again = time.Now().Add(max(h.opt.Breaker.Delay/4, downInterval))
@@ -97,8 +96,8 @@ func (h *Hook) settleRound(db *database, r *round, err error) {
 		}
 	case brief:
 		r.again = time.Now().Add(downInterval)
-		if err == nil && !void && h.selector.standing().down {
-			h.readmit(db)
+		if err == nil && h.selector.standing().down {
+			h.readmit(db, r.turns)
 		}
 	}
 }

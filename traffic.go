@@ -21,11 +21,12 @@ func (h *Hook) failed(db *database, cause error) {
 
 // consult gives the detectors what has been counted since the last time and acts on their verdicts.
 func (h *Hook) consult(db *database, failures uint64) {
+	turns := db.turned()
 	verdict := db.sample(failures)
 	if !verdict.Failing || !h.isActive(db) {
 		return
 	}
-	h.condemnByTraffic(db, verdict)
+	h.condemnByTraffic(db, turns, verdict)
 }
 
 // sample drains the counters into the detectors.
@@ -71,12 +72,12 @@ func (db *database) resetDetectors() {
 
 // condemnByTraffic acts on the verdict of a detector, if there is another database to go to. If there is none, failing
 // traffic is still better than none, and the callers see the errors themselves.
-func (h *Hook) condemnByTraffic(db *database, verdict window.Verdict) {
+func (h *Hook) condemnByTraffic(db *database, turns uint64, verdict window.Verdict) {
 	if !h.selector.hasAlternative(db) {
 		db.resetDetectors()
 		return
 	}
-	h.condemn(db, ReasonFailureDetector, detectorError(verdict.Reason))
+	h.condemn(db, turns, ReasonFailureDetector, detectorError(verdict.Reason))
 }
 
 // detectorError is the cause of a switch that a failure detector asked for.

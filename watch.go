@@ -46,7 +46,8 @@ func (h *Hook) watch(db *database) {
 
 // lookAt does what is due and returns the time to the next look.
 func (h *Hook) lookAt(db *database, r *round) time.Duration {
-	if r.done != nil && r.turns != db.turned() {
+	turns := db.turned() // before it is seen to be usable: what is asked now is about that
+	if r.done != nil && r.turns != turns {
 		r.drop(db)
 	}
 	suspect, wait := db.suspected()
@@ -58,9 +59,9 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 	case suspect != nil && wait > 0:
 		return wait
 	case suspect != nil:
-		h.confirmSuspicion(db, suspect)
+		h.confirmSuspicion(db, suspect, turns)
 	case h.isActive(db) && db.silence() >= h.opt.Health.ActiveInterval:
-		h.confirmAlive(db)
+		h.confirmAlive(db, turns)
 	}
 	next := h.pace(db)
 	if r.done == nil && db.usable() && (db.recheck.Swap(false) || !time.Now().Before(r.due)) { // one check is enough for both
@@ -68,7 +69,7 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 		if h.isActive(db) {
 			r.due = time.Now().Add(h.opt.Health.Interval)
 		}
-		h.begin(db, r, regular, db.turned(), h.checkRegularly)
+		h.begin(db, r, regular, turns, h.checkRegularly)
 	}
 	return next
 }
@@ -93,11 +94,11 @@ func (h *Hook) firstCheck(db *database) {
 	err := h.check(h.ctx, db, db.checks.Load().evicting)
 	db.endTurn()
 	switch {
-	case h.isClosed() || db.turned() != turns: // ForceActive needs no check
+	case h.isClosed():
 	case err != nil:
-		h.condemn(db, ReasonHealthCheck, err)
+		h.condemn(db, turns, ReasonHealthCheck, err) // unless ForceActive, which needs no check, has come first
 	default:
-		h.readmit(db)
+		h.readmit(db, turns)
 	}
 }
 
@@ -171,10 +172,10 @@ func (db *database) turned() uint64 {
 
 // confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a
 // process that only subscribes learns of a hang this way, with the short timeout and not with that of the checks.
-func (h *Hook) confirmAlive(db *database) {
+func (h *Hook) confirmAlive(db *database, turns uint64) {
 	if err := h.confirm(db); err != nil {
 		h.awaitFavourite(db)
-		h.condemn(db, ReasonHealthCheck, err)
+		h.condemn(db, turns, ReasonHealthCheck, err)
 		return
 	}
 	db.heard(time.Now())
@@ -189,34 +190,39 @@ func (db *database) silence() time.Duration {
 }
 
 // confirmSuspicion turns a suspicion into a verdict.
-func (h *Hook) confirmSuspicion(db *database, s *suspicion) {
-	defer db.resolve()
+func (h *Hook) confirmSuspicion(db *database, s *suspicion, turns uint64) {
 	if err := h.confirm(db); err != nil {
 		h.awaitFavourite(db)
-		h.condemn(db, ReasonHealthCheck, fmt.Errorf("%w; then %w", s.cause, err))
+		if !h.condemn(db, turns, ReasonHealthCheck, fmt.Errorf("%w; then %w", s.cause, err)) && db.usable() {
+			db.nudge() // there may be evidence that has come after it was closed, so the question is asked again
+			return
+		}
+		db.resolve()
 		return
 	}
+	defer db.resolve()
 	db.cleared.Add(1)
 	h.events.cleared(db.name, s.cause, time.Since(s.began))
 }
 
-// condemn opens the breaker of a database and lets the selector see to the rest.
-func (h *Hook) condemn(db *database, reason Reason, cause error) {
-	h.openBreaker(db, reason, cause)
+// condemn opens the breaker of a database, unless that is void, and lets the selector see to the rest.
+func (h *Hook) condemn(db *database, turns uint64, reason Reason, cause error) bool {
+	opened := h.openBreaker(db, turns, reason, cause)
 	h.selector.review()
+	return opened
 }
 
-// readmit closes the breaker of a database that has passed its checks.
-func (h *Hook) readmit(db *database) {
-	h.renew(db)
+// readmit closes the breaker of a database that has passed its checks, unless that is void.
+func (h *Hook) readmit(db *database, turns uint64) {
+	h.renew(db, turns)
 	h.selector.review()
 }
 
 // renew is readmit without what follows from it.
-func (h *Hook) renew(db *database) {
+func (h *Hook) renew(db *database, turns uint64) {
 	if !db.usable() {
 		db.resetDetectors()
-		h.closeBreaker(db)
+		h.passed(db, turns)
 	}
 }
 
