@@ -44,7 +44,10 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 		nc, err := h.dialDatabase(ctx, now, traits)
 		switch {
 		case err == nil && nc == nil, now.superseded() && ctx.Err() == nil:
-			// The race with a switch was lost: once more, to the new one.
+			// The race with a switch was lost: once more, to the new one. What was dialed is registered, and in nobody's hands.
+			if nc != nil {
+				_ = nc.Close()
+			}
 			continue
 		case err == nil:
 			return nc, nil
