@@ -227,7 +227,10 @@ func (h *Hook) renew(db *database, turns uint64) {
 }
 
 // inUse reports whether commands go to the database now, or in a dry run would.
-func (h *Hook) inUse(db *database) bool { return h.isActive(db) && !h.selector.standing().down }
+func (h *Hook) inUse(db *database) bool {
+	now := h.selector.standing()
+	return now != nil && now.db == db && !now.down
+}
 
 func (h *Hook) isActive(db *database) bool {
 	now := h.selector.standing()
