@@ -131,14 +131,21 @@ func TestChunkChangesNothingButThePieces(t *testing.T) {
 	}
 	conn := dial(t, p)
 	p.Chunk(1)
-	conn.send("ECHO " + strings.Repeat("x", 1000) + "\r\n")
-	reads, buf := 0, make([]byte, 2000)
-	for got := 0; got < len("$1000\r\n")+1000+2; reads++ {
-		n, err := conn.Read(buf)
-		require.NoError(t, err)
-		got += n
+	// A reader that is starved finds several pieces at once, so it has several tries.
+	most := 0
+	for range 20 {
+		conn.send("ECHO " + strings.Repeat("x", 1000) + "\r\n")
+		reads, buf := 0, make([]byte, 2000)
+		for got := 0; got < len("$1000\r\n")+1000+2; reads++ {
+			n, err := conn.Read(buf)
+			require.NoError(t, err)
+			got += n
+		}
+		if most = max(most, reads); most > 5 {
+			break
+		}
 	}
-	assert.Greater(t, reads, 5, "the reader is to see pieces")
+	assert.Greater(t, most, 5, "the reader is to see pieces")
 }
 
 func TestSubscribersAndAnswersShareAConnection(t *testing.T) {
