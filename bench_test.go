@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"syscall"
 	"testing"
@@ -130,9 +131,16 @@ func TestHealthyPathAllocatesNothing(t *testing.T) {
 		require.NoError(t, rdb.Process(ctx, cmd))
 		return testing.AllocsPerRun(1000, func() { _ = rdb.Process(ctx, cmd) })
 	}
-	bare := allocations(instantClient(t, 0))
+	// All of the process is counted, and a sync.Pool may be emptied at any time: an allocation of the hook's own is there in
+	// every measurement, one of somebody else's is not.
 	for _, n := range []int{2, 64} {
-		require.InDelta(t, bare, allocations(instantClient(t, n)), 0.01, "%d databases", n)
+		bare, hooked := 0.0, 0.0
+		for range 5 {
+			if bare, hooked = allocations(instantClient(t, 0)), allocations(instantClient(t, n)); math.Abs(hooked-bare) < 0.01 {
+				break
+			}
+		}
+		require.InDelta(t, bare, hooked, 0.01, "%d databases", n)
 	}
 }
 

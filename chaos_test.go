@@ -91,7 +91,7 @@ func TestChaos(t *testing.T) {
 		case 0:
 			kinds["crash"]++
 			active.Kill()
-			eventually(t, 10*time.Second, "a switch", left)
+			eventually(t, 20*time.Second, "a switch", left)
 			active.Restart()
 		case 1: // it may be back before anybody is sure that it is gone: what is in flight is lost all the same
 			kinds["restart"]++
@@ -100,7 +100,7 @@ func TestChaos(t *testing.T) {
 		case 2:
 			kinds["hang"]++
 			active.Stop()
-			eventually(t, 10*time.Second, "a switch", left)
+			eventually(t, 20*time.Second, "a switch", left)
 			active.Cont()
 		case 3: // it goes on before anybody has noticed
 			kinds["pause"]++

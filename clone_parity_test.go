@@ -32,7 +32,6 @@ func answersOf(err error) string {
 // client without the hook do; nothing that was sent is sent again, as the count at the server shows; and the error says where
 // it happened and whether the request was sent.
 func TestClonesGiveTheSameAnswers(t *testing.T) {
-	const patience = 100 * time.Millisecond
 	incr := map[string]func(context.Context, redis.UniversalClient) error{
 		"command": func(ctx context.Context, rdb redis.UniversalClient) error { return rdb.Incr(ctx, "n").Err() },
 		"pipeline": func(ctx context.Context, rdb redis.UniversalClient) error {
@@ -48,6 +47,10 @@ func TestClonesGiveTheSameAnswers(t *testing.T) {
 		for name, use := range incr {
 			t.Run(fault+"/"+name, func(t *testing.T) {
 				p := startProxied(t)
+				patience := 100 * time.Millisecond // go-redis swallows a reset that it meets before the reply, and meets the next then
+				if fault == "EOF" || fault == "refused" {
+					patience = 20 * time.Second // or either looks like a timeout on a busy machine
+				}
 				var refuse, reset atomic.Bool
 				dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 					if refuse.Load() {
@@ -73,8 +76,9 @@ func TestClonesGiveTheSameAnswers(t *testing.T) {
 					lost = faultproxy.Named("EXEC")
 				}
 				clone := p.rdb.WithTimeout(patience)
-				require.NoError(t, clone.Ping(t.Context()).Err())
-				require.NoError(t, bare.Ping(t.Context()).Err())
+				eventually(t, 20*time.Second, "connections", func() bool {
+					return clone.Ping(t.Context()).Err() == nil && bare.Ping(t.Context()).Err() == nil
+				})
 				switch fault {
 				case "EOF":
 					p.toEast.DropReplies(lost)

@@ -89,7 +89,7 @@ func TestHandshakeIsRunAgain(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/MaxRetries %d", name, retries), func(t *testing.T) {
 				p := newProxied(t, func(_ *Options, r *redis.Options) { r.MaxRetries = retries })
 				// The health check that follows the start would meet the faults as well, twice at worst.
-				eventually(t, 5*time.Second, "the check after the start", func() bool { return p.toEast.Count("PING") >= 2 })
+				eventually(t, 20*time.Second, "the check after the start", func() bool { return p.toEast.Count("PING") >= 2 })
 				require.NoError(t, p.rdb.Set(t.Context(), "k", "v", 0).Err())
 				for i := range 2 { // five failures of ten would be a reason to leave
 					p.toEast.Reset() // a new connection, the first of which is lost in its handshake
@@ -194,7 +194,7 @@ func TestDeadSessionIsNotSent(t *testing.T) {
 		},
 		"caller's deadline": func(t *testing.T, p *proxied, conn *redis.Conn) context.Context {
 			silence(p.toEast)
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // it must not end before the request is sent
 			t.Cleanup(cancel)
 			require.Error(t, conn.Incr(ctx, "n").Err())
 			return ctx

@@ -146,7 +146,8 @@ func TestCredentialsInASwitchStorm(t *testing.T) {
 	atEast := eavesdrop(p.toEast, westUser, westPassword, clientUser, clientPassword)
 	atWest := eavesdrop(p.toWest, eastUser, eastPassword, clientUser, clientPassword)
 	p.attach(t, login(p.toEast.Addr(), eastUser, eastPassword, eastIndex), login(p.toWest.Addr(), westUser, westPassword, westIndex),
-		func(_ *Options, r *redis.Options) {
+		func(o *Options, r *redis.Options) {
+			calm(o, r)
 			r.Username, r.Password, r.DB = clientUser, clientPassword, clientIndex
 			r.MaintNotificationsConfig = maintenanceOff() // see TestPlannedSwitchesKeepSessions
 		})
@@ -191,7 +192,7 @@ func TestCredentialsInASwitchStorm(t *testing.T) {
 	}
 	require.Positive(t, l.count["subscribe"])
 	active, _ := p.servers()
-	publishUntil(t, active.Client(), messages, 5*time.Second)
+	publishUntil(t, active.Client(), messages, 20*time.Second)
 	requireKeysOnlyIn(t, east, eastIndex)
 	requireKeysOnlyIn(t, west, westIndex)
 	atEast.requireDiscretion(t, p.toEast, eastUser, eastPassword, eastIndex)
@@ -216,7 +217,8 @@ func TestCredentialsOverOtherNetworks(t *testing.T) {
 				return opt
 			}
 			p.attach(t, at(p.east, eastUser, eastPassword, eastIndex), at(p.west, westUser, westPassword, westIndex),
-				func(_ *Options, r *redis.Options) {
+				func(o *Options, r *redis.Options) {
+					calm(o, r)
 					r.Username, r.Password, r.DB = clientUser, clientPassword, clientIndex
 				})
 			l := newLedger()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -36,9 +37,9 @@ func TestRegressionDryRunMakesAnOutageLonger(t *testing.T) {
 	p.east.Kill()
 	began := time.Now()
 	require.Error(t, p.rdb.Set(ctx, "k", "v", 0).Err())
-	require.Less(t, time.Since(began), 4*time.Second, "go-redis alone takes up to 1.7 s")
+	require.Less(t, time.Since(began), 8*time.Second, "go-redis alone takes up to 1.7 s, and the attempts of the hook would make that 13")
 	require.Equal(t, "east", p.hook.Active())
-	eventually(t, 5*time.Second, "the report", func() bool { return len(p.switched()) > 0 })
+	eventually(t, 20*time.Second, "the report", func() bool { return len(p.switched()) > 0 })
 	require.True(t, p.switched()[0].DryRun)
 }
 
@@ -55,7 +56,7 @@ func story(t *testing.T, dry bool, schedule func(h *Hook, dbs []*virtual)) (told
 		DryRun: dry, Failback: Failback{GracePeriod: 10 * time.Second, Jitter: -1},
 		Events: Events{
 			OnSwitch: func(s Switch) {
-				require.True(t, s.DryRun == (dry && s.Reason != ReasonManual), "%+v", s)
+				assert.True(t, s.DryRun == (dry && s.Reason != ReasonManual), "%+v", s)
 				tell("%s -> %s: %s, planned %v, cause %v", s.From, s.To, s.Reason, s.Planned, s.Cause != nil)
 			},
 			OnAllDown:   func(cause error) { tell("all down, cause %v", cause != nil) },

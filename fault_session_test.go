@@ -25,7 +25,8 @@ func TestWatchUnderCrashes(t *testing.T) {
 	if testing.Short() {
 		crashes = 5
 	}
-	p := newPair(t, func(o *Options, _ *redis.Options) {
+	p := newPair(t, func(o *Options, r *redis.Options) {
+		calm(o, r)
 		o.Breaker.Delay = 20 * time.Millisecond // so that 100 crashes take no hour
 	}, persist)
 	var committed, unknown atomic.Int64
@@ -104,7 +105,7 @@ func TestSubscriptionsFollow(t *testing.T) {
 			sub := p.rdb.Subscribe(t.Context(), "news")
 			defer sub.Close()
 			messages := sub.Channel()
-			publishUntil(t, p.east.Client(), messages, 5*time.Second)
+			publishUntil(t, p.east.Client(), messages, 20*time.Second)
 			if c.traffic {
 				l := start(2, setGet(p.rdb))
 				defer l.end()
@@ -188,9 +189,9 @@ func TestOtherFacesFollow(t *testing.T) {
 			p := newPair(t, nil)
 			op := face(t, p.rdb)
 			l := start(1, func(ctx context.Context, _, _ int) error { return op(ctx) })
-			eventually(t, 10*time.Second, "load to run", func() bool { return l.ops.Load() > 20 })
+			eventually(t, 20*time.Second, "load to run", func() bool { return l.ops.Load() > 20 })
 			l.strike(p.east.Kill)
-			first, last := awaitRecovery(t, l, 10*time.Second)
+			first, last := awaitRecovery(t, l, 30*time.Second)
 			l.end()
 			t.Logf("back after %v, %d unknown, errors %v", between(first, last), l.unknown.Load(), l.errs)
 			require.Zero(t, l.other.Load(), "%v", l.errs)
@@ -226,13 +227,13 @@ func cachingFollows(t *testing.T, servers ...redistest.Option) {
 		require.Equal(t, "east", p.rdb.Get(ctx, "k").Val())
 	}
 	p.east.Kill()
-	eventually(t, 5*time.Second, "the value of the new database", func() bool {
+	eventually(t, 20*time.Second, "the value of the new database", func() bool {
 		v, err := p.rdb.Get(ctx, "k").Result()
 		require.NoError(t, err)
 		return v == "west"
 	})
 	require.NoError(t, p.west.Client().Set(ctx, "k", "changed", 0).Err())
-	eventually(t, 5*time.Second, "an invalidation by the new database", func() bool { return p.rdb.Get(ctx, "k").Val() == "changed" })
+	eventually(t, 20*time.Second, "an invalidation by the new database", func() bool { return p.rdb.Get(ctx, "k").Val() == "changed" })
 }
 
 // TestConnStaysDead: a session whose connection died does not come back to life on another database, where its SELECT
@@ -245,7 +246,7 @@ func TestConnStaysDead(t *testing.T) {
 	require.NoError(t, conn.Select(ctx, 5).Err())
 	require.NoError(t, conn.Set(ctx, "k", 1, 0).Err())
 	p.east.Kill()
-	eventually(t, 5*time.Second, "a switch", func() bool { return p.hook.Active() == "west" })
+	eventually(t, 20*time.Second, "a switch", func() bool { return p.hook.Active() == "west" })
 	for range 3 {
 		require.Error(t, conn.Set(ctx, "k", 2, 0).Err())
 	}

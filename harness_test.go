@@ -14,14 +14,14 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testmain"
 )
 
 func TestMain(m *testing.M) {
 	logging.Disable() // go-redis logs every failed dial
-	goleak.VerifyTestMain(m)
+	testmain.Run(m)
 }
 
 var persist = redistest.Persist()

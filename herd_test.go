@@ -44,10 +44,12 @@ func TestHerd(t *testing.T) {
 			fmt.Sprintf("all released after %v, answered after %v", h.released.Round(time.Millisecond), h.answered.Round(time.Millisecond)),
 			fmt.Sprintf("0; at most %d dials at once, %d in 10 ms", h.atOnce, h.burst))
 	}
-	require.LessOrEqual(t, with.atOnce, int64(defaultDialLimit), "dials at the same time")
+	// The quick probes of one confirmation wait in no queue; a busy machine sees more than one of them dial.
+	const limit = defaultDialLimit + confirmProbes
+	require.LessOrEqual(t, with.atOnce, int64(limit), "dials at the same time")
 	require.Greater(t, without.atOnce, int64(2*defaultDialLimit), "the test must be able to see more")
 	// A dial takes a millisecond here, so no more than that many rounds of them fit into the span.
-	require.LessOrEqual(t, with.burst, 11*defaultDialLimit)
+	require.LessOrEqual(t, with.burst, 11*limit)
 	if !raceEnabled && !testing.Short() {
 		require.Greater(t, without.burst, 11*defaultDialLimit, "the test must be able to see a burst")
 	}

@@ -83,7 +83,7 @@ func settles(t *testing.T, within time.Duration, what string, want int, count fu
 
 func TestIdleCostOnServers(t *testing.T) {
 	goroutines, perDatabase, connections := stated(t)
-	settles(t, 5*time.Second, "goroutines left by other tests", 0, ours)
+	settles(t, 20*time.Second, "goroutines left by other tests", 0, ours)
 	for _, n := range []int{1, 3} {
 		t.Run(fmt.Sprint(n, " databases"), func(t *testing.T) {
 			var servers []*redistest.Redis
@@ -95,16 +95,16 @@ func TestIdleCostOnServers(t *testing.T) {
 			}
 			for _, server := range servers {
 				require.NoError(t, server.Client().Ping(t.Context()).Err())
-				settles(t, 5*time.Second, "connections before", 0, func() int { return clientsOf(t, server) })
+				settles(t, 20*time.Second, "connections before", 0, func() int { return clientsOf(t, server) })
 			}
 			base := ours()
 			hook, err := New(t.Context(), opt)
 			require.NoError(t, err)
 			defer hook.Close()
 			count := func() int { return ours() - base }
-			settles(t, 5*time.Second, "goroutines", goroutines+n*perDatabase, count)
+			settles(t, 20*time.Second, "goroutines", goroutines+n*perDatabase, count)
 			for _, server := range servers {
-				settles(t, 5*time.Second, "connections", connections, func() int { return clientsOf(t, server) })
+				settles(t, 20*time.Second, "connections", connections, func() int { return clientsOf(t, server) })
 			}
 
 			// A client that has been used and is idle again adds its own connection, and nothing of ours.
@@ -112,20 +112,20 @@ func TestIdleCostOnServers(t *testing.T) {
 			defer rdb.Close()
 			rdb.AddHook(hook)
 			require.NoError(t, rdb.Set(t.Context(), "k", 1, 0).Err())
-			settles(t, 5*time.Second, "connections with a client", connections+1, func() int { return clientsOf(t, servers[0]) })
-			settles(t, 5*time.Second, "goroutines with a client", goroutines+n*perDatabase, count)
+			settles(t, 20*time.Second, "connections with a client", connections+1, func() int { return clientsOf(t, servers[0]) })
+			settles(t, 20*time.Second, "goroutines with a client", goroutines+n*perDatabase, count)
 			if n > 1 {
 				require.NoError(t, hook.SetActive(t.Context(), "1"))
 				require.NoError(t, rdb.Set(t.Context(), "k", 1, 0).Err())
-				settles(t, 5*time.Second, "connections after a switch, at the new one", connections+1, func() int { return clientsOf(t, servers[1]) })
-				settles(t, 5*time.Second, "connections after a switch, at the old one", connections, func() int { return clientsOf(t, servers[0]) })
+				settles(t, 20*time.Second, "connections after a switch, at the new one", connections+1, func() int { return clientsOf(t, servers[1]) })
+				settles(t, 20*time.Second, "connections after a switch, at the old one", connections, func() int { return clientsOf(t, servers[0]) })
 			}
 
 			require.NoError(t, hook.Close())
-			settles(t, 5*time.Second, "goroutines after Close", 0, count)
+			settles(t, 20*time.Second, "goroutines after Close", 0, count)
 			require.NoError(t, rdb.Close())
 			for _, server := range servers {
-				settles(t, 5*time.Second, "connections after Close", 0, func() int { return clientsOf(t, server) })
+				settles(t, 20*time.Second, "connections after Close", 0, func() int { return clientsOf(t, server) })
 			}
 		})
 	}
@@ -136,15 +136,15 @@ func TestIdleCostAfterAFailover(t *testing.T) {
 	goroutines, perDatabase, _ := stated(t)
 	p := newPair(t, nil)
 	l := start(10, setGet(p.rdb))
-	eventually(t, 10*time.Second, "load to run", func() bool { return l.ops.Load() > 500 })
+	eventually(t, 20*time.Second, "load to run", func() bool { return l.ops.Load() > 500 })
 	l.strike(p.east.Kill)
 	awaitRecovery(t, l, 10*time.Second)
 	l.end()
 	p.east.Restart()
 	eventually(t, 20*time.Second, "the old one to be usable again", p.hook.usableAgain)
-	settles(t, 10*time.Second, "goroutines", goroutines+2*perDatabase, ours)
+	settles(t, 20*time.Second, "goroutines", goroutines+2*perDatabase, ours)
 	require.NoError(t, p.hook.Close())
-	settles(t, 5*time.Second, "goroutines after Close", 0, ours)
+	settles(t, 20*time.Second, "goroutines after Close", 0, ours)
 }
 
 // TestClosedHookPassesThrough: to the database that was active last, also after a switch and after an outage, for
@@ -160,7 +160,7 @@ func TestClosedHookPassesThrough(t *testing.T) {
 			p.east.Kill()
 			p.west.Kill()
 			require.Error(t, p.rdb.Set(t.Context(), "k", 1, 0).Err())
-			eventually(t, 10*time.Second, "the outage", func() bool { return p.hook.Stats().Down })
+			eventually(t, 20*time.Second, "the outage", func() bool { return p.hook.Stats().Down })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -110,17 +110,17 @@ func TestRegressionTwoSlowDetectorsShareTheSmallerBound(t *testing.T) {
 // at once. The database was left for being slow.
 func TestRegressionWaitForAConnectionCountsAsSlow(t *testing.T) {
 	// In real time: go-redis keeps the timers of such waits for all its clients, and one made in a bubble breaks those outside.
-	slow := []window.Factory{window.NewSlow(window.SlowConfig{Bound: 30 * time.Millisecond})}
+	slow := []window.Factory{window.NewSlow(window.SlowConfig{Bound: 100 * time.Millisecond})}
 	p := newPair(t, func(o *Options, user *redis.Options) {
+		calm(o, user)
 		o.Detectors = slow
-		o.Health.StallTimeout = time.Minute
 		user.PoolSize, user.PoolTimeout, user.PipelinePoolSize = 1, time.Minute, -1
 	})
 	ctx := t.Context()
-	for range 40 {
+	for range 25 {
 		conn := p.rdb.Conn()
 		require.NoError(t, conn.Ping(ctx).Err()) // it has the one connection now
-		time.AfterFunc(50*time.Millisecond, func() { _ = conn.Close() })
+		time.AfterFunc(150*time.Millisecond, func() { _ = conn.Close() })
 		require.NoError(t, p.rdb.Set(ctx, "k", 1, 0).Err())
 	}
 	east := p.hook.selector.find("east")

@@ -34,7 +34,10 @@ func (w *lockWatch) lookFor(place string, patience time.Duration) {
 	}
 	w.calls.Store(place, true)
 	try := func(name string, mu *sync.Mutex) {
-		for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		// Both: a machine that stands still for as long would leave it at one try, in which anybody may hold the lock.
+		until := time.Now().Add(patience)
+		for tries := 0; tries < 50 || time.Now().Before(until); tries++ {
+			time.Sleep(time.Millisecond)
 			if mu.TryLock() {
 				mu.Unlock()
 				return

@@ -83,8 +83,13 @@ func atLength(t *testing.T, short int) int {
 // calm makes the hook patient: a machine so busy that a healthy server does not answer for half a second would otherwise
 // see failovers in a test of planned switches.
 func calm(o *Options, _ *redis.Options) {
-	o.Health.Timeout, o.Health.StallTimeout = 10*time.Second, -1
-	o.Health.Checks = []probes.Check{{Probe: probes.Ping(), Probes: 1, Timeout: 10 * time.Second}}
+	o.Health.Timeout, o.Health.StallTimeout, o.Health.Checks = patient.Timeout, patient.StallTimeout, patient.Checks
+}
+
+// patient is what calm sets.
+var patient = Health{
+	Timeout: 10 * time.Second, StallTimeout: -1,
+	Checks: []probes.Check{{Probe: probes.Ping(), Probes: 1, Timeout: 10 * time.Second}},
 }
 
 var errorFree = map[string]int{}

@@ -71,11 +71,11 @@ func TestRegressionCloseWhileDownIsForEver(t *testing.T) {
 	rdb.AddHook(h)
 	require.NoError(t, rdb.Ping(t.Context()).Err())
 	east.Kill()
-	require.True(t, regressionEventually(t, "down", 3*time.Second, func() bool { return h.Stats().Down }))
+	require.True(t, regressionEventually(t, "down", 20*time.Second, func() bool { return h.Stats().Down }))
 	require.NoError(t, h.Close())
 	east.Restart()
 	var err error
-	require.Truef(t, regressionEventually(t, "a command passes", 3*time.Second, func() bool {
+	require.Truef(t, regressionEventually(t, "a command passes", 20*time.Second, func() bool {
 		err = rdb.Ping(t.Context()).Err()
 		return err == nil
 	}), "the server is back, the hook is closed, and the client answers %v", err)
@@ -86,8 +86,8 @@ func TestRegressionCloseWhileDownIsForEver(t *testing.T) {
 // sessions of the third switch still want to send: a Watch whose session began just before fails.
 func TestRegressionOverlappingDrainsBreakSessions(t *testing.T) {
 	east, west := regressionPair(t)
-	const drain = time.Second
-	h := regressionHook(t, Options{DrainTimeout: drain, Databases: regressionURLs(east.Addr(), west.Addr())})
+	const drain = 3 * time.Second // half of which a busy machine does not lose
+	h := regressionHook(t, Options{Health: patient, DrainTimeout: drain, Databases: regressionURLs(east.Addr(), west.Addr())})
 	rdb := redis.NewClient(&redis.Options{Addr: east.Addr()})
 	defer rdb.Close()
 	rdb.AddHook(h)
@@ -106,7 +106,7 @@ func TestRegressionOverlappingDrainsBreakSessions(t *testing.T) {
 		})
 		return err
 	}, "k")
-	require.NoError(t, err, "0.5 s after a planned switch with a DrainTimeout of 1 s")
+	require.NoError(t, err, "half a DrainTimeout after a planned switch")
 }
 
 type panicDetector struct{}
@@ -115,48 +115,49 @@ func (panicDetector) Record(time.Time, window.Sample)      { panic("boom") }
 func (panicDetector) Verdict(time.Time) (v window.Verdict) { return v }
 func (panicDetector) Reset()                               {}
 
-type slowProbe struct{ block *atomic.Bool }
+type slowProbe struct{ block, waits *atomic.Bool }
 
 func (p slowProbe) Name() string { return "slow" }
 func (p slowProbe) Check(ctx context.Context, _ probes.Target) error {
 	if p.block.Load() {
+		p.waits.Store(true)
 		<-ctx.Done()
 		return ctx.Err()
 	}
 	return nil
 }
 
-// Events: the active database has a check of its own with a timeout of 3 s (a management API). The site goes down: the
+// Events: the active database has a check of its own with a long timeout (a management API). The site goes down: the
 // API stops answering, a regular check is waiting for it, then Redis dies. Evidence wakes nobody, because the same
 // goroutine that would confirm the suspicion is waiting for the check: the outage lasts as long as the user's timeout.
 func TestRegressionSlowCheckDelaysFailover(t *testing.T) {
 	east, west := regressionPair(t)
-	var block atomic.Bool
+	var block, waits atomic.Bool
 	dbs := regressionURLs(east.Addr(), west.Addr())
-	dbs[0].Checks = []probes.Check{{Probe: slowProbe{&block}, Probes: 1, Timeout: 3 * time.Second}}
+	dbs[0].Checks = []probes.Check{{Probe: slowProbe{&block, &waits}, Probes: 1, Timeout: time.Minute}}
 	h := regressionHook(t, Options{Databases: dbs, Health: Health{Interval: 200 * time.Millisecond, ActiveInterval: 100 * time.Millisecond}})
 	rdb := redis.NewClient(&redis.Options{Addr: east.Addr()})
 	defer rdb.Close()
 	rdb.AddHook(h)
 	require.NoError(t, rdb.Ping(t.Context()).Err())
 	block.Store(true)
-	time.Sleep(400 * time.Millisecond) // a regular check waits
+	eventually(t, 20*time.Second, "a regular check to wait", waits.Load)
 	east.Kill()
 	began := time.Now()
 	var worst time.Duration
-	for h.Active() == "east" && time.Since(began) < 5*time.Second {
+	for h.Active() == "east" && time.Since(began) < 20*time.Second {
 		at := time.Now()
 		rdb.Ping(t.Context())
 		worst = max(worst, time.Since(at))
 	}
-	require.Less(t, time.Since(began), time.Second, "crash of the active database; worst command %v", worst)
+	require.Less(t, time.Since(began), 10*time.Second, "crash of the active database; worst command %v", worst)
 }
 
 // Events: ForceActive("west", d); its timer fires while the selector is busy; ForceActive("east", 0) comes in between.
 // The old timer's Release then ends the NEW manual choice.
 func TestRegressionStaleReleaseEndsNewChoice(t *testing.T) {
 	east, west := regressionPair(t)
-	h := regressionHook(t, Options{Databases: regressionURLs(east.Addr(), west.Addr())})
+	h := regressionHook(t, Options{Health: patient, Databases: regressionURLs(east.Addr(), west.Addr())})
 	lost := 0
 	for range 200 {
 		require.NoError(t, h.ForceActive("west", time.Millisecond))

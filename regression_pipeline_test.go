@@ -53,7 +53,7 @@ func TestRegressionDemotedDatabaseIsNotLeftByTransactions(t *testing.T) {
 	rdb.AddHook(h)
 	require.NoError(t, east.Client().SlaveOf(t.Context(), "127.0.0.1", "1").Err())
 	var last error
-	end := time.Now().Add(4 * time.Second)
+	end := time.Now().Add(20 * time.Second)
 	for time.Now().Before(end) && h.Active() == "east" {
 		_, last = rdb.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
 			p.Incr(t.Context(), "n")
@@ -62,7 +62,7 @@ func TestRegressionDemotedDatabaseIsNotLeftByTransactions(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	s := h.Stats().Databases[0]
-	require.Equalf(t, "west", h.Active(), "after 4 s of nothing but %v; east: %d successes, %d failures", last, s.Successes, s.Failures)
+	require.Equalf(t, "west", h.Active(), "after 20 s of nothing but %v; east: %d successes, %d failures", last, s.Successes, s.Failures)
 }
 
 // Events: 100 idle TLS connections in the pool (go-redis cannot check them); a planned switch; then one command at a
@@ -70,7 +70,7 @@ func TestRegressionDemotedDatabaseIsNotLeftByTransactions(t *testing.T) {
 // the hook's 8, with the backoff of both, and then an error although both databases are well.
 func TestRegressionPlannedSwitchWithIdleTLSConnections(t *testing.T) {
 	east, west := redistest.Start(t, redistest.TLS()), redistest.Start(t, redistest.TLS())
-	h := regressionHook(t, Options{Databases: []Database{
+	h := regressionHook(t, Options{Health: patient, Databases: []Database{
 		{Name: "east", Options: east.Options()}, {Name: "west", Weight: 0.5, Options: west.Options()},
 	}})
 	opt := east.Options()
@@ -92,13 +92,13 @@ func TestRegressionPlannedSwitchWithIdleTLSConnections(t *testing.T) {
 	err := rdb.Incr(t.Context(), "n").Err()
 	t.Logf("took %v", time.Since(began))
 	require.NoError(t, err)
-	require.Less(t, time.Since(began), time.Second)
+	require.Less(t, time.Since(began), 5*time.Second)
 }
 
 // The same for a crash: 100 idle TLS connections, the active database dies, one caller.
 func TestRegressionCrashWithIdleTLSConnections(t *testing.T) {
 	east, west := redistest.Start(t, redistest.TLS()), redistest.Start(t, redistest.TLS())
-	h := regressionHook(t, Options{Databases: []Database{
+	h := regressionHook(t, Options{Health: patient, Databases: []Database{
 		{Name: "east", Options: east.Options()}, {Name: "west", Weight: 0.5, Options: west.Options()},
 	}})
 	opt := east.Options()
@@ -116,10 +116,10 @@ func TestRegressionCrashWithIdleTLSConnections(t *testing.T) {
 		require.NoError(t, conn.Close())
 	}
 	east.Kill()
-	require.True(t, regressionEventually(t, "switch", 3*time.Second, func() bool { return h.Active() == "west" }))
+	require.True(t, regressionEventually(t, "switch", 20*time.Second, func() bool { return h.Active() == "west" }))
 	began := time.Now()
 	err := rdb.Set(t.Context(), "n", 1, 0).Err()
 	t.Logf("took %v", time.Since(began))
 	require.NoError(t, err)
-	require.Less(t, time.Since(began), time.Second)
+	require.Less(t, time.Since(began), 5*time.Second)
 }

@@ -22,7 +22,7 @@ import (
 // caller gets an error in a planned switch, once for every old connection in the pool.
 func TestRegressionPlannedSwitchFailsWatchOnTLS(t *testing.T) {
 	east, west := redistest.Start(t, redistest.TLS()), redistest.Start(t, redistest.TLS())
-	h := regressionHook(t, Options{Databases: []Database{
+	h := regressionHook(t, Options{Health: patient, Databases: []Database{
 		{Name: "east", Options: east.Options()}, {Name: "west", Weight: 0.5, Options: west.Options()},
 	}})
 	rdb := redis.NewClient(east.Options())
@@ -46,7 +46,7 @@ func TestRegressionPlannedSwitchFailsWatchOnTLS(t *testing.T) {
 // "not sent", and the hook runs the transaction, which was executed and answered, once more. No error anywhere.
 func TestRegressionTransactionIsExecutedTwiceAfterRefusal(t *testing.T) {
 	east, west := redistest.Start(t, redistest.TLS()), redistest.Start(t, redistest.TLS())
-	h := regressionHook(t, Options{Databases: []Database{
+	h := regressionHook(t, Options{Health: patient, Databases: []Database{
 		{Name: "east", Options: east.Options()}, {Name: "west", Weight: 0.5, Options: west.Options()},
 	}})
 	rdb := redis.NewClient(east.Options())
@@ -107,7 +107,7 @@ func regressionStorm(t *testing.T, tls bool) {
 		opts = append(opts, redistest.TLS())
 	}
 	east, west := redistest.Start(t, opts...), redistest.Start(t, opts...)
-	h := regressionHook(t, Options{Databases: []Database{
+	h := regressionHook(t, Options{Health: patient, Databases: []Database{
 		{Name: "east", Options: east.Options()}, {Name: "west", Weight: 0.5, Options: west.Options()},
 	}})
 	opt := east.Options()
@@ -220,7 +220,7 @@ func TestRegressionPlannedStormTLS(t *testing.T)   { regressionStorm(t, true) }
 // old database over them, silently.
 func TestRegressionAttachMissesConnectionsBeingDialed(t *testing.T) {
 	east, west := regressionPair(t)
-	h := regressionHook(t, Options{Databases: regressionURLs(east.Addr(), west.Addr())})
+	h := regressionHook(t, Options{Health: patient, Databases: regressionURLs(east.Addr(), west.Addr())})
 	astray := int64(0)
 	for range 5 {
 		rdb := redis.NewClient(&redis.Options{Addr: east.Addr(), MinIdleConns: 20, PoolSize: 30, PipelinePoolSize: 5,

@@ -31,7 +31,7 @@ func TestRegressionSuspicionsAreInvisible(t *testing.T) {
 		})),
 	})
 	h.Report("east", errors.New("reset by a middlebox"))
-	eventually(t, 5*time.Second, "the suspicion to be cleared", func() bool { return h.Stats().Databases[0].Cleared == 1 })
+	eventually(t, 20*time.Second, "the suspicion to be cleared", func() bool { return h.Stats().Databases[0].Cleared == 1 })
 	require.EqualValues(t, 1, h.Stats().Databases[0].Suspicions)
 	require.NoError(t, h.Close())
 	var told []string

@@ -20,6 +20,7 @@ func TestSessionsInAStormOfPlannedSwitches(t *testing.T) {
 		switches = 4_000
 	}
 	p := newPair(t, func(o *Options, r *redis.Options) {
+		calm(o, r)
 		o.Logger = slog.New(slog.DiscardHandler)
 		r.MaintNotificationsConfig = maintenanceOff() // see TestPlannedSwitchesKeepSessions
 	})

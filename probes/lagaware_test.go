@@ -388,7 +388,7 @@ func TestLagAwareEndsInTime(t *testing.T) {
 				if probes.OutcomeOf(err) != probes.Failed || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%v, want a timeout", err)
 				}
-				if took := time.Since(start); took > 2*time.Second {
+				if took := time.Since(start); took > 10*time.Second {
 					t.Errorf("took %v", took)
 				}
 			})

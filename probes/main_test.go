@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9/logging"
-	"go.uber.org/goleak"
+
+	"github.com/redishook/multidb/internal/testmain"
 )
 
 func TestMain(m *testing.M) {
 	logging.Disable() // servers are down on purpose
-	goleak.VerifyTestMain(m)
+	testmain.Run(m)
 }
 
 // quietLog drops what net/http says about connections that are broken on purpose.

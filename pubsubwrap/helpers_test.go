@@ -10,15 +10,15 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/redishook/multidb"
 	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testmain"
 )
 
 func TestMain(m *testing.M) {
 	logging.Disable() // go-redis logs every failed dial
-	goleak.VerifyTestMain(m)
+	testmain.Run(m)
 }
 
 const waitFor = 20 * time.Second

@@ -13,15 +13,15 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/redishook/multidb"
 	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testmain"
 )
 
 func TestMain(m *testing.M) {
 	logging.Disable() // go-redis logs every failed dial
-	goleak.VerifyTestMain(m)
+	testmain.Run(m)
 }
 
 const waitFor = 20 * time.Second
@@ -62,7 +62,9 @@ func (p *pair) attach(t testing.TB) {
 		Initial:  multidb.InitialAll,
 		Failback: multidb.Failback{GracePeriod: -1},
 		Breaker:  multidb.Breaker{Delay: 20 * time.Millisecond},
-		Logger:   slog.New(slog.NewTextHandler(t.Output(), nil)),
+		// Databases end by a refusal or a reply here; one that a busy machine keeps silent for a while must not be left.
+		Health: multidb.Health{Timeout: 10 * time.Second, StallTimeout: -1},
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, p.hook.Close()) })

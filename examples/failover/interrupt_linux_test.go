@@ -18,7 +18,7 @@ import (
 const interruptEnv = "FAILOVER_INTERRUPT"
 
 // Ctrl-C goes to the whole group of the terminal, also to what the program asks for the version of redis-server in its first
-// milliseconds. Here that takes a second, so that it is met for certain.
+// milliseconds. Here that takes seconds, so that it is met for certain.
 func TestInterruptInTheFirstMoment(t *testing.T) {
 	if os.Getenv(interruptEnv) != "" {
 		os.Args = os.Args[:1]
@@ -27,7 +27,7 @@ func TestInterruptInTheFirstMoment(t *testing.T) {
 	}
 	t.Parallel()
 	bin := t.TempDir()
-	script := "#!/bin/sh\n[ \"$1\" = --version ] || exit 1\n: > \"${0%/*}/asked\"\nsleep 1\necho 'Redis server v=7.0.0'\n"
+	script := "#!/bin/sh\n[ \"$1\" = --version ] || exit 1\n: > \"${0%/*}/asked\"\nsleep 3\necho 'Redis server v=7.0.0'\n"
 	require.NoError(t, os.WriteFile(filepath.Join(bin, "redis-server"), []byte(script), 0o700))
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), interruptEnv+"=1", "PATH="+bin+":"+os.Getenv("PATH"))

@@ -39,7 +39,7 @@ func TestRunShowsAFailoverAndTheReturn(t *testing.T) {
 			if c.needsRedis {
 				redistest.Start(t) // skips the test where there is no redis-server, and fails it there in CI
 			}
-			out := demoOutput(t, t.Context(), c.args+" -duration 7s -grace 300ms -workers 6", nil)
+			out := demoOutput(t, t.Context(), c.args+" -duration 14s -grace 300ms -workers 6", nil)
 
 			// The return is planned, so nobody notices it; what the failover costs is what may not be run twice.
 			assert.Regexp(t, `east -> west, reason health_check \(failover\), took \S+; errors around it: \d+`, out)
@@ -70,9 +70,9 @@ func TestRunEndsEarlyWithASummary(t *testing.T) {
 // Ended between the failure and the recovery, it still finds out what the dead server held.
 func TestRunEndsEarlyDuringAnOutage(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second) // the failure is at 22 %, the recovery at 42 %
 	defer cancel()
-	out := demoOutput(t, ctx, "-miniredis -duration 4s", nil)
+	out := demoOutput(t, ctx, "-miniredis -duration 16s", nil)
 	assert.Equal(t, 1, number(t, out, "switches"))
 	assert.Contains(t, out, "nothing lost, nothing doubled")
 }

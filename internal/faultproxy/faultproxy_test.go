@@ -14,15 +14,15 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/redishook/multidb/internal/faultproxy"
 	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testmain"
 )
 
 func TestMain(m *testing.M) {
 	logging.Disable() // a line for each refused dial
-	goleak.VerifyTestMain(m)
+	testmain.Run(m)
 }
 
 const patience = 30 * time.Second // for what must happen; a loaded machine may take its time

@@ -16,17 +16,16 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testmain"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testmain.Run(m) }
 
 // client returns a client that reports the first failure at once.
 func client(t *testing.T, opt *redis.Options) *redis.Client {
 	opt.MaxRetries, opt.DialerRetries = -1, 1
-	opt.ReadTimeout = 200 * time.Millisecond
 	// After as many failed dials as the pool is large go-redis dials on in a goroutine that outlives Close by up to a second.
 	opt.PoolSize = 10_000
 	c := redis.NewClient(opt)
@@ -69,6 +68,7 @@ func TestPersistKeepsEveryAnsweredWriteAcrossACrash(t *testing.T) {
 	for range 3 {
 		var wg sync.WaitGroup
 		var mu sync.Mutex
+		before := done
 		for range 20 {
 			wg.Go(func() {
 				for c.Incr(t.Context(), "n").Err() == nil {
@@ -78,7 +78,11 @@ func TestPersistKeepsEveryAnsweredWriteAcrossACrash(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(50 * time.Millisecond) // load before the crash, so that it hits requests under way
+		redistest.Eventually(t, 20*time.Second, "load before the crash, so that it hits requests under way", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return done > before+100
+		})
 		r.Kill()
 		wg.Wait()
 		r.Restart()
@@ -103,8 +107,11 @@ func TestRestartKillsARunningServer(t *testing.T) {
 func TestStoppedServerHangsUntilContinued(t *testing.T) {
 	t.Parallel()
 	r := redistest.Start(t)
-	c := client(t, r.Options())
-	require.NoError(t, c.Ping(t.Context()).Err())
+	opt := r.Options()
+	opt.ReadTimeout = 200 * time.Millisecond
+	c := client(t, opt)
+	// A connection that exists, or the INCR may not be sent to the stopped server at all.
+	require.Eventually(t, func() bool { return c.Ping(t.Context()).Err() == nil }, 20*time.Second, time.Millisecond)
 
 	r.Stop()
 	var netErr net.Error
@@ -115,7 +122,7 @@ func TestStoppedServerHangsUntilContinued(t *testing.T) {
 	require.NoError(t, conn.Close())
 
 	r.Cont()
-	require.Eventually(t, func() bool { return c.Get(t.Context(), "n").Val() == "1" }, 5*time.Second, 5*time.Millisecond,
+	require.Eventually(t, func() bool { return c.Get(t.Context(), "n").Val() == "1" }, 20*time.Second, 5*time.Millisecond,
 		"what was sent to a stopped server is executed when it continues")
 }
 
@@ -298,7 +305,7 @@ func TestServerDiesWithACrashingTestProcess(t *testing.T) {
 		// It may stay behind as a zombie where nothing reaps orphans; a zombie has no command line.
 		cmdline, _ := os.ReadFile("/proc/" + pid + "/cmdline")
 		return len(cmdline) == 0
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 20*time.Second, 10*time.Millisecond)
 }
 
 // Ctrl-C goes to the whole group of the terminal. The program decides what it means; a probe for the version that it ended
