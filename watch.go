@@ -15,7 +15,7 @@ import (
 // downInterval is the pace of probing while nothing is usable: the first database to answer is used at once.
 const downInterval = 50 * time.Millisecond
 
-// watch is the health loop of one database. It is one goroutine that never waits for what a user has written: a round of
+// watch is the health loop of one database. After the first check it never waits for what a user has written: a round of
 // checks, which may take as long as the user allows it to, runs beside it, one at a time, so that a suspicion that comes up
 // meanwhile is confirmed at once.
 func (h *Hook) watch(db *database) {
