@@ -9,6 +9,15 @@ import (
 	"github.com/redishook/multidb/internal/faultproxy"
 )
 
+// requireSentAndLost: the error says that the request was sent, and so must not be repeated.
+func requireSentAndLost(t *testing.T, err error) {
+	t.Helper()
+	var failed *CommandError
+	require.ErrorAs(t, err, &failed)
+	require.True(t, failed.Sent)
+	require.False(t, SafeToRetry(err))
+}
+
 // Events: a pipeline holds a MULTI … EXEC as commands of its own. MULTI and what is queued are answered, then the connection
 // dies with the reply to EXEC. In a transaction of TxPipeline answers like these come from EXEC, so the pipeline was taken
 // for executed and reported as done.
@@ -24,12 +33,8 @@ func TestRegressionRawTransactionIsReportedAsDone(t *testing.T) {
 				pipe.Do(ctx, spelled[1], "n")
 				exec := pipe.Do(ctx, spelled[2])
 				_, err := pipe.Exec(ctx)
-				for _, e := range []error{err, exec.Err()} {
-					var failed *CommandError
-					require.ErrorAs(t, e, &failed)
-					require.True(t, failed.Sent)
-					require.False(t, SafeToRetry(e))
-				}
+				requireSentAndLost(t, err)
+				requireSentAndLost(t, exec.Err())
 				// Where the connection dies before EXEC, that may have arrived all the same: it was one write.
 				require.LessOrEqual(t, p.sum(t, "n"), max(want, 1), "one unit, that nobody runs again")
 				require.GreaterOrEqual(t, p.sum(t, "n"), want)
@@ -76,11 +81,7 @@ func TestRegressionRawTransactionOfTheTypesOfTxPipelineIsReportedAsDone(t *testi
 	pipe.Do(ctx, "incr", "n")
 	require.NoError(t, pipe.Process(ctx, exec))
 	_, err := pipe.Exec(ctx)
-	for _, e := range []error{err, exec.Err()} {
-		var failed *CommandError
-		require.ErrorAs(t, e, &failed)
-		require.True(t, failed.Sent)
-		require.False(t, SafeToRetry(e))
-	}
+	requireSentAndLost(t, err)
+	requireSentAndLost(t, exec.Err())
 	require.EqualValues(t, 1, p.sum(t, "n"))
 }

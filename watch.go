@@ -191,18 +191,17 @@ func (db *database) silence() time.Duration {
 
 // confirmSuspicion turns a suspicion into a verdict.
 func (h *Hook) confirmSuspicion(db *database, s *suspicion, turns uint64) {
-	if err := h.confirm(db); err != nil {
+	if err := h.confirm(db); err == nil {
+		db.cleared.Add(1)
+		h.events.cleared(db.name, s.cause, time.Since(s.began))
+	} else {
 		h.awaitFavourite(db)
 		if !h.condemn(db, turns, ReasonHealthCheck, fmt.Errorf("%w; then %w", s.cause, err)) && db.usable() {
 			db.nudge() // there may be evidence that has come after it was closed, so the question is asked again
 			return
 		}
-		db.resolve()
-		return
 	}
-	defer db.resolve()
-	db.cleared.Add(1)
-	h.events.cleared(db.name, s.cause, time.Since(s.began))
+	db.resolve()
 }
 
 // condemn opens the breaker of a database, unless that is void, and lets the selector see to the rest.
