@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // TestAttachOfASecondClient: its connection that is in use is replaced when it comes back, however many connections the

@@ -14,8 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/history"
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/history"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // chaosSeed is that of the faults. MULTIDB_SEED=n repeats those of an earlier run: the same faults in the same order, which
@@ -33,7 +33,7 @@ func chaosSeed(t *testing.T) uint64 {
 
 // TestChaos: crashes, hangs and restarts at random under the load of everything that must not be run twice. For every
 // counter: what was reported as done is there, and nothing is there that was neither done nor of unknown fate. That the
-// checker finds a planted loss and a planted double is tested beside it (internal/history).
+// checker finds a planted loss and a planted double is tested beside it (internal/testkit/history).
 func TestChaos(t *testing.T) {
 	faults := 200
 	if testing.Short() {

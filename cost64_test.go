@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // TestProbingCostOf64Databases: at the default intervals, watching 64 databases takes less than 1 % of one core. What

@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/faultproxy"
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // Each database has its own user, password and index, and no server may ever hear another's. This is looked for in

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/faultproxy"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
 	"github.com/redishook/multidb/window"
 )
 

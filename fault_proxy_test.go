@@ -14,8 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/faultproxy"
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // The faults that take somebody between client and server: replies of a server that cannot serve, connections that

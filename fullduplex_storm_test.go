@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/faultproxy"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
 )
 
 // The full-duplex autopipeliner holds one connection and writes to it while it reads: what follows a planned switch

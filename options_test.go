@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/faultproxy"
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 	"github.com/redishook/multidb/probes"
 	"github.com/redishook/multidb/window"
 )

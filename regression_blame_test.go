@@ -11,8 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/faultproxy"
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // sessionsOn begins n sessions on the active database.

@@ -7,7 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/faultproxy"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
 )
 
 // Events: on a session of a WithTimeout clone the answer to a command is lost, and with it the connection; a pipeline or a

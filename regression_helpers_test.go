@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // regressionServer is a fake RESP server: reply gets the arguments of each request and returns the raw answer; ok=false

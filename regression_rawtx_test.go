@@ -6,7 +6,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/faultproxy"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
 )
 
 // requireSentAndLost: the error says that the request was sent, and so must not be repeated.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/faultproxy"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
 )
 
 // TestWithReplayInPipelines: the override of the context that a pipeline or transaction is executed with decides about all of

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // prefixScript runs a pipeline once, and then, for each prefix of it, the prefix and the whole, from each of some

@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 
-	"github.com/redishook/multidb/internal/testmain"
+	"github.com/redishook/multidb/internal/testkit/testmain"
 )
 
 func TestMain(m *testing.M) {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb"
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // TestRegressionFanInOfAnAddedDatabase. Events: a database is added, and made the active one at once; publishers follow.

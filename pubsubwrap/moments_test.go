@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb"
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // TestEndAtAnyMoment: a subscriber is closed, its contexts end and its handlers panic at random moments, while there are

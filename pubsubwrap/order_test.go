@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/redistest"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // farAway is a connection on which everything arrives late.

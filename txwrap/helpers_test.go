@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb"
-	"github.com/redishook/multidb/internal/redistest"
-	"github.com/redishook/multidb/internal/testmain"
+	"github.com/redishook/multidb/internal/testkit/redistest"
+	"github.com/redishook/multidb/internal/testkit/testmain"
 )
 
 func TestMain(m *testing.M) {

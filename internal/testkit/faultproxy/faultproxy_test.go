@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/faultproxy"
-	"github.com/redishook/multidb/internal/redistest"
-	"github.com/redishook/multidb/internal/testmain"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
+	"github.com/redishook/multidb/internal/testkit/redistest"
+	"github.com/redishook/multidb/internal/testkit/testmain"
 )
 
 func TestMain(m *testing.M) {
