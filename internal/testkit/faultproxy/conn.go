@@ -22,7 +22,7 @@ import (
 type conn struct {
 	proxy  *Proxy
 	id     uint64
-	client *net.TCPConn
+	client net.Conn
 	in     chan []byte     // from the client; closed when it sends no more
 	ctx    context.Context // ended by kill
 	cancel context.CancelFunc
@@ -31,11 +31,11 @@ type conn struct {
 	left   sync.Once // counts the connection as open no more
 
 	mu       sync.Mutex
-	upstream *net.TCPConn // Guarded by mu; nil before it is dialed
-	killed   bool         // Guarded by mu
+	upstream net.Conn // Guarded by mu; nil before it is dialed
+	killed   bool     // Guarded by mu
 }
 
-func newConn(p *Proxy, id uint64, client *net.TCPConn) *conn {
+func newConn(p *Proxy, id uint64, client net.Conn) *conn {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &conn{
 		proxy:  p,
@@ -94,13 +94,12 @@ func (c *conn) setWriteDeadline(t time.Time) {
 	}
 }
 
-func (c *conn) dial() *net.TCPConn {
+func (c *conn) dial() net.Conn {
 	if !c.proxy.gate.enter(c.ctx.Done()) {
 		return nil
 	}
 	c.proxy.gate.leave() // dialing forwards nothing, and may take long
-	var dialer net.Dialer
-	up, err := dialer.DialContext(c.ctx, "tcp", c.proxy.upstream)
+	up, err := c.proxy.transport.Dial(c.ctx, "tcp", c.proxy.upstream)
 	if err != nil {
 		c.kill(true)
 		c.proxy.forget(c)
@@ -112,8 +111,8 @@ func (c *conn) dial() *net.TCPConn {
 		_ = up.Close()
 		return nil
 	}
-	c.upstream = up.(*net.TCPConn)
-	return c.upstream
+	c.upstream = up
+	return up
 }
 
 func (c *conn) read() {
@@ -149,7 +148,11 @@ func (c *conn) write() {
 		if len(data) > 0 && !broken {
 			broken = c.forward(c.client, data, &c.proxy.log.toClient, nil) != nil
 		}
-		if end == closes || end == resets {
+		if end == refuses {
+			c.proxy.Refuse() // ends this connection, too
+			return
+		}
+		if end.isLast() {
 			if c.proxy.gate.enter(c.ctx.Done()) {
 				c.kill(end == resets)
 				c.proxy.gate.leave() // and only now the mutex of the proxy, which SetMode holds while it shuts the gate
@@ -211,7 +214,7 @@ func (c *conn) forward(to io.Writer, b []byte, count *atomic.Uint64, first func(
 }
 
 // replies passes on what the server sends.
-func (c *conn) replies(up *net.TCPConn) {
+func (c *conn) replies(up net.Conn) {
 	br := bufio.NewReaderSize(up, 64<<10)
 	for {
 		c.out.room()
@@ -248,9 +251,9 @@ func (c *conn) copyRest(br *bufio.Reader) {
 }
 
 // hangUp tells the server that the client sends no more.
-func (c *conn) hangUp(up *net.TCPConn) {
+func (c *conn) hangUp(up net.Conn) {
 	if c.proxy.gate.enter(c.ctx.Done()) {
-		_ = up.CloseWrite()
+		endWrites(up)
 		c.proxy.gate.leave()
 	}
 }

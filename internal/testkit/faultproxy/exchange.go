@@ -11,7 +11,7 @@ import (
 // exchange takes a client's requests to the server, or whatever is to become of them.
 type exchange struct {
 	conn     *conn
-	upstream *net.TCPConn
+	upstream net.Conn
 	rest     []byte    // of what the client has sent, not read yet
 	batch    []byte    // for the server, not sent yet
 	commands []Command // those in batch
@@ -116,7 +116,7 @@ func (x *exchange) request(req request) bool {
 	if isAnswered || s.end != goesOn {
 		x.conn.order.expect(s)
 	}
-	if s.end == closes || s.end == resets {
+	if s.end.isLast() {
 		_ = x.flush() // an error here is one of replies, too
 		return false
 	}

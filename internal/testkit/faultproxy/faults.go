@@ -27,6 +27,7 @@ type faults struct {
 	answer  func(args []string) (reply string, handled bool) // Guarded by mu
 	resets  resetting                                        // Guarded by mu
 	drop    func(args []string) bool                         // Guarded by mu
+	die     func(args []string) bool                         // Guarded by mu
 	partial func(args []string) bool                         // Guarded by mu
 	keep    int                                              // Guarded by mu
 }
@@ -68,6 +69,14 @@ func (p *Proxy) DropReplies(pred func(args []string) bool) {
 	p.faults.drop = pred
 }
 
+// DieAfter lets the server execute a request that pred says yes to and goes into mode [Refuse] instead of answering: what a
+// server looks like that crashes between the two. nil ends it.
+func (p *Proxy) DieAfter(pred func(args []string) bool) {
+	p.faults.mu.Lock()
+	defer p.faults.mu.Unlock()
+	p.faults.die = pred
+}
+
 // PartialReply cuts the replies to the requests that pred says yes to after n bytes and closes the connection. A shorter
 // reply is passed on whole. nil ends it.
 func (p *Proxy) PartialReply(n int, pred func(args []string) bool) {
@@ -105,7 +114,7 @@ type decision struct {
 // decide calls the functions that tests provide without holding the lock: they may change the faults.
 func (f *faults) decide(args []string) decision {
 	f.mu.Lock()
-	answer, drop, partial, keep, exempt := f.answer, f.drop, f.partial, f.keep, f.resets.exempt
+	answer, drop, die, partial, keep, exempt := f.answer, f.drop, f.die, f.partial, f.keep, f.resets.exempt
 	f.mu.Unlock()
 
 	if answer != nil {
@@ -121,6 +130,9 @@ func (f *faults) decide(args []string) decision {
 		} else if hit {
 			return decision{end: resets}
 		}
+	}
+	if die != nil && die(args) {
+		return decision{end: refuses}
 	}
 	if drop != nil && drop(args) {
 		return decision{end: closes}

@@ -14,6 +14,9 @@ const (
 	Pass Mode = iota
 	// Refuse listens no more, so that dials are refused, and drops all connections: what a killed server looks like.
 	Refuse
+	// RefuseNew listens no more and keeps the connections that exist: what a server looks like behind a firewall that was
+	// changed.
+	RefuseNew
 	// Hang accepts connections and keeps the existing ones, and forwards nothing either way: what a stopped server looks
 	// like. Whatever was sent meanwhile goes on its way afterwards, even if its sender has given up.
 	Hang
@@ -26,14 +29,19 @@ func (m Mode) String() string {
 		return "Pass"
 	case Refuse:
 		return "Refuse"
+	case RefuseNew:
+		return "RefuseNew"
 	case Hang:
 		return "Hang"
 	}
 	return fmt.Sprintf("Mode(%d)", int(m))
 }
 
-// Pass is SetMode(Pass). Its error, if there is one, fails the test of [Start]; without a test it panics. So do Refuse and Hang.
+// Pass is SetMode(Pass). Its error, if there is one, fails the test of [Start]; without a test it panics. So do Refuse, RefuseNew and Hang.
 func (p *Proxy) Pass() { p.must(p.SetMode(Pass)) }
+
+// RefuseNew is SetMode(RefuseNew).
+func (p *Proxy) RefuseNew() { p.must(p.SetMode(RefuseNew)) }
 
 // Refuse is SetMode(Refuse).
 func (p *Proxy) Refuse() { p.must(p.SetMode(Refuse)) }
@@ -63,10 +71,10 @@ func (p *Proxy) SetMode(m Mode) error {
 	if p.closed || p.mode == m {
 		return nil
 	}
-	if p.mode == Refuse {
-		ln, err := listenAgain(p.addr)
+	if p.listener == nil && (m == Pass || m == Hang) {
+		ln, err := p.transport.listenAgain(p.addr)
 		if err != nil {
-			return fmt.Errorf("faultproxy: leave Refuse: %w", err)
+			return fmt.Errorf("faultproxy: leave %v: %w", p.mode, err)
 		}
 		p.serve(ln)
 	}
@@ -77,6 +85,9 @@ func (p *Proxy) SetMode(m Mode) error {
 	case Refuse:
 		p.refuse()
 		p.gate.open()
+	case RefuseNew:
+		p.deafen()
+		p.gate.open()
 	case Hang:
 		p.interrupt()
 	}
@@ -85,11 +96,16 @@ func (p *Proxy) SetMode(m Mode) error {
 
 // refuse requires p.mu.
 func (p *Proxy) refuse() {
+	p.deafen()
+	p.killAll(false)
+}
+
+// deafen requires p.mu.
+func (p *Proxy) deafen() {
 	if p.listener != nil {
 		_ = p.listener.Close()
 		p.listener = nil
 	}
-	p.killAll(false)
 }
 
 // interrupt shuts the gate. A write that is under way keeps it from shutting, and may be under way for ever when its

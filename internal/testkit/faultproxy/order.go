@@ -14,8 +14,12 @@ const (
 	goesOn ending = iota
 	closes
 	resets
+	refuses     // as mode Refuse does, with all the others
 	fallsSilent // stays open, and nothing more comes back on it
 )
+
+// isLast reports whether nothing of the connection is left after it.
+func (e ending) isLast() bool { return e == closes || e == resets || e == refuses }
 
 // slot is a place in the sequence of a connection's replies.
 type slot struct {

@@ -40,7 +40,7 @@ func (b *outbox) push(data []byte, end ending) {
 	if b.ended || b.stopped {
 		return
 	}
-	b.ended = end == closes || end == resets
+	b.ended = end.isLast()
 	b.queue = append(b.queue, piece{time.Now().Add(b.delay()), data, end})
 	b.size += len(data)
 	b.changed.Broadcast()

@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -22,18 +20,19 @@ import (
 // A server that is down is seen through the proxy as a connection that is accepted and then reset, which net.Dial may report
 // already; for refused dials there is [Proxy.Refuse]. A reply is passed on when it is complete, or when the server is gone.
 type Proxy struct {
-	upstream string
-	addr     string
-	report   func(error) // what the methods without an error result do with one
-	gate     gate
-	faults   faults
-	log      log
+	upstream  string
+	addr      string
+	transport Transport
+	report    func(error) // what the methods without an error result do with one
+	gate      gate
+	faults    faults
+	log       log
 
 	open atomic.Int64 // connections whose client has not gone
 
 	mu       sync.Mutex
 	mode     Mode               // Guarded by mu
-	listener net.Listener       // Guarded by mu; nil in mode Refuse and after Close
+	listener net.Listener       // Guarded by mu; nil while dials are refused and after Close
 	conns    map[*conn]struct{} // Guarded by mu
 	lastID   uint64             // Guarded by mu
 	closed   bool               // Guarded by mu
@@ -45,8 +44,9 @@ type Proxy struct {
 type Option func(*config)
 
 type config struct {
-	listen string
-	seed   uint64
+	listen    string
+	seed      uint64
+	transport Transport
 }
 
 // Listen makes the proxy listen on a given address instead of a free loopback port.
@@ -69,17 +69,18 @@ func Start(tb testing.TB, upstream string, opts ...Option) *Proxy {
 
 // New starts a proxy in front of the address upstream, which need not answer yet.
 func New(upstream string, opts ...Option) (*Proxy, error) {
-	var cfg config
+	cfg := config{transport: overTCP}
 	for _, opt := range opts {
 		opt(&cfg)
 	}
 	p := &Proxy{
-		upstream: upstream,
-		report:   func(err error) { panic(err) },
-		conns:    make(map[*conn]struct{}),
+		upstream:  upstream,
+		transport: cfg.transport,
+		report:    func(err error) { panic(err) },
+		conns:     make(map[*conn]struct{}),
 	}
 	p.faults.rand = rand.New(rand.NewPCG(cfg.seed, 0))
-	ln, err := listen(cfg.listen)
+	ln, err := p.transport.listen(cfg.listen)
 	if err != nil {
 		return nil, fmt.Errorf("faultproxy: %w", err)
 	}
@@ -88,31 +89,6 @@ func New(upstream string, opts ...Option) (*Proxy, error) {
 	defer p.mu.Unlock()
 	p.serve(ln)
 	return p, nil
-}
-
-func listen(addr string) (net.Listener, error) {
-	if addr != "" {
-		return net.Listen("tcp", addr)
-	}
-	for tries := 0; ; tries++ {
-		// Below the ephemeral range: while the proxy refuses, a client's outgoing connection must not be given its port.
-		// And not where package redistest looks for ports, for the same reason.
-		port := 20000 + rand.IntN(6000)
-		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || tries == 100 {
-			return ln, err
-		}
-	}
-}
-
-// listenAgain listens on the proxy's address after it was given up, for which somebody else may have it for a moment.
-func listenAgain(addr string) (ln net.Listener, err error) {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		ln, err = net.Listen("tcp", addr)
-		if err == nil || !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
-			return ln, err
-		}
-	}
 }
 
 // Addr is the address to give to clients. It stays the same whatever the mode.
@@ -131,12 +107,12 @@ func (p *Proxy) serve(ln net.Listener) {
 				time.Sleep(time.Millisecond)
 				continue
 			}
-			p.accept(ln, client.(*net.TCPConn))
+			p.accept(ln, client)
 		}
 	})
 }
 
-func (p *Proxy) accept(ln net.Listener, client *net.TCPConn) {
+func (p *Proxy) accept(ln net.Listener, client net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.listener != ln { // accepted just before it was closed
@@ -182,9 +158,4 @@ func (p *Proxy) Close() {
 	p.refuse()
 	p.mu.Unlock()
 	p.wg.Wait()
-}
-
-func abort(c *net.TCPConn) {
-	_ = c.SetLinger(0) // closing sends RST instead of FIN
-	_ = c.Close()
 }

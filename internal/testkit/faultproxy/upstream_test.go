@@ -137,7 +137,7 @@ func TestConnectionAcceptedWhileTheListenerClosesIsReset(t *testing.T) {
 	defer client.Close()
 	accepted, err := ln.Accept()
 	require.NoError(t, err)
-	p.accept(closing, accepted.(*net.TCPConn))
+	p.accept(closing, accepted)
 	_, err = client.Read(make([]byte, 1))
 	require.ErrorIs(t, err, syscall.ECONNRESET)
 	assert.Zero(t, p.Stats().Accepted)
