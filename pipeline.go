@@ -22,7 +22,7 @@ func (h *Hook) settlePipeline(
 	case first != nil && first.kind == sessionDead:
 		setErrors(cmds, first.err)
 		return first.err
-	case first == nil || first.final:
+	case first.final:
 		return h.tell(h.finishBatch(cmds, err))
 	}
 	err = h.runAgain(ctx, first, func(now *choice) *attempt {
@@ -38,15 +38,15 @@ func (h *Hook) settlePipeline(
 		return result
 	})
 	for _, cmd := range tail {
-		if err != nil && cmd.Err() != nil {
+		if err != nil && classify(ctx, cmd, cmd.Err()) != answered {
 			cmd.SetErr(err)
 		}
 	}
 	return h.tell(h.finishBatch(cmds, err))
 }
 
-// judgeBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it;
-// nil if everything is answered.
+// judgeBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it. If
+// everything is answered, there is no tail, or it is a transaction with its answer.
 func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
 	if isTransaction(cmds) {
 		return h.judgeTransaction(ctx, now, cmds, err)
@@ -58,9 +58,7 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 			err = e
 		}
 		result := h.judge(ctx, now, nil, err, func() bool { return false })
-		if result != nil {
-			result.final = true
-		}
+		result.final = true
 		return nil, result
 	}
 	tail := cmds[from:]
@@ -69,12 +67,12 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 	}
 	result := h.judge(ctx, now, nil, worst(err, tail), func() bool { return h.rules.may(ctx, tail...) })
 	for _, cmd := range cmds[:from] {
-		if result != nil && isHandshake(cmd) {
+		if isHandshake(cmd) {
 			// A SELECT or AUTH before the tail has changed its connection. On another one the tail would run elsewhere.
 			result.final = true
 		}
 	}
-	if result != nil && (vetoed(err, tail...) || from > 0 && !wholeTransactions(tail)) {
+	if vetoed(err, tail...) || from > 0 && !wholeTransactions(tail) {
 		result.final = true
 	}
 	return tail, result
@@ -123,14 +121,14 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 		cmds[0].SetErr(nil)
 		cmds[len(cmds)-1].SetErr(nil)
 		now.db.succeeded()
-		return nil, nil
+		return nil, &attempt{kind: answered, db: now.db, final: true}
 	}
 	if e := cannotServeAmong(inside); e != nil && isReply(err) {
 		err = e // EXECABORT hides why
 	}
 	executed = executed && failed
 	result := h.judge(ctx, now, nil, worst(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
-	if result != nil && (executed || result.kind != notSent && isReply(result.err)) {
+	if executed || result.kind != notSent && isReply(result.err) {
 		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others; and if one
 		// command has a result, EXEC was executed. A reply to the login is none of these.
 		result.final = true
@@ -180,9 +178,11 @@ func worst(batch error, cmds []redis.Cmder) error {
 	return batch
 }
 
-// finishBatch makes the causes of failures visible again, on each command and in the error of the batch.
+// finishBatch makes the causes of failures visible again, on each command and in the error of the batch. That error is the
+// first one of a command, as without the hook, unless a later command was sent and not answered: nobody may take the batch
+// for one that was refused.
 func (h *Hook) finishBatch(cmds []redis.Cmder, err error) error {
-	var first error
+	var first, unknown error
 	for _, cmd := range cmds {
 		if e := cmd.Err(); e != nil {
 			if r, changed := unhide(e); changed {
@@ -192,7 +192,13 @@ func (h *Hook) finishBatch(cmds []redis.Cmder, err error) error {
 			if first == nil {
 				first = e
 			}
+			if unknown == nil && sentFailure(e) != nil {
+				unknown = e
+			}
 		}
+	}
+	if unknown != nil {
+		return unknown
 	}
 	if err != nil && first == nil {
 		// The batch failed as a whole and go-redis left the commands as they were.

@@ -14,26 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/testkit/redistest"
+	"github.com/redishook/multidb/internal/testkit/samples"
 )
-
-// sample is a command to run twice, on data that others have made before. In their lines {dump:k} stands for the
-// payload of a key, {s+1000} and {ms+1000} for times to come, and an argument after lua: has _ for a space.
-type sample struct{ given, line string }
-
-// samplesOf reads "given => command" or "command", one a line; the set-up commands have semicolons between them.
-func samplesOf(text string) []sample {
-	var samples []sample
-	for line := range strings.Lines(text) {
-		given, run, found := strings.Cut(line, "=>")
-		if !found {
-			given, run = "", line
-		}
-		if run = strings.TrimSpace(run); run != "" {
-			samples = append(samples, sample{given, run})
-		}
-	}
-	return samples
-}
 
 // twice is a server to run samples on.
 type twice struct {
@@ -52,17 +34,17 @@ func newTwice(t *testing.T) *twice {
 }
 
 // run makes the data of a sample and returns all that is there before, after one run, and after two.
-func (w *twice) run(s sample) (before, once, again string) {
+func (w *twice) run(s samples.Sample) (before, once, again string) {
 	require.NoError(w.t, w.dbs[0].FlushAll(w.t.Context()).Err())
-	for _, line := range linesOf(s.given) {
+	for _, line := range linesOf(s.Given) {
 		require.NoError(w.t, w.do(line), "%s", line)
 	}
 	before = w.read()
-	require.NoError(w.t, w.do(s.line), "%s", s.line)
+	require.NoError(w.t, w.do(s.Line), "%s", s.Line)
 	once = w.read()
-	if err := w.do(s.line); err != nil { // the second run may fail: there is nothing left to rename
+	if err := w.do(s.Line); err != nil { // the second run may fail: there is nothing left to rename
 		var reply redis.Error
-		require.ErrorAs(w.t, err, &reply, "%s", s.line)
+		require.ErrorAs(w.t, err, &reply, "%s", s.Line)
 	}
 	return before, once, w.read()
 }
@@ -159,14 +141,14 @@ func (w *twice) readStream(rdb *redis.Client, key string) string {
 func TestReplayTwiceIsOnce(t *testing.T) {
 	w := newTwice(t)
 	sampled := make(map[string]bool)
-	for rung, text := range map[Replay]string{ReplayChecked: checkedSamples, ReplayLastWins: lastWinsSamples} {
-		for _, s := range samplesOf(text) {
-			words := strings.Fields(lower(s.line))
+	for rung, text := range map[Replay]string{ReplayChecked: samples.Checked, ReplayLastWins: samples.LastWins} {
+		for _, s := range samples.Of(text) {
+			words := strings.Fields(lower(s.Line))
 			sampled[words[0]], sampled[words[0]+"|"+words[1]] = true, true
 			before, once, again := w.run(s)
-			assert.Equal(t, rung, replayRules{}.rung(command(s.line)), "%s", s.line)
-			assert.NotEqual(t, before, once, "%s does nothing here, so it shows nothing", s.line)
-			assert.Equal(t, once, again, "%s after %s", s.line, s.given)
+			assert.Equal(t, rung, replayRules{}.rung(command(s.Line)), "%s", s.Line)
+			assert.NotEqual(t, before, once, "%s does nothing here, so it shows nothing", s.Line)
+			assert.Equal(t, once, again, "%s after %s", s.Line, s.Given)
 		}
 	}
 	// None of them is only believed to be harmless.
@@ -188,20 +170,20 @@ func TestReplayTwiceIsOnce(t *testing.T) {
 // more harmless than its rung says.
 func TestReplayTwiceIsNotOnce(t *testing.T) {
 	w := newTwice(t)
-	for _, s := range samplesOf(accumulatingSamples) {
+	for _, s := range samples.Of(samples.Accumulating) {
 		_, once, again := w.run(s)
-		assert.GreaterOrEqual(t, replayRules{}.rung(command(s.line)), ReplayAccumulating, "%s", s.line)
-		assert.NotEqual(t, once, again, "%s after %s: nothing is doubled", s.line, s.given)
+		assert.GreaterOrEqual(t, replayRules{}.rung(command(s.Line)), ReplayAccumulating, "%s", s.Line)
+		assert.NotEqual(t, once, again, "%s after %s: nothing is doubled", s.Line, s.Given)
 	}
 }
 
 // A command on the rungs up to read changes nothing even once.
 func TestReplayReadersChangeNothing(t *testing.T) {
 	w := newTwice(t)
-	for _, s := range samplesOf(readSamples) {
+	for _, s := range samples.Of(samples.Read) {
 		before, once, again := w.run(s)
-		assert.LessOrEqual(t, replayRules{}.rung(command(s.line)), ReplayRead, "%s", s.line)
-		assert.Equal(t, before, once, "%s", s.line)
-		assert.Equal(t, before, again, "%s", s.line)
+		assert.LessOrEqual(t, replayRules{}.rung(command(s.Line)), ReplayRead, "%s", s.Line)
+		assert.Equal(t, before, once, "%s", s.Line)
+		assert.Equal(t, before, again, "%s", s.Line)
 	}
 }

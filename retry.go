@@ -54,7 +54,13 @@ type attempt struct {
 	moved bool      // there is another choice since
 }
 
-func (a *attempt) Error() string        { return a.err.Error() }
+func (a *attempt) Error() string {
+	if a.err == nil {
+		return "answered" // a transaction whose only error was a stale one
+	}
+	return a.err.Error()
+}
+
 func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
 
 // settle decides what becomes of a command whose first attempt failed.
@@ -63,10 +69,7 @@ func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHo
 		return err // another's client, over connections of its own: nothing of it is about our databases
 	}
 	first := h.judge(ctx, now, cmd, err, func() bool { return h.rules.may(ctx, cmd) })
-	switch {
-	case first == nil:
-		return reveal(err)
-	case first.final:
+	if first.final {
 		return h.tell(first.err)
 	}
 	return h.tell(h.runAgain(ctx, first, func(now *choice) *attempt {
@@ -94,15 +97,15 @@ func (h *Hook) tell(err error) error {
 	return err
 }
 
-// judge counts the failure against the database it happened on and says whether the work may be run again. It returns
-// nil if err is an answer like any other. cmd is nil for several commands.
+// judge counts the failure against the database it happened on and says whether the work may be run again. An error that
+// is an answer like any other is final, and it is what the caller gets. cmd is nil for several commands.
 func (h *Hook) judge(ctx context.Context, now *choice, cmd redis.Cmder, err error, replayable func() bool) *attempt {
 	kind := classify(ctx, cmd, err)
 	db := h.blame(now, err)
 	switch {
 	case kind == answered:
 		db.succeeded()
-		return nil
+		return &attempt{err: reveal(err), kind: kind, db: db, final: true}
 	case kind.failed() && !ourDoing(err):
 		h.failed(db, err)
 	}
@@ -137,7 +140,8 @@ func (h *Hook) blame(now *choice, err error) *database {
 	return now.db
 }
 
-// runAgain runs failed work again until it succeeds, may not be run again, or has used up its attempts.
+// runAgain runs failed work again until it is answered, may not be run again, or has used up its attempts. It returns the
+// error of the answer, if the answer is one.
 func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *attempt) error {
 	last, sent := first, sentFailure(first.err)
 	hangs := first.hangs()
@@ -219,9 +223,12 @@ func (r *refusals) add(h *Hook, db *database, failed *attempt) {
 }
 
 // finish is the error that the caller gets after all attempts. If one of them was sent, the last one's "not sent" is not
-// the whole truth; and if the caller gave up meanwhile, that shows as well.
+// the whole truth; and if the caller gave up meanwhile, that shows as well. An answer is the whole truth.
 func finish(ctx context.Context, ending *attempt, sent *CommandError, ended error) error {
 	last := ending.err
+	if ending.kind == answered {
+		return last
+	}
 	if sent != nil && sentFailure(last) == nil {
 		if ending.kind == sessionDead {
 			last = commandError(sent.db, true, sent.Err) // which is why the session is dead

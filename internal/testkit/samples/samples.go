@@ -1,8 +1,32 @@
-package multidb
+// Package samples holds command lines of every replay rung, for tests that run each kind of command.
+//
+// A line is "given => command" or "command"; the set-up commands before the arrow have semicolons between them. In a line
+// {dump:k} stands for the payload of a key, {s+1000} and {ms+1000} for times to come, and an argument after lua: has _ for
+// a space.
+package samples
 
-// The samples that are run twice on a real server. See sample for how they are written.
+import "strings"
 
-const checkedSamples = `
+// Sample is a command to run, on data that the lines of Given have made before.
+type Sample struct{ Given, Line string }
+
+// Of reads the samples of one of the lists below.
+func Of(text string) []Sample {
+	var samples []Sample
+	for line := range strings.Lines(text) {
+		given, run, found := strings.Cut(line, "=>")
+		if !found {
+			given, run = "", line
+		}
+		if run = strings.TrimSpace(run); run != "" {
+			samples = append(samples, Sample{given, run})
+		}
+	}
+	return samples
+}
+
+// Checked is a list of commands whose second run is a no-op or fails.
+const Checked = `
 	SETNX k v
 	MSETNX a 1 b 2
 	HSETNX h f v
@@ -64,7 +88,8 @@ const checkedSamples = `
 	XADD s 1-1 f v; XADD s 2-1 f v; XADD s 3-1 f v => XTRIM s MINID 3
 	EVAL lua:for_i=1,500_do_redis.call('XADD','s',i..'-1','f','v')_end 0 => XTRIM s MAXLEN ~ 10 LIMIT 0`
 
-const lastWinsSamples = `
+// LastWins is a list of commands that leave the same state unless another client wrote between.
+const LastWins = `
 	SET k v
 	SET k NX
 	SET k EX EX 1000
@@ -128,7 +153,8 @@ const lastWinsSamples = `
 	XADD s 1-1 f v; XGROUP CREATE s g 0 => XGROUP SETID s g $
 	XADD s 1-1 f v => XSETID s 9-1`
 
-const accumulatingSamples = `
+// Accumulating is a list of commands that are applied twice if they are run twice.
+const Accumulating = `
 	INCR k
 	INCRBY k 2
 	INCRBYFLOAT k 1.5
@@ -180,7 +206,8 @@ const accumulatingSamples = `
 	SET k v => SWAPDB 0 1`
 
 // PFCOUNT keeps its last answer in the value: its first run changes that, and no element.
-const readSamples = `
+// Read is a list of commands that change nothing.
+const Read = `
 	SET k v => GET k
 	SET k v EX 1000 => GETEX k
 	RPUSH l 2 1 => SORT l
