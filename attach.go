@@ -51,6 +51,9 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 		return errors.New("multidb: Attach: the client has a StreamingCredentialsProvider, which would send its credentials " +
 			"to every database; give each Database a CredentialsProviderContext instead")
 	}
+	if err := h.sameIndex(client.Options().DB); err != nil {
+		return err
+	}
 	if h.isClosed() {
 		return ErrClosed
 	}
@@ -73,6 +76,19 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	pointer, dialTimeout := weak.Make(client), client.Options().DialTimeout
 	h.spawn(func() { h.purgeLater(pointer, traits, dialTimeout) })
 	return nil
+}
+
+// sameIndex reports the databases whose index contradicts that of a client. An index of 0 contradicts none: a client of
+// index 0 uses the index of each database, and a database of index 0 is used at the index of each client.
+func (h *Hook) sameIndex(index int) error {
+	var errs []error
+	for _, db := range h.selector.all() {
+		if own := db.opt.DB; index != 0 && own != 0 && own != index {
+			errs = append(errs, fmt.Errorf("multidb: Attach: the client has DB = %d and database %q has index %d: must be the same, "+
+				"or one of them 0", index, db.name, own))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // made reports whether a client is one that go-redis has made: the zero value panics at whatever is asked of it.

@@ -29,7 +29,8 @@
 // The hook decides where connections go, not which client runs a command. So everything that a *redis.Client does over a
 // connection follows: single commands, Pipeline, TxPipeline, Watch, Conn, Subscribe, PSubscribe, SSubscribe,
 // autopipelining, clones made by WithTimeout, and libraries that take a *redis.Client. Each connection belongs to one
-// database for life and logs in with the credentials and the database index of that database.
+// database for life and logs in with the credentials of that database. Its index is that of the database, or of the client
+// if the database names none.
 //
 // A planned switch (failback, [Hook.SetActive], [Hook.SetWeight], [Hook.Remove]) returns no error to anybody: from one
 // instant new requests go to the new database, replies owed by the old one are read, and sessions (a Conn, a Tx) may
@@ -95,5 +96,5 @@
 //     Give each [Database] a CredentialsProviderContext.
 //   - With DisableIdentity and database index 0, go-redis sends nothing after the login. A user's SELECT that is the very
 //     first command of the process, on a Conn of a WithTimeout clone, then looks like the handshake's, and the index of the
-//     database is selected in its place.
+//     database is selected in its place, if the database names one.
 package multidb

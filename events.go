@@ -243,6 +243,15 @@ func (d *dispatcher) unrouted() {
 	})
 }
 
+// indexConflict says that a client and a database name different indexes. Attach refuses such a client; AddHook cannot.
+func (d *dispatcher) indexConflict(database string, own int, client string) {
+	d.enqueue(func() {
+		d.log.Error("multidb: the client and a database name different database indexes; the commands of the client go to the "+
+			"index of the database. Give both the same index, or leave one of them at 0.",
+			"database", database, "index", own, "client_index", client)
+	})
+}
+
 // suspected and cleared log what a suspicion is about, and that it came to nothing; one that is confirmed is a change of
 // health. Nobody subscribes to these either.
 func (d *dispatcher) suspected(database string, cause error) {

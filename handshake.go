@@ -85,6 +85,9 @@ type clientTraits struct {
 	// tracking: the client caches on its side. Learnt from the first CLIENT TRACKING.
 	tracking atomic.Bool
 
+	// contradicted: the log says already that the client names another index than a database does.
+	contradicted atomic.Bool
+
 	// pooled is how many routed connections the client has, those of subscriptions left out.
 	pooled atomic.Int64
 }
@@ -174,7 +177,7 @@ func (c *conn) sendHandshake(p, request []byte, name string) (int, error) {
 		request = rewriteAuth(request, hs.as)
 	case "select":
 		hs.phase, hs.selected = expectRequest, true
-		request = rewriteSelect(request, hs.as.index)
+		request = c.chooseIndex(request)
 	default:
 		hs.leaveOptions()
 		if c.untracked && bytes.Contains(bytes.ToLower(request), []byte("\r\ntracking\r\n")) {
@@ -245,6 +248,20 @@ func (c *conn) selectIndex() error {
 	}
 	hs.selected = true
 	return c.exchange(fmt.Sprintf("select %d", hs.as.index), respCommand("select", strconv.Itoa(hs.as.index)))
+}
+
+// chooseIndex puts the index of the database into the client's own SELECT. A database that names no index leaves the
+// client's: two clients of different indexes stay apart on every database.
+func (c *conn) chooseIndex(request []byte) []byte {
+	own := c.hello.as.index
+	if own == 0 {
+		return request
+	}
+	args, _, ok := parseCommand(request)
+	if ok && len(args) == 2 && args[1] != "0" && args[1] != strconv.Itoa(own) && !c.hello.client.contradicted.Swap(true) {
+		c.hook.events.indexConflict(c.db.name, own, args[1])
+	}
+	return rewriteSelect(request, own)
 }
 
 // exchange runs a request of our own.

@@ -89,6 +89,7 @@ type Database struct {
 
 	// Options describe a single server. Address, network, dialer, TLS, credentials (also CredentialsProvider and
 	// CredentialsProviderContext) and DB are used; pool sizes and timeouts are those of the client that has the hook.
+	// DB 0 names no index: each client uses its own. So it is with the other sources.
 	Options *redis.Options
 
 	// Failover describes a group watched by Redis Sentinel; connections go to its master.
