@@ -44,47 +44,47 @@ func (db *database) state() BreakerState {
 	return BreakerHalfOpen
 }
 
-// openBreaker opens the breaker of a database. Like everything that turns it, it puts the event into the queue before it
+// openBreaker opens the breaker of a database. Like everything that generation it, it puts the event into the queue before it
 // lets go of db.mu, so that the events of a database are in the order of its states and before the switch that follows.
 // The first reason of an outage stays with the database: whoever reviews first tells it.
 //
 // The verdict is void, and the answer false, if the breaker has turned since the question was asked: who has closed it
 // meanwhile, by force or because the database has answered, knows better.
-func (h *Hook) openBreaker(db *database, turns uint64, reason Reason, cause error) bool {
+func (h *Hook) openBreaker(db *database, generation uint64, reason Reason, cause error) bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.turns != turns {
+	if db.generation != generation {
 		return false
 	}
 	was := db.state()
 	db.checked = true
 	db.lastErr = cause
-	db.barred.Store(nil) // of before; its gates are asked again when it is back
+	db.gateErr.Store(nil) // of before; its gates are asked again when it is back
 	db.breaker.Open()
 	if was != BreakerOpen {
 		db.since = time.Now()
-		db.turns++
+		db.generation++
 	}
 	if was == BreakerClosed || was == BreakerUnknown {
 		// One that was down at the start has failed like any other: it is returned to after its grace period.
 		db.grace.relapsed(db.since)
-		db.fell = fall{reason, cause}
+		db.lastOutage = outage{reason, cause}
 		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, Cause: cause})
 	}
 	return true
 }
 
-// fall is why a database became unusable.
-type fall struct {
+// outage is why a database became unusable.
+type outage struct {
 	reason Reason
 	cause  error
 }
 
-// lastFall returns why the database became unusable the last time.
-func (db *database) lastFall() (Reason, error) {
+// outageReason returns why the database became unusable the last time.
+func (db *database) outageReason() (Reason, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.fell.reason, db.fell.cause
+	return db.lastOutage.reason, db.lastOutage.cause
 }
 
 // closeBreaker closes the breaker of a database whatever its delay. It runs nothing of a user's: the detectors are to
@@ -92,20 +92,20 @@ func (db *database) lastFall() (Reason, error) {
 func (h *Hook) closeBreaker(db *database) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	h.shut(db)
+	h.closeLocked(db)
 }
 
 // passed is closeBreaker for a database that has passed checks, which is void if it has failed while they ran.
-func (h *Hook) passed(db *database, turns uint64) {
+func (h *Hook) passed(db *database, generation uint64) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.turns == turns {
-		h.shut(db)
+	if db.generation == generation {
+		h.closeLocked(db)
 	}
 }
 
-// shut closes the breaker if it is not closed. Caller must hold db.mu.
-func (h *Hook) shut(db *database) {
+// closeLocked closes the breaker if it is not closed. Caller must hold db.mu.
+func (h *Hook) closeLocked(db *database) {
 	if db.state() == BreakerClosed {
 		return
 	}
@@ -114,14 +114,14 @@ func (h *Hook) shut(db *database) {
 	h.closed(db)
 }
 
-// tried records what a check of a half-open database has found and reports whether the breaker has closed by it. The
+// recordTrial records what a check of a half-open database has found and reports whether the breaker has closed by it. The
 // result is void if somebody has turned the breaker meanwhile: recorded on one that was closed by force, a failure would
 // open it, and nobody would look at what follows from that.
-func (h *Hook) tried(db *database, turns uint64, err error) bool {
+func (h *Hook) recordTrial(db *database, generation uint64, err error) bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	switch {
-	case db.turns != turns:
+	case db.generation != generation:
 		return false
 	case err != nil:
 		db.breaker.RecordFailure()
@@ -138,7 +138,7 @@ func (h *Hook) tried(db *database, turns uint64, err error) bool {
 
 // closed notes that the breaker has closed. Caller must hold db.mu.
 func (h *Hook) closed(db *database) {
-	db.turns++
+	db.generation++
 	db.since, db.lastErr = time.Now(), nil
 	db.heard(db.since)
 	db.grace.recovered()

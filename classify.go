@@ -73,7 +73,7 @@ func classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
 // closed by a switch or by the pool, or there was no database to begin with.
 func ourDoing(err error) bool {
 	var gate refusal
-	err = reveal(err)
+	err = causeOf(err)
 	return errors.Is(err, ErrNoDatabase) || errors.Is(err, net.ErrClosed) || errors.As(err, &gate)
 }
 

@@ -123,10 +123,10 @@ func (c *resetting) Read(b []byte) (int, error) {
 
 // TestOnlyGoRedisSeesNothingBehindHidden: see askedByGoRedis.
 func TestOnlyGoRedisSeesNothingBehindHidden(t *testing.T) {
-	err := hide(commandError(&database{name: "a"}, true, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}))
+	err := noRetry(commandError(&database{name: "a"}, true, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}))
 	for _, err := range []error{err, fmt.Errorf("mine: %w", err)} {
 		var op *net.OpError
-		var lost *hidden
+		var lost *noRetryError
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 		require.ErrorAs(t, err, &op)
 		require.ErrorAs(t, err, &lost)

@@ -24,7 +24,7 @@ type conn struct {
 	hello handshake // owned by the side that writes until it is over, see handshake.go
 
 	admitted  uint64 // the choice it was dialed for; guarded by db.conns.mu
-	untracked bool   // its type is wrong for client-side caching: see checked.go
+	untracked bool   // its type is wrong for client-side caching: see poolcheck.go
 
 	// failed holds the cause that ended this connection. It is sticky: go-redis peeks for RESP3 pushes before it reads
 	// a reply and swallows what that peek returns. Without stickiness the read that follows meets a closed socket,
@@ -53,22 +53,22 @@ type conn struct {
 	probing  atomic.Bool // the reads that follow look for pushes; a timeout means that there are none
 
 	reads atomic.Uint64 // reads that brought data
-	asked atomic.Int64  // when the request was written that is being timed, ns since db.born; 0: none is
+	asked atomic.Int64  // when the request was written that is being timed, ns since db.clockStart; 0: none is
 }
 
 type connFailure struct{ cause error }
 
-// newConn wraps nc in the type through which the pool can be told that it is of no use any more: see checked.go.
+// newConn wraps nc in the type through which the pool can be told that it is of no use any more: see poolcheck.go.
 func newConn(h *Hook, db *database, nc net.Conn, client *clientTraits) (*conn, net.Conn) {
 	c := &conn{Conn: nc, db: db, hook: h, hello: handshake{client: client}}
 	if _, ok := nc.(syscall.Conn); ok {
-		return c, plainConn{c}
+		return c, tcpConn{c}
 	}
 	if client.tracking.Load() {
-		return c, opaqueConn{c}
+		return c, cachingTLSConn{c}
 	}
 	c.untracked = true
-	return c, checkedConn{c}
+	return c, tlsConn{c}
 }
 
 // current reports whether new requests may be written: one atomic load and a comparison.
@@ -99,7 +99,7 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 	if isSubscribe(name) {
 		return c.writeSubscribe(p, more)
 	}
-	if !c.current() && !c.maySettle() {
+	if !c.current() && !c.mayContinueSession() {
 		return 0, c.refuse(more)
 	}
 	if !more {
@@ -116,7 +116,7 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 	}
 	c.writing.Store(true)
 	c.busy.Store(true)
-	c.hook.stir()
+	c.hook.wakeMonitor()
 	return c.write(p, false, more)
 }
 
@@ -147,9 +147,9 @@ func (c *conn) begin(name []byte) {
 	}
 }
 
-// maySettle reports whether a session may go on here although the database has lost its place: it is being drained,
+// mayContinueSession reports whether a session may go on here although the database has lost its place: it is being drained,
 // and the connection is in somebody's hands: the pool has not handed it out since the switch, or it would be stale.
-func (c *conn) maySettle() bool {
+func (c *conn) mayContinueSession() bool {
 	return c.db.draining.Load() && !c.stale.Load()
 }
 
@@ -183,7 +183,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	} else if !c.busy.Load() && !c.probing.Load() && !c.pubsub.Load() {
 		// More of the replies owed: a request outstanding just as before.
 		c.busy.Store(true)
-		c.hook.stir()
+		c.hook.wakeMonitor()
 	}
 	c.reading.Store(true)
 	n, err := c.Conn.Read(p)
@@ -270,7 +270,7 @@ func (c *conn) fail(cause error) error {
 	}
 	if !c.local.Load() && !isTimeout(cause) {
 		// Timeouts are left to the hook, which knows the caller's deadline.
-		c.hook.evidence(c.db, commandError(c.db, c.ready.Load() && c.dirty.Load(), cause))
+		c.hook.suspect(c.db, commandError(c.db, c.ready.Load() && c.dirty.Load(), cause))
 	}
 	return cause
 }

@@ -16,7 +16,7 @@ import (
 func (h *Hook) Active() string { return h.active.Load().db.name }
 
 // SetActive moves to a database if it passes its whole set of checks now, as a planned switch: nothing is lost. The
-// choice stands until [Hook.Release], another manual choice, or until the database fails; failback does not undo it. The
+// epoch stands until [Hook.Release], another manual choice, or until the database fails; failback does not undo it. The
 // errors are ErrUnknownDatabase (it may have been removed meanwhile), ErrClosed, the context's, and that of the check, or
 // of whatever the database has failed with since. Safe for concurrent use.
 func (h *Hook) SetActive(ctx context.Context, name string) error {
@@ -34,7 +34,7 @@ func (h *Hook) SetActive(ctx context.Context, name string) error {
 		return notHealthy(db, err)
 	}
 	h.prepare(db)
-	return h.selector.hold(db, 0, false)
+	return h.selector.pin(db, 0, false)
 }
 
 // ForceActive moves to a database without asking it, and holds it there for d, or until [Hook.Release] if d is 0: an
@@ -52,12 +52,12 @@ func (h *Hook) ForceActive(name string, d time.Duration) error {
 	if !db.usable() {
 		db.resetDetectors() // they run without a lock, so before the breaker closes
 	}
-	return h.selector.hold(db, d, true)
+	return h.selector.pin(db, d, true)
 }
 
 // Release ends a manual choice: from here on the databases are chosen automatically again. It switches nothing by
 // itself. Safe for concurrent use.
-func (h *Hook) Release() { h.selector.unhold(0) }
+func (h *Hook) Release() { h.selector.unpin(0) }
 
 // SetWeight changes the weight of a database. If another database is preferred then, and may be returned to (see
 // Failback), it is moved to as planned once it has passed its checks, which happens in the background. Safe for
@@ -189,17 +189,17 @@ func (s *selector) left(db *database) probes.Checks {
 	return s.probing()
 }
 
-// hold makes db the manual choice, for d or until released. The database may have failed since the caller looked: without
+// pin makes db the manual choice, for d or until released. The database may have failed since the caller looked: without
 // force it is not moved to then, with force its breaker is closed. That is decided under mu, so that evidence against the
 // database is either seen here or reviewed by whoever has it after the choice.
-func (s *selector) hold(db *database, d time.Duration, force bool) error {
-	done, err := s.grasp(db, d, force)
+func (s *selector) pin(db *database, d time.Duration, force bool) error {
+	done, err := s.pinLocked(db, d, force)
 	done()
 	s.review()
 	return err
 }
 
-func (s *selector) grasp(db *database, d time.Duration, force bool) (done func(), err error) {
+func (s *selector) pinLocked(db *database, d time.Duration, force bool) (done func(), err error) {
 	done = func() {}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,14 +213,14 @@ func (s *selector) grasp(db *database, d time.Duration, force bool) (done func()
 	case !db.usable():
 		return done, notHealthy(db, db.trouble())
 	}
-	s.drop()
-	s.held = db
-	s.holds++
-	if this := s.holds; d > 0 {
-		s.release = time.AfterFunc(d, func() { s.unhold(this) })
+	s.dropPin()
+	s.pinned = db
+	s.pinNumber++
+	if this := s.pinNumber; d > 0 {
+		s.unpinTimer = time.AfterFunc(d, func() { s.unpin(this) })
 	}
 	s.version++
-	now, stands := s.h.active.Load(), s.standing()
+	now, stands := s.h.active.Load(), s.effective()
 	if now.db != db || now.down || stands.db != db || stands.down {
 		done = s.publish(db, false, now.db.usable() && !now.down, ReasonManual, nil)
 	}
@@ -234,14 +234,14 @@ func notHealthy(db *database, err error) error {
 	return fmt.Errorf("multidb: database %q is not healthy, so it was not made active: %w", db.name, err)
 }
 
-// unhold ends the manual choice with that number, or whichever it is if the number is 0.
-func (s *selector) unhold(which uint64) {
+// unpin ends the manual choice with that number, or whichever it is if the number is 0.
+func (s *selector) unpin(which uint64) {
 	s.mu.Lock()
-	if which != 0 && which != s.holds {
+	if which != 0 && which != s.pinNumber {
 		s.mu.Unlock()
 		return
 	}
-	s.drop()
+	s.dropPin()
 	s.version++
 	dbs := slices.Clone(s.dbs)
 	s.mu.Unlock()
@@ -262,7 +262,7 @@ func (s *selector) add(db *database, version uint64) (added bool, err error) {
 		return false, nil
 	}
 	db.order = s.dbs[len(s.dbs)-1].order + 1
-	db.weighed = db.getWeight()
+	db.weightAtLastSwitch = db.getWeight()
 	s.dbs = append(s.dbs, db)
 	s.version++
 	return true, nil
@@ -283,8 +283,8 @@ func (s *selector) remove(db *database) (bool, error) {
 		return false, nil
 	}
 	db.removed.Store(true)
-	if s.standing().db == db {
-		s.pretended.Store(nil) // a dry run goes on from where we are
+	if s.effective().db == db {
+		s.shadow.Store(nil) // a dry run goes on from where we are
 	}
 	s.dbs = slices.DeleteFunc(slices.Clone(s.dbs), func(d *database) bool { return d == db })
 	s.leaving = append(s.leaving, db)

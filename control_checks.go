@@ -13,7 +13,7 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
-	turns := db.turned()
+	generation := db.currentGeneration()
 	err := h.pingWithin(ctx, db)
 	if err == nil {
 		err = h.checkWholly(ctx, db)
@@ -27,7 +27,7 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 	if err != nil {
 		return err
 	}
-	h.readmit(db, turns)
+	h.restore(db, generation)
 	if !db.usable() {
 		return db.trouble() // it has failed since the first of the checks has passed
 	}
@@ -37,10 +37,10 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 // checkWholly asks whatever a planned move to the database must pass. What may evict has the same say as in the background: a
 // probe that is not permitted to ask keeps nobody out. A gate that is not permitted does.
 func (h *Hook) checkWholly(ctx context.Context, db *database) error {
-	if err := db.takeTurn(ctx); err != nil {
+	if err := db.lockChecks(ctx); err != nil {
 		return err
 	}
-	defer db.endTurn()
+	defer db.unlockChecks()
 	set := db.checks.Load()
 	if err := h.check(ctx, db, set.evicting); err != nil {
 		return err

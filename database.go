@@ -33,11 +33,11 @@ type database struct {
 	target probes.Target
 	checks atomic.Pointer[checkSet]
 
-	weight   atomic.Uint64 // math.Float64bits
-	weighed  float64       // the weight at the last choice; guarded by selector.mu
-	draining atomic.Bool   // a planned switch has left it, and sessions may still finish
-	left     atomic.Uint64 // the last choice of it that was given up: the drain that belongs to that one ends the draining
-	removed  atomic.Bool
+	weight             atomic.Uint64 // math.Float64bits
+	weightAtLastSwitch float64       // the weight at the last choice; guarded by selector.mu
+	draining           atomic.Bool   // a planned switch has left it, and sessions may still finish
+	left               atomic.Uint64 // the last choice of it that was given up: the drain that belongs to that one ends the draining
+	removed            atomic.Bool
 
 	master  atomic.Pointer[string] // where the last dial by way of Sentinel led
 	conns   connections
@@ -48,35 +48,35 @@ type database struct {
 
 // health is what probes have found. The fields without atomics are guarded by mu.
 type health struct {
-	mu        sync.Mutex
-	breaker   circuitbreaker.CircuitBreaker[any]
-	checked   bool // the first check is over: before that nothing is known
-	suspicion *suspicion
-	since     time.Time // when the breaker changed last
-	turns     uint64    // how often it has: a result that was begun before a turn is void
-	lastErr   error     // of the last failed check
-	fell      fall      // why it became unusable the last time
-	calmedAt  time.Time // when the last suspicion ended
+	mu         sync.Mutex
+	breaker    circuitbreaker.CircuitBreaker[any]
+	checked    bool // the first check is over: before that nothing is known
+	suspicion  *suspicion
+	since      time.Time // when the breaker changed last
+	generation uint64    // how often it has: a result that was begun before a turn is void
+	lastErr    error     // of the last failed check
+	lastOutage outage    // why it became unusable the last time
+	calmedAt   time.Time // when the last suspicion ended
 
 	suspicions, cleared atomic.Uint64
 
-	askedBeside atomic.Int64 // when the others were asked because of it; ns since born
-	grace       grace
+	othersSuspectedAt atomic.Int64 // when the others were asked because of it; ns since clockStart
+	grace             grace
 
-	born      time.Time
-	lastHeard atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since born, so that no clock step counts
+	clockStart time.Time
+	lastHeard  atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since clockStart, so that no clock step counts
 
-	barred  atomic.Pointer[error] // what a check that only gates has answered the last time, if that keeps it out; or nil
-	turn    chan struct{}         // held by the round of checks that is under way, capacity 1
-	recheck atomic.Bool           // a regular check is wanted now, because a choice may follow from it
-	wake    chan struct{}         // asks the health loop to look again, capacity 1
-	rtt     atomic.Int64          // smoothed round trip of healthy probes, ns
+	gateErr   atomic.Pointer[error] // what a check that only gates has answered the last time, if that keeps it out; or nil
+	checkLock chan struct{}         // held by the round of checks that is under way, capacity 1
+	recheck   atomic.Bool           // a regular check is wanted now, because a choice may follow from it
+	wake      chan struct{}         // asks the health loop to look again, capacity 1
+	rtt       atomic.Int64          // smoothed round trip of healthy probes, ns
 }
 
 // traffic is what real commands have met.
 type traffic struct {
 	outcomes  window.Counter
-	detectors []*judge
+	detectors []*detector
 	timed     bool           // one of them is about time, see latency.go
 	replies   window.Counter // whose time was taken
 
@@ -105,7 +105,7 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	db.checks.Store(db.newCheckSet(checks))
 	db.target = probes.Target{Name: spec.Name, Client: db.checker, HealthCheckURL: spec.HealthCheckURL, Addr: db.opt.Addr}
 	for _, make := range opt.Detectors {
-		j := newJudge(make())
+		j := newDetector(make())
 		db.detectors = append(db.detectors, j)
 		db.timed = db.timed || j.bound > 0
 	}
@@ -114,10 +114,10 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	if opt.DialLimit > 0 {
 		db.dialing = make(chan struct{}, opt.DialLimit)
 	}
-	db.born = time.Now()
-	db.since = db.born
+	db.clockStart = time.Now()
+	db.since = db.clockStart
 	db.wake = make(chan struct{}, 1)
-	db.turn = make(chan struct{}, 1)
+	db.checkLock = make(chan struct{}, 1)
 	db.conns.open = make(map[*conn]struct{})
 	return db, nil
 }
@@ -235,7 +235,7 @@ type connections struct {
 // admit registers a connection dialed during now, unless there has been another choice since: then it must not be
 // used. The check is made under the lock that the sweep after a switch takes: either the sweep finds the connection,
 // or the check finds the switch.
-func (db *database) admit(c *conn, now *choice) bool {
+func (db *database) admit(c *conn, now *epoch) bool {
 	db.conns.mu.Lock()
 	defer db.conns.mu.Unlock()
 	if c.hook.active.Load() != now {

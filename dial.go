@@ -39,7 +39,7 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 	for {
 		now := h.active.Load()
 		if now.down && !h.isClosed() {
-			return deadConn{layer(commandError(nil, false, ErrNoDatabase))}, nil
+			return deadConn{asHandshakeError(commandError(nil, false, ErrNoDatabase))}, nil
 		}
 		nc, err := h.dialDatabase(ctx, now, traits)
 		switch {
@@ -55,19 +55,19 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 			return nil, commandError(now.db, false, err)
 		}
 		failed := commandError(now.db, false, err)
-		verdict := h.evidence(now.db, failed)
+		verdict := h.suspect(now.db, failed)
 		if h.opt.DryRun {
 			return nil, failed // as without the hook
 		}
 		if !await(ctx, now, verdict, time.Until(deadline)) || !now.superseded() {
-			return deadConn{layer(failed)}, nil
+			return deadConn{asHandshakeError(failed)}, nil
 		}
 	}
 }
 
 // dialDatabase dials the database of the choice. Both results are nil if the choice was superseded meanwhile.
 func (h *Hook) dialDatabase(
-	ctx context.Context, now *choice, traits *clientTraits,
+	ctx context.Context, now *epoch, traits *clientTraits,
 ) (net.Conn, error) {
 	db := now.db
 	as, err := db.login(ctx, now)
@@ -96,7 +96,7 @@ func (h *Hook) dialDatabase(
 }
 
 // untilLeft returns a context that a switch ends: the database that is left may answer to nothing for as long as DialTimeout.
-func untilLeft(ctx context.Context, now *choice) (context.Context, context.CancelFunc) {
+func untilLeft(ctx context.Context, now *epoch) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(now.ctx, cancel)
 	return ctx, func() { stop(); cancel() }
@@ -104,7 +104,7 @@ func untilLeft(ctx context.Context, now *choice) (context.Context, context.Cance
 
 // login resolves what the connection logs in with. Only what can wait gets a context that a switch ends, and who has no
 // place in the queue yet hears of a switch by itself: of a herd that waits, each would pay for that at the same moment.
-func (db *database) login(ctx context.Context, now *choice) (credentials, error) {
+func (db *database) login(ctx context.Context, now *epoch) (credentials, error) {
 	if db.opt.CredentialsProviderContext == nil {
 		return resolveCredentials(ctx, db.opt)
 	}
@@ -116,7 +116,7 @@ func (db *database) login(ctx context.Context, now *choice) (credentials, error)
 // connect dials.
 func (db *database) connect(ctx context.Context, h *Hook) (net.Conn, error) {
 	db.conns.underWay.Add(1)
-	h.stir()
+	h.wakeMonitor()
 	defer db.conns.underWay.Add(-1)
 	nc, err := db.opt.Dialer(ctx, db.opt.Network, db.opt.Addr)
 	if err == nil {
@@ -172,7 +172,7 @@ var goRedisDialer = reflect.ValueOf(redis.NewDialer(&redis.Options{})).Pointer()
 
 // queue waits for a place among the dials under way, so that a database that has just become active does not meet
 // everybody at once. A switch ends the wait.
-func (db *database) queue(ctx context.Context, now *choice) (leave func(), err error) {
+func (db *database) queue(ctx context.Context, now *epoch) (leave func(), err error) {
 	if db.dialing == nil {
 		return func() {}, nil
 	}
@@ -194,7 +194,7 @@ func (db *database) queue(ctx context.Context, now *choice) (leave func(), err e
 
 // await waits for the first of: a newer choice, the verdict, the end of ctx, patience. It reports whether waiting was
 // worth while: false says that the caller is gone or nothing was decided.
-func await(ctx context.Context, now *choice, verdict <-chan struct{}, patience time.Duration) bool {
+func await(ctx context.Context, now *epoch, verdict <-chan struct{}, patience time.Duration) bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {

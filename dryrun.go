@@ -8,17 +8,17 @@ import "slices"
 //
 // What it cannot know is what traffic would have met on a database that it was not on: there, only health checks have a say.
 
-// standing is the choice that decisions are made on: the current one, or in a dry run what it would be.
-func (s *selector) standing() *choice {
-	if would := s.pretended.Load(); would != nil {
+// effective is the choice that decisions are made on: the current one, or in a dry run what it would be.
+func (s *selector) effective() *epoch {
+	if would := s.shadow.Load(); would != nil {
 		return would
 	}
 	return s.h.active.Load()
 }
 
-// pretends reports whether a dry run only says that it would move: if nobody has asked for it, or if the database asked for
+// shadowsOnly reports whether a dry run only says that it would move: if nobody has asked for it, or if the database asked for
 // is the one that is in use.
-func (s *selector) pretends(to *database, reason Reason) bool {
+func (s *selector) shadowsOnly(to *database, reason Reason) bool {
 	now := s.h.active.Load()
 	switch reason {
 	case ReasonManual, ReasonRemoved:
@@ -27,14 +27,14 @@ func (s *selector) pretends(to *database, reason Reason) bool {
 	return now.seq > 0
 }
 
-// pretend is publish in a dry run. Everything that follows from a move for later decisions follows from this one too, so
+// shadowMove is publish in a dry run. Everything that follows from a move for later decisions follows from this one too, so
 // that the next one is the one that would have come next; connections stay where they are.
-func (s *selector) pretend(to *database, down, planned bool, reason Reason, cause error) func() {
-	old := s.standing()
+func (s *selector) shadowMove(to *database, down, planned bool, reason Reason, cause error) func() {
+	old := s.effective()
 	event := describe(old, to, planned, reason, cause)
 	event.DryRun = true
 	s.moved(to)
-	s.pretended.Store(&choice{db: to, down: down, seq: old.seq + 1, reason: reason, planned: planned})
+	s.shadow.Store(&epoch{db: to, down: down, seq: old.seq + 1, reason: reason, planned: planned})
 	to.nudge()
 	s.announce(event, old, down)
 	all := slices.Clone(s.dbs)

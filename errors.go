@@ -90,7 +90,7 @@ func walk(err error, visit func(error) bool) {
 		if !visit(err) {
 			return
 		}
-		if e := asHidden(err); e != nil {
+		if e := asNoRetry(err); e != nil {
 			err = e.err
 			continue
 		}
@@ -156,7 +156,7 @@ func temporary(err net.Error) bool {
 // deadSession is the error of every request on a Conn or Tx whose connection was lost with an earlier one: this request
 // was not sent, whatever became of that one. The cause stays visible.
 func deadSession(db *database, err error) error {
-	cause := reveal(err)
+	cause := causeOf(err)
 	var earlier *CommandError
 	if errors.As(cause, &earlier) {
 		db, cause = earlier.db, fmt.Errorf("the connection of this session is lost: %w", earlier.Err)

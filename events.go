@@ -79,7 +79,7 @@ type dispatcher struct {
 }
 
 func newDispatcher(user Events, log *slog.Logger) *dispatcher {
-	return &dispatcher{user: user, log: containLogger(log), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	return &dispatcher{user: user, log: safeLogger(log), wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // start begins the delivery. Whoever starts it joins it with wait.

@@ -186,7 +186,7 @@ func TestTransactionCutInAReply(t *testing.T) {
 // hook puts it there, for a command without an error counts as done.
 func TestBatchWithoutItsError(t *testing.T) {
 	ctx := context.Background()
-	lost := &hidden{err: commandError(&database{name: "east"}, true, io.EOF)}
+	lost := &noRetryError{err: commandError(&database{name: "east"}, true, io.EOF)}
 	lost.mark.Store(markTail)
 	var reply redis.Error
 	require.False(t, lost.toGoRedisAs(&reply))
@@ -198,7 +198,7 @@ func TestBatchWithoutItsError(t *testing.T) {
 		"pipeline":    {redis.NewStatusCmd(ctx, "set", "k", "v"), redis.NewIntCmd(ctx, "incr", "n")},
 		"transaction": {redis.NewStatusCmd(ctx, "multi"), redis.NewIntCmd(ctx, "incr", "n"), redis.NewSliceCmd(ctx, "exec")},
 	} {
-		lastWord(cmds, lost)
+		stampUnanswered(cmds, lost)
 		for _, cmd := range cmds {
 			require.ErrorIs(t, cmd.Err(), lost, "%s: %s", name, cmd.Name())
 		}

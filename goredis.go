@@ -14,7 +14,7 @@ import (
 )
 
 // What keeps a command from being executed twice hangs on what go-redis' retry loop does with the errors that a connection
-// gives it (hidden.go), and an application may be built with a later go-redis than the one this package was written for. So
+// gives it (noretry.go), and an application may be built with a later go-redis than the one this package was written for. So
 // it is tried, once in a process, with a client whose connections answer nothing.
 
 // errResends is why no hook is made.
@@ -22,14 +22,14 @@ var errResends = errors.New("multidb: this version of go-redis sends a request a
 	"hook says, so commands would be executed twice; use a version of go-redis that CHANGELOG.md names, or a later multidb")
 
 // leavesAlone says of each kind of hidden error whether go-redis leaves a request alone that was sent and ended with it.
-type leavesAlone struct{ hidden, hiddenNet bool }
+type leavesAlone struct{ noRetry, noRetryNet bool }
 
 var goRedisLeavesAlone = sync.OnceValue(func() leavesAlone {
 	lost := commandError(nil, true, io.EOF)
 	late := commandError(nil, true, &net.OpError{Op: "read", Net: "tcp", Err: lateError{}})
 	return leavesAlone{
-		hidden:    timesSent(func() error { return &hidden{err: lost} }) == 1,
-		hiddenNet: timesSent(func() error { return newHiddenNet(late, late.(net.Error)) }) == 1,
+		noRetry:    timesSent(func() error { return &noRetryError{err: lost} }) == 1,
+		noRetryNet: timesSent(func() error { return newNoRetryNetError(late, late.(net.Error)) }) == 1,
 	}
 })
 

@@ -193,7 +193,7 @@ func (c *conn) sendHandshake(p, request []byte, name string) (int, error) {
 		}
 	}
 	c.busy.Store(true)
-	c.hook.stir()
+	c.hook.wakeMonitor()
 	if n, err := c.Conn.Write(request); err != nil {
 		return min(n, len(p)), c.handshakeFailed(err)
 	}

@@ -20,7 +20,7 @@ type Hook struct {
 	events *dispatcher
 
 	// active is the one place that says which database is in use. Only the selector writes it.
-	active   atomic.Pointer[choice]
+	active   atomic.Pointer[epoch]
 	selector selector
 
 	// SELECTs under way that came as one command, and in a batch: see selectIsHandshake.
@@ -30,10 +30,10 @@ type Hook struct {
 	dials    atomic.Uint64 // connections dialed for clients
 	unrouted atomic.Bool   // the warning about them has been given
 
-	born time.Time
+	startedAt time.Time
 
-	resting atomic.Bool   // the monitor looks seldom, because nothing is outstanding
-	stirred chan struct{} // ends that, capacity 1
+	resting     atomic.Bool   // the monitor looks seldom, because nothing is outstanding
+	monitorWake chan struct{} // ends that, capacity 1
 
 	preparers preparers
 
@@ -52,7 +52,7 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	if err := requireContext(ctx, "New"); err != nil {
 		return nil, err
 	}
-	if !goRedisLeavesAlone().hidden {
+	if !goRedisLeavesAlone().noRetry {
 		return nil, errResends
 	}
 	opt = opt.withDefaults()
@@ -60,7 +60,7 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hook{opt: opt, rules: rules, retry: newRetry(opt.Retry), born: time.Now(), stirred: make(chan struct{}, 1)}
+	h := &Hook{opt: opt, rules: rules, retry: newRetry(opt.Retry), startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.events = newDispatcher(opt.Events, opt.Logger)
 	h.selector.init(h)
@@ -136,12 +136,12 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			now.db.outcomes.Success()
 			return nil
 		}
-		return h.settle(ctx, cmd, next, now, err)
+		return h.afterFailure(ctx, cmd, next, now, err)
 	}
 }
 
 // processLater is ProcessHook while nothing is usable.
-func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice) error {
+func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *epoch) error {
 	if h.routing.Load() {
 		var err error
 		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
@@ -150,7 +150,7 @@ func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.Pro
 		}
 	}
 	if err := next(ctx, cmd); err != nil {
-		return h.settle(ctx, cmd, next, now, err)
+		return h.afterFailure(ctx, cmd, next, now, err)
 	}
 	now.db.succeeded()
 	return nil
@@ -176,7 +176,7 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 			now.db.succeeded()
 			return nil
 		}
-		return h.settlePipeline(ctx, cmds, next, now, err)
+		return h.afterBatchFailure(ctx, cmds, next, now, err)
 	}
 }
 
@@ -191,10 +191,10 @@ func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.Pr
 		defer h.singleSelects.Add(-1)
 	}
 	err := next(ctx, cmd)
-	if isLayered(err) {
+	if isHandshakeError(err) {
 		return err
 	}
-	return reveal(err)
+	return causeOf(err)
 }
 
 // passHandshakeBatch is passHandshake for the option pipelines.
@@ -204,7 +204,7 @@ func (h *Hook) passHandshakeBatch(ctx context.Context, cmds []redis.Cmder, next 
 		defer h.batchSelects.Add(-1)
 	}
 	err := next(ctx, cmds)
-	if err == nil || isLayered(err) {
+	if err == nil || isHandshakeError(err) {
 		return err
 	}
 	return h.finishBatch(cmds, err)

@@ -13,15 +13,15 @@ import (
 // database's doing, and a reply that go-redis makes an error of, such as redis.Nil, took as long as any. Nothing is measured
 // where no detector asks.
 
-// judge is a detector of a database, with what only one that implements [window.Timed] is told.
-type judge struct {
+// detector is one of a database, with what only one that implements [window.Timed] is told.
+type detector struct {
 	window.Detector
 	bound time.Duration // of Timed; 0: it is not
 	slow  atomic.Uint64 // replies that took longer and that it has not been told of yet
 }
 
-func newJudge(d window.Detector) *judge {
-	j := &judge{Detector: d}
+func newDetector(d window.Detector) *detector {
+	j := &detector{Detector: d}
 	if timed, ok := d.(window.Timed); ok {
 		j.bound = timed.SlowerThan()
 	}
@@ -30,7 +30,7 @@ func newJudge(d window.Detector) *judge {
 
 // sample is what a detector is told. One that is about time learns of the replies that were timed, each of which is counted as
 // slow before it is counted: what is slow and not yet among them is kept for the next time.
-func (j *judge) sample(successes, failures, replies uint64) window.Sample {
+func (j *detector) sample(successes, failures, replies uint64) window.Sample {
 	if j.bound <= 0 {
 		return window.Sample{Successes: successes, Failures: failures}
 	}
@@ -62,13 +62,13 @@ func (c *conn) asks(name []byte) {
 		c.asked.Store(0)
 		return
 	}
-	c.asked.Store(int64(time.Since(c.db.born)))
+	c.asked.Store(int64(time.Since(c.db.clockStart)))
 }
 
 // isAnswered is called when something has been read.
 func (c *conn) isAnswered() {
 	if at := c.asked.Swap(0); at > 0 {
-		c.db.answeredIn(time.Since(c.db.born) - time.Duration(at))
+		c.db.answeredIn(time.Since(c.db.clockStart) - time.Duration(at))
 	}
 }
 

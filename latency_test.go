@@ -149,11 +149,11 @@ func TestCommandsThatWaitAreNotSlow(t *testing.T) {
 
 // TestSlowIsAShareOfReplies: a reply that is counted as slow a moment before it is counted waits for the next sample.
 func TestSlowIsAShareOfReplies(t *testing.T) {
-	j := newJudge(window.NewSlow(window.SlowConfig{Bound: time.Millisecond})())
+	j := newDetector(window.NewSlow(window.SlowConfig{Bound: time.Millisecond})())
 	j.slow.Store(3)
 	require.Equal(t, window.Sample{Successes: 2, Failures: 1, Slow: 2}, j.sample(9, 1, 2))
 	require.Equal(t, window.Sample{Successes: 4, Slow: 1}, j.sample(9, 0, 4))
-	untimed := newJudge(window.NewFailureRate(window.Config{})())
+	untimed := newDetector(window.NewFailureRate(window.Config{})())
 	require.Equal(t, window.Sample{Successes: 9, Failures: 1}, untimed.sample(9, 1, 2))
 }
 

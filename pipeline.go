@@ -8,33 +8,33 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// settlePipeline decides what becomes of a pipeline or transaction that did not go through. What has been answered
+// afterBatchFailure decides what becomes of a pipeline or transaction that did not go through. What has been answered
 // keeps its answer; only the unanswered tail is looked at, and it is run again, in order, only if all of it may be.
-func (h *Hook) settlePipeline(
-	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *choice, err error,
+func (h *Hook) afterBatchFailure(
+	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *epoch, err error,
 ) error {
 	if !h.routing.Load() {
-		return err // see settle
+		return err // see afterFailure
 	}
-	lastWord(cmds, err)
-	tail, first := h.judgeBatch(ctx, now, cmds, err)
+	stampUnanswered(cmds, err)
+	tail, first := h.classifyBatch(ctx, now, cmds, err)
 	switch {
 	case first != nil && first.kind == sessionDead:
 		setErrors(cmds, first.err)
 		return first.err
 	case first.final:
-		return h.tell(h.finishBatch(cmds, err))
+		return h.countUnknown(h.finishBatch(cmds, err))
 	}
-	err = h.runAgain(ctx, first, func(now *choice) *attempt {
+	err = h.runAgain(ctx, first, func(now *epoch) *attempt {
 		setErrors(tail, nil) // a stale error would outlive the success
 		err := next(ctx, tail)
 		if err == nil {
 			now.db.succeeded()
 			return nil
 		}
-		lastWord(tail, err)
+		stampUnanswered(tail, err)
 		var result *attempt
-		tail, result = h.judgeBatch(ctx, now, tail, err)
+		tail, result = h.classifyBatch(ctx, now, tail, err)
 		return result
 	})
 	for _, cmd := range tail {
@@ -42,14 +42,14 @@ func (h *Hook) settlePipeline(
 			cmd.SetErr(err)
 		}
 	}
-	return h.tell(h.finishBatch(cmds, err))
+	return h.countUnknown(h.finishBatch(cmds, err))
 }
 
-// judgeBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it. If
+// classifyBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it. If
 // everything is answered, there is no tail, or it is a transaction with its answer.
-func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+func (h *Hook) classifyBatch(ctx context.Context, now *epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
 	if isTransaction(cmds) {
-		return h.judgeTransaction(ctx, now, cmds, err)
+		return h.classifyTransaction(ctx, now, cmds, err)
 	}
 	from := unanswered(ctx, cmds)
 	if from == len(cmds) {
@@ -57,7 +57,7 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 		if e := cannotServeAmong(cmds); e != nil {
 			err = e
 		}
-		result := h.judge(ctx, now, nil, err, func() bool { return false })
+		result := h.classifyAttempt(ctx, now, nil, err, func() bool { return false })
 		result.final = true
 		return nil, result
 	}
@@ -65,7 +65,7 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 	if isReply(err) && len(tail) > 0 && tail[0].Err() != nil {
 		err = tail[0].Err() // the first error of a batch may be an answer before the tail
 	}
-	result := h.judge(ctx, now, nil, worst(err, tail), func() bool { return h.rules.may(ctx, tail...) })
+	result := h.classifyAttempt(ctx, now, nil, decidingError(err, tail), func() bool { return h.rules.may(ctx, tail...) })
 	for _, cmd := range cmds[:from] {
 		if isHandshake(cmd) {
 			// A SELECT or AUTH before the tail has changed its connection. On another one the tail would run elsewhere.
@@ -78,22 +78,22 @@ func (h *Hook) judgeBatch(ctx context.Context, now *choice, cmds []redis.Cmder, 
 	return tail, result
 }
 
-// lastWord puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. Its own
-// second attempt leaves the replies of the first one (LOADING) on commands that were sent again. And should hidden.Is ever
+// stampUnanswered puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. Its own
+// second attempt leaves the replies of the first one (LOADING) on commands that were sent again. And should noRetryError.Is ever
 // keep the error from all of them, a command without one would count as answered. A login that was refused is a reply, and
 // go-redis leaves a batch as it is for the sake of one.
-func lastWord(cmds []redis.Cmder, err error) {
+func stampUnanswered(cmds []redis.Cmder, err error) {
 	var failed *CommandError
 	if errors.As(err, &failed) && !failed.Sent && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
 		setErrors(cmds, err)
 		return
 	}
-	var lost *hidden
+	var lost *noRetryError
 	if !errors.As(err, &lost) {
 		return
 	}
 	broken := slices.IndexFunc(cmds, func(cmd redis.Cmder) bool {
-		var e *hidden
+		var e *noRetryError
 		return errors.As(cmd.Err(), &e)
 	})
 	bare := lost.mark.Load() == markAvoided
@@ -104,8 +104,8 @@ func lastWord(cmds []redis.Cmder, err error) {
 	}
 }
 
-// judgeTransaction is judgeBatch for MULTI … EXEC, which is one unit.
-func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+// classifyTransaction is classifyBatch for MULTI … EXEC, which is one unit.
+func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
 	inside := cmds[1 : len(cmds)-1]
 	executed, failed := false, false
 	for _, cmd := range inside {
@@ -127,7 +127,7 @@ func (h *Hook) judgeTransaction(ctx context.Context, now *choice, cmds []redis.C
 		err = e // EXECABORT hides why
 	}
 	executed = executed && failed
-	result := h.judge(ctx, now, nil, worst(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
+	result := h.classifyAttempt(ctx, now, nil, decidingError(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
 	if executed || result.kind != notSent && isReply(result.err) {
 		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others; and if one
 		// command has a result, EXEC was executed. A reply to the login is none of these.
@@ -164,9 +164,9 @@ func cannotServeAmong(cmds []redis.Cmder) error {
 	return nil
 }
 
-// worst is the error that decides about a batch: that a part of it was sent, if anything says so. The error of the batch
+// decidingError is the error that decides about a batch: that a part of it was sent, if anything says so. The error of the batch
 // is asked first: go-redis' own second attempt leaves the errors of the first one on the commands.
-func worst(batch error, cmds []redis.Cmder) error {
+func decidingError(batch error, cmds []redis.Cmder) error {
 	if sentFailure(batch) != nil {
 		return batch
 	}
@@ -185,7 +185,7 @@ func (h *Hook) finishBatch(cmds []redis.Cmder, err error) error {
 	var first, unknown error
 	for _, cmd := range cmds {
 		if e := cmd.Err(); e != nil {
-			if r, changed := unhide(e); changed {
+			if r, changed := uncover(e); changed {
 				cmd.SetErr(r)
 				e = r
 			}
@@ -202,7 +202,7 @@ func (h *Hook) finishBatch(cmds []redis.Cmder, err error) error {
 	}
 	if err != nil && first == nil {
 		// The batch failed as a whole and go-redis left the commands as they were.
-		return reveal(err)
+		return causeOf(err)
 	}
 	return first
 }

@@ -57,7 +57,7 @@ type probeConn struct {
 	db *database
 
 	readBy, writeBy time.Time    // of the one who reads, and of the one who writes
-	pinged          atomic.Int64 // when a PING was written whose reply has not come; ns since db.born
+	pinged          atomic.Int64 // when a PING was written whose reply has not come; ns since db.clockStart
 }
 
 // plainProbeConn is a probeConn over a socket, which go-redis' pool looks at before it hands out an idle connection.
@@ -71,7 +71,7 @@ var pingRequest = respCommand("ping")
 func (c *probeConn) Write(p []byte) (int, error) {
 	c.pinged.Store(0)
 	if bytes.Equal(p, pingRequest) {
-		c.pinged.Store(int64(time.Since(c.db.born)))
+		c.pinged.Store(int64(time.Since(c.db.clockStart)))
 	}
 	defer c.closeAt(c.writeBy)()
 	return c.Conn.Write(p)
@@ -81,7 +81,7 @@ func (c *probeConn) Read(p []byte) (int, error) {
 	defer c.closeAt(c.readBy)()
 	n, err := c.Conn.Read(p)
 	if at := c.pinged.Swap(0); at != 0 && n > 0 {
-		c.db.sawRoundTrip(time.Since(c.db.born) - time.Duration(at))
+		c.db.sawRoundTrip(time.Since(c.db.clockStart) - time.Duration(at))
 	}
 	return n, err
 }

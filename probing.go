@@ -19,7 +19,7 @@ type checkSet struct {
 }
 
 func (db *database) newCheckSet(all probes.Checks) *checkSet {
-	all = db.quicken(all)
+	all = db.shareProbeConn(all)
 	set := &checkSet{all: all, evicting: all.Evicting()}
 	for _, check := range all {
 		if probes.GatesOnly(check.Probe) {
@@ -28,7 +28,7 @@ func (db *database) newCheckSet(all probes.Checks) *checkSet {
 	}
 	if len(set.evicting) == 0 {
 		// Checks that only gate would leave nobody to notice a death.
-		set.evicting = db.quicken(probes.Checks{{Probe: probes.Ping(), Probes: 1}})
+		set.evicting = db.shareProbeConn(probes.Checks{{Probe: probes.Ping(), Probes: 1}})
 	}
 	set.brief = slices.Clone(set.evicting)
 	for i := range set.brief {
@@ -49,8 +49,8 @@ func (p quickPing) Check(ctx context.Context, db probes.Target) error {
 	return probes.Ping().Check(ctx, db)
 }
 
-// quicken makes each Ping a quickPing of this database.
-func (db *database) quicken(checks probes.Checks) probes.Checks {
+// shareProbeConn makes each Ping a quickPing of this database.
+func (db *database) shareProbeConn(checks probes.Checks) probes.Checks {
 	checks = slices.Clone(checks)
 	for i := range checks {
 		if checks[i].Probe == probes.Ping() {

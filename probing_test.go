@@ -139,11 +139,11 @@ func TestChecksAreJittered(t *testing.T) {
 func TestLateResultIsVoid(t *testing.T) {
 	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual) {
 		db := h.selector.find("a")
-		for _, kind := range []kind{regular, trial} {
-			h.settleRound(db, &round{kind: kind, turns: db.turned() - 1, cancel: func() {}}, errUnreachable)
+		for _, kind := range []runKind{routineRun, halfOpenRun} {
+			h.finishRun(db, &checkRun{kind: kind, generation: db.currentGeneration() - 1, cancel: func() {}}, errUnreachable)
 			require.True(t, db.usable(), "kind %d", kind)
 		}
-		h.settleRound(db, &round{kind: regular, turns: db.turned(), cancel: func() {}}, errUnreachable)
+		h.finishRun(db, &checkRun{kind: routineRun, generation: db.currentGeneration(), cancel: func() {}}, errUnreachable)
 		require.False(t, db.usable(), "one that is not late does")
 	})
 }

@@ -65,9 +65,9 @@ func TestRegressionAskingBesideIsNoStorm(t *testing.T) {
 			}
 			return raised.Load() - before
 		}
-		require.Zero(t, watch(func() { <-h.evidence(a, errUnreachable) }), "it has answered at once")
+		require.Zero(t, watch(func() { <-h.suspect(a, errUnreachable) }), "it has answered at once")
 		require.LessOrEqual(t, watch(func() {
-			h.askBeside(a)
+			h.suspectOthers(a)
 		}), int64(1+5*time.Second/h.opt.Health.Timeout))
 	})
 }

@@ -96,8 +96,8 @@ func TestRegressionHealthEventsAreInOrder(t *testing.T) {
 			for range 4 {
 				wg.Go(func() {
 					for range 500 {
-						h.condemn(db, db.turned(), ReasonHealthCheck, errUnreachable)
-						h.readmit(db, db.turned())
+						h.trip(db, db.currentGeneration(), ReasonHealthCheck, errUnreachable)
+						h.restore(db, db.currentGeneration())
 					}
 				})
 			}
@@ -117,7 +117,7 @@ func TestRegressionTrialOfAClosedBreaker(t *testing.T) {
 		db := h.selector.find("b")
 		_, wait := db.permit()
 		require.Positive(t, wait)
-		h.condemn(db, db.turned(), ReasonHealthCheck, errUnreachable)
+		h.trip(db, db.currentGeneration(), ReasonHealthCheck, errUnreachable)
 		_, wait = db.permit()
 		require.Positive(t, wait, "its delay has just begun")
 		time.Sleep(wait)
@@ -146,9 +146,9 @@ func TestRegressionFailureIsToldBeforeItsSwitch(t *testing.T) {
 					}
 				})
 			}
-			h.condemn(a, a.turned(), ReasonHealthCheck, errUnreachable)
+			h.trip(a, a.currentGeneration(), ReasonHealthCheck, errUnreachable)
 			wg.Wait()
-			h.readmit(a, a.turned())
+			h.restore(a, a.currentGeneration())
 			_ = h.ForceActive("a", 0)
 			synctest.Wait()
 			if !assert.Equal(t, []string{"a open", "a to b", "a closed", "b to a"}, told) {
@@ -208,19 +208,19 @@ func TestRegressionReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 	var down error
 	opt.Events.OnAllDown = func(cause error) { down = cause }
 	bubble(t, 3, opt, func(h *Hook, dbs []*virtual) {
-		h.openBreaker(h.selector.find("a"), h.selector.find("a").turned(), ReasonFailureDetector, boom)
-		h.readmit(h.selector.find("c"), h.selector.find("c").turned())
+		h.openBreaker(h.selector.find("a"), h.selector.find("a").currentGeneration(), ReasonFailureDetector, boom)
+		h.restore(h.selector.find("c"), h.selector.find("c").currentGeneration())
 		time.Sleep(time.Millisecond)
 		require.Equal(t, "b", h.Active())
 		require.Equal(t, ReasonFailureDetector, h.Choice().Reason)
 
 		// The end of an outage at another place is a switch for the failure that began the outage.
 		dbs[0].up.Store(false)
-		h.openBreaker(h.selector.find("c"), h.selector.find("c").turned(), ReasonHealthCheck, errUnreachable)
-		h.openBreaker(h.selector.find("b"), h.selector.find("b").turned(), ReasonHealthCheck, other)
+		h.openBreaker(h.selector.find("c"), h.selector.find("c").currentGeneration(), ReasonHealthCheck, errUnreachable)
+		h.openBreaker(h.selector.find("b"), h.selector.find("b").currentGeneration(), ReasonHealthCheck, other)
 		dbs[1].up.Store(false) // so that c is the first to be back
 		h.selector.review()
-		h.readmit(h.selector.find("c"), h.selector.find("c").turned())
+		h.restore(h.selector.find("c"), h.selector.find("c").currentGeneration())
 		time.Sleep(time.Millisecond)
 	})
 	require.Equal(t, other, down)

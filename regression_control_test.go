@@ -177,6 +177,6 @@ func TestRegressionStaleReleaseEndsNewChoice(t *testing.T) {
 // Events: a user's failure detector (window.Factory is an option) panics in Record. Strategies, probes and callbacks are
 // contained; a detector's panic comes out of the hook's own monitor goroutine and ends the process.
 func TestRegressionPanickingDetectorEndsProcess(t *testing.T) {
-	db := &database{traffic: traffic{detectors: []*judge{newJudge(panicDetector{})}}}
+	db := &database{traffic: traffic{detectors: []*detector{newDetector(panicDetector{})}}}
 	require.NotPanics(t, func() { db.sample(1) }) // what monitor calls every 100 ms
 }

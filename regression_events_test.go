@@ -64,7 +64,7 @@ func TestRegressionLogLevels(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		dbs[0].up.Store(true)
 		time.Sleep(time.Minute) // and again
-		h.condemn(h.selector.find("a"), h.selector.find("a").turned(), ReasonFailureDetector, errUnreachable)
+		h.trip(h.selector.find("a"), h.selector.find("a").currentGeneration(), ReasonFailureDetector, errUnreachable)
 		time.Sleep(time.Minute)
 		assert.NoError(t, h.SetWeight("c", 9))
 		time.Sleep(time.Minute)

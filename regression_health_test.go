@@ -115,7 +115,7 @@ func TestRegressionActiveDatabaseIsNotUsableAndNobodyAsks(t *testing.T) {
 	bubble(t, 2, Options{}, func(h *Hook, dbs []*virtual) {
 		a := h.selector.find("a")
 		dbs[0].up.Store(false)
-		h.openBreaker(a, a.turned(), ReasonHealthCheck, errUnreachable)
+		h.openBreaker(a, a.currentGeneration(), ReasonHealthCheck, errUnreachable)
 		time.Sleep(3 * time.Second)
 		require.Equal(t, "b", h.Active())
 	})

@@ -237,7 +237,7 @@ func TestRegressionCloseWaitsForAProbe(t *testing.T) {
 		time.Sleep(7 * time.Second)
 		n.lose(true)
 		go func() { _ = h.pingWithin(context.Background(), h.selector.find("a")) }()
-		h.evidence(h.selector.find("a"), errUnreachable)
+		h.suspect(h.selector.find("a"), errUnreachable)
 		time.Sleep(10 * time.Millisecond)
 		began := time.Now()
 		require.NoError(t, h.Close())

@@ -56,10 +56,10 @@ func TestRegressionForceActiveIsUndoneByEvidence(t *testing.T) {
 func TestRegressionFailureOfAnEarlierCheckIsVoid(t *testing.T) {
 	bubble(t, 2, Options{Failback: Failback{GracePeriod: -1}}, func(h *Hook, _ []*virtual) {
 		b := h.selector.find("b")
-		h.condemn(b, b.turned(), ReasonHealthCheck, errUnreachable)
-		turns := b.turned()
+		h.trip(b, b.currentGeneration(), ReasonHealthCheck, errUnreachable)
+		turns := b.currentGeneration()
 		require.NoError(t, h.ForceActive("b", 0))
-		require.False(t, h.tried(b, turns, errUnreachable))
+		require.False(t, h.recordTrial(b, turns, errUnreachable))
 		require.True(t, b.usable())
 		require.NoError(t, b.lastErr)
 	})

@@ -84,7 +84,7 @@ func TestRegressionProbesOfBeforeUndoForcedChoice(t *testing.T) {
 		dbs[0].up.Store(false)
 		h.Report("a", errors.New("reset"))
 		time.Sleep(300 * time.Millisecond)
-		h.condemnByTraffic(a, a.turned(), window.Verdict{Failing: true, Reason: "many"})
+		h.tripByTraffic(a, a.currentGeneration(), window.Verdict{Failing: true, Reason: "many"})
 		require.Equal(t, "b", h.Active())
 		dbs[0].up.Store(true)
 		require.NoError(t, h.ForceActive("a", 0))

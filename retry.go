@@ -63,16 +63,16 @@ func (a *attempt) Error() string {
 
 func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
 
-// settle decides what becomes of a command whose first attempt failed.
-func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *choice, err error) error {
+// afterFailure decides what becomes of a command whose first attempt failed.
+func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *epoch, err error) error {
 	if !h.routing.Load() {
 		return err // another's client, over connections of its own: nothing of it is about our databases
 	}
-	first := h.judge(ctx, now, cmd, err, func() bool { return h.rules.may(ctx, cmd) })
+	first := h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.may(ctx, cmd) })
 	if first.final {
-		return h.tell(first.err)
+		return h.countUnknown(first.err)
 	}
-	return h.tell(h.runAgain(ctx, first, func(now *choice) *attempt {
+	return h.countUnknown(h.runAgain(ctx, first, func(now *epoch) *attempt {
 		// The error of the last attempt stays on the command: go-redis overwrites it in the end, and where next does
 		// not run anything (the full-duplex autopipeliner lets hooks only look on) a cleared one would turn the
 		// failure into a success.
@@ -82,34 +82,34 @@ func (h *Hook) settle(ctx context.Context, cmd redis.Cmder, next redis.ProcessHo
 			return nil
 		}
 		if !isReply(err) && sameError(again, err) { // nothing was run. (Replies of one text are always the same.)
-			return &attempt{err: reveal(err), final: true}
+			return &attempt{err: causeOf(err), final: true}
 		}
 		err = again
-		return h.judge(ctx, now, cmd, err, func() bool { return h.rules.may(ctx, cmd) })
+		return h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.may(ctx, cmd) })
 	}))
 }
 
-// tell counts an error that leaves a caller in doubt, and returns it.
-func (h *Hook) tell(err error) error {
+// countUnknown counts an error that leaves a caller in doubt, and returns it.
+func (h *Hook) countUnknown(err error) error {
 	if sent := sentFailure(err); sent != nil && sent.db != nil {
 		sent.db.unknown.Add(1)
 	}
 	return err
 }
 
-// judge counts the failure against the database it happened on and says whether the work may be run again. An error that
+// classifyAttempt counts the failure against the database it happened on and says whether the work may be run again. An error that
 // is an answer like any other is final, and it is what the caller gets. cmd is nil for several commands.
-func (h *Hook) judge(ctx context.Context, now *choice, cmd redis.Cmder, err error, replayable func() bool) *attempt {
+func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder, err error, replayable func() bool) *attempt {
 	kind := classify(ctx, cmd, err)
-	db := h.blame(now, err)
+	db := h.databaseOf(now, err)
 	switch {
 	case kind == answered:
 		db.succeeded()
-		return &attempt{err: reveal(err), kind: kind, db: db, final: true}
+		return &attempt{err: causeOf(err), kind: kind, db: db, final: true}
 	case kind.failed() && !ourDoing(err):
 		h.failed(db, err)
 	}
-	a := &attempt{err: reveal(err), kind: kind, db: db, moved: now.superseded()}
+	a := &attempt{err: causeOf(err), kind: kind, db: db, moved: now.superseded()}
 	switch kind {
 	case notSent, cannotServe:
 		a.final = callerGaveUp(ctx) || h.isClosed() || cmd != nil && vetoed(err, cmd)
@@ -131,8 +131,8 @@ func vetoed(err error, cmds ...redis.Cmder) bool {
 	return !ourDoing(err) && slices.ContainsFunc(cmds, redis.Cmder.NoRetry)
 }
 
-// blame finds the database on which err happened: the one the connection names, or else the one that was active.
-func (h *Hook) blame(now *choice, err error) *database {
+// databaseOf finds the database on which err happened: the one the connection names, or else the one that was active.
+func (h *Hook) databaseOf(now *epoch, err error) *database {
 	var failed *CommandError
 	if errors.As(err, &failed) && failed.db != nil {
 		return failed.db // and not whatever has that name now
@@ -142,7 +142,7 @@ func (h *Hook) blame(now *choice, err error) *database {
 
 // runAgain runs failed work again until it is answered, may not be run again, or has used up its attempts. It returns the
 // error of the answer, if the answer is one.
-func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*choice) *attempt) error {
+func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*epoch) *attempt) error {
 	last, sent := first, sentFailure(first.err)
 	hangs := first.hangs()
 	var refused refusals
@@ -200,9 +200,9 @@ func (a *attempt) hangs() int {
 // on a database that has become a replica, and in a window full of earlier successes it takes seconds until the failure
 // detector sees a rate; this work has proof enough.
 type refusals struct {
-	db    *database
-	turns uint64 // of its breaker then: what it has refused before it was closed counts no longer
-	since time.Time
+	db         *database
+	generation uint64 // of its breaker then: what it has refused before it was closed counts no longer
+	since      time.Time
 }
 
 // refusalPatience is how long a database may refuse the same work before it is left for another one. It is longer than
@@ -211,13 +211,13 @@ const refusalPatience = 250 * time.Millisecond
 
 func (r *refusals) add(h *Hook, db *database, failed *attempt) {
 	switch {
-	case failed.kind != cannotServe || db != r.db || db.turned() != r.turns:
+	case failed.kind != cannotServe || db != r.db || db.currentGeneration() != r.generation:
 		*r = refusals{}
 		if failed.kind == cannotServe {
-			*r = refusals{db, db.turned(), time.Now()}
+			*r = refusals{db, db.currentGeneration(), time.Now()}
 		}
 	case time.Since(r.since) >= refusalPatience && h.isActive(db):
-		h.condemnByTraffic(db, r.turns, window.Verdict{Failing: true, Reason: fmt.Sprintf("the same command was refused for %v: %v",
+		h.tripByTraffic(db, r.generation, window.Verdict{Failing: true, Reason: fmt.Sprintf("the same command was refused for %v: %v",
 			time.Since(r.since).Round(time.Millisecond), failed.err)})
 	}
 }
@@ -256,7 +256,7 @@ func (h *Hook) beforeNext(ctx context.Context, failed *attempt) error {
 }
 
 // awaitDatabase waits as long as Options.MaxWait says for a database to be usable. last is what the command has met before.
-func (h *Hook) awaitDatabase(ctx context.Context, now *choice, last error) (*choice, error) {
+func (h *Hook) awaitDatabase(ctx context.Context, now *epoch, last error) (*epoch, error) {
 	if h.isClosed() {
 		return now, nil
 	}
@@ -280,7 +280,7 @@ func (h *Hook) awaitDatabase(ctx context.Context, now *choice, last error) (*cho
 	return h.refused(now, last)
 }
 
-func (h *Hook) refused(now *choice, last error) (*choice, error) {
+func (h *Hook) refused(now *epoch, last error) (*epoch, error) {
 	now.db.refused.Add(1)
 	return now, noDatabase(last)
 }

@@ -22,16 +22,16 @@ type selector struct {
 	h  *Hook
 	mu sync.Mutex
 
-	dbs       []*database
-	leaving   []*database   // removed, and their sessions may still finish: they have their probes
-	checks    probes.Checks // of databases that are added and have none of their own
-	version   uint64        // of everything below and above; a decision is void if it has moved meanwhile
-	started   bool          // the initial policy is satisfied
-	closed    bool
-	held      *database // a manual choice, until released or dead
-	holds     uint64    // counts them, so that the timer of one does not end the next
-	release   *time.Timer
-	pretended atomic.Pointer[choice] // where we would be, in a dry run, if not where we are
+	dbs        []*database
+	leaving    []*database   // removed, and their sessions may still finish: they have their probes
+	checks     probes.Checks // of databases that are added and have none of their own
+	version    uint64        // of everything below and above; a decision is void if it has moved meanwhile
+	started    bool          // the initial policy is satisfied
+	closed     bool
+	pinned     *database // a manual choice, until released or dead
+	pinNumber  uint64    // counts them, so that the timer of one does not end the next
+	unpinTimer *time.Timer
+	shadow     atomic.Pointer[epoch] // where we would be, in a dry run, if not where we are
 
 	switches map[Reason]uint64
 	changed  chan struct{} // capacity 1: something was reviewed; for awaitInitial
@@ -49,7 +49,7 @@ func (s *selector) begin(dbs []*database) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dbs = dbs
-	s.h.active.Store(newChoice(dbs[0], true, 0))
+	s.h.active.Store(newEpoch(dbs[0], true, 0))
 }
 
 // review finds out what follows from a change of somebody's health: nothing, a failover, the end of an outage, or the
@@ -63,10 +63,10 @@ func (s *selector) review() {
 		}
 		// The strategy may be a user's: it is asked without the lock, and its answer holds if nothing has moved.
 		target := active
-		if s.standing().down || !slices.Contains(usable, active) {
+		if s.effective().down || !slices.Contains(usable, active) {
 			target = choose(s.h.opt.Strategy, passing(usable), active)
 		}
-		if done, ok := s.settle(version, target); ok {
+		if done, ok := s.carryOut(version, target); ok {
 			done()
 			break
 		}
@@ -86,15 +86,15 @@ func (s *selector) snapshot() (usable []*database, active *database, version uin
 			usable = append(usable, db)
 		}
 	}
-	return usable, s.standing().db, s.version, s.started && !s.closed
+	return usable, s.effective().db, s.version, s.started && !s.closed
 }
 
-// settle carries out a decision, unless the ground for it has moved. Why it was made is kept by the database that is left,
+// carryOut carries out a decision, unless the ground for it has moved. Why it was made is kept by the database that is left,
 // and not known to the caller, who may have come about another one.
-func (s *selector) settle(version uint64, target *database) (done func(), ok bool) {
+func (s *selector) carryOut(version uint64, target *database) (done func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.standing()
+	now := s.effective()
 	switch {
 	case s.version != version || target != nil && !target.usable():
 		return nil, false
@@ -107,7 +107,7 @@ func (s *selector) settle(version uint64, target *database) (done func(), ok boo
 	}
 	reason, cause := ReasonHealthCheck, error(nil)
 	if now.seq > 0 {
-		reason, cause = now.db.lastFall()
+		reason, cause = now.db.outageReason()
 	}
 	if target == nil {
 		return s.publish(now.db, true, false, reason, cause), true
@@ -123,21 +123,21 @@ func (s *selector) settle(version uint64, target *database) (done func(), ok boo
 // no session's next step, and dials go to the new one; (3) those who wait for a choice wake up; (4) pub/sub connections
 // are closed; (5) after DrainTimeout all that is left is. Unplanned there is no draining, and (4) is everything at once.
 func (s *selector) publish(to *database, down, planned bool, reason Reason, cause error) func() {
-	if s.h.opt.DryRun && s.pretends(to, reason) {
-		return s.pretend(to, down, planned, reason, cause)
+	if s.h.opt.DryRun && s.shadowsOnly(to, reason) {
+		return s.shadowMove(to, down, planned, reason, cause)
 	}
 	old, began := s.h.active.Load(), time.Now()
 	event := describe(old, to, planned, reason, cause)
 	s.moved(to)
-	s.pretended.Store(nil)
+	s.shadow.Store(nil)
 	// The new database may still be draining from when it was left. It goes on so: current connections are not asked, and
 	// if it ended before the choice is visible, a session on it would be refused in between.
 	old.db.draining.Store(planned && s.h.opt.DrainTimeout > 0)
 	old.db.left.Store(old.seq)
-	next := newChoice(to, down, old.seq+1)
+	next := newEpoch(to, down, old.seq+1)
 	next.reason, next.planned = reason, planned
 	s.h.active.Store(next)
-	old.retire()
+	old.end()
 	to.nudge() // its timer was set at the pace of a passive database
 	event.Took += time.Since(began)
 	s.announce(event, old, down)
@@ -150,7 +150,7 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 }
 
 // describe is the event of a move, as far as it is known before the move. Took begins with the suspicion that led to it.
-func describe(old *choice, to *database, planned bool, reason Reason, cause error) Switch {
+func describe(old *epoch, to *database, planned bool, reason Reason, cause error) Switch {
 	event := Switch{From: old.db.name, To: to.name, Reason: reason, Cause: cause, Planned: planned}
 	if at, ok := old.db.suspectedAt(); ok && !planned {
 		event.Took = time.Since(at)
@@ -161,16 +161,16 @@ func describe(old *choice, to *database, planned bool, reason Reason, cause erro
 // moved notes what decisions after a move are made on. Caller must hold mu.
 func (s *selector) moved(to *database) {
 	s.version++
-	if to != s.held {
-		s.drop()
+	if to != s.pinned {
+		s.dropPin()
 	}
 	for _, db := range s.dbs {
-		db.weighed = db.getWeight()
+		db.weightAtLastSwitch = db.getWeight()
 	}
 }
 
 // announce counts the change and puts its event into the queue, whose order is that of the changes because mu is held.
-func (s *selector) announce(event Switch, old *choice, down bool) {
+func (s *selector) announce(event Switch, old *epoch, down bool) {
 	switch {
 	case down:
 		s.h.events.allDown(event.Cause, event.DryRun)
@@ -187,12 +187,12 @@ func (s *selector) announce(event Switch, old *choice, down bool) {
 	}
 }
 
-// drop ends a manual choice. Caller must hold mu.
-func (s *selector) drop() {
-	s.held = nil
-	if s.release != nil {
-		s.release.Stop()
-		s.release = nil
+// dropPin ends a manual choice. Caller must hold mu.
+func (s *selector) dropPin() {
+	s.pinned = nil
+	if s.unpinTimer != nil {
+		s.unpinTimer.Stop()
+		s.unpinTimer = nil
 	}
 }
 
@@ -310,10 +310,10 @@ func (s *selector) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.version++
-	s.drop()
+	s.dropPin()
 	if now := s.h.active.Load(); now != nil && now.down {
-		s.h.active.Store(newChoice(now.db, false, now.seq+1))
-		now.retire()
+		s.h.active.Store(newEpoch(now.db, false, now.seq+1))
+		now.end()
 	}
 }
 

@@ -63,8 +63,8 @@ func (h *Hook) Stats() Stats {
 	h.selector.mu.Lock()
 	now := h.active.Load()
 	s := Stats{Active: now.db.name, Down: now.down, Switches: make(map[Reason]uint64, len(h.selector.switches))}
-	if h.selector.held != nil {
-		s.Held = h.selector.held.name
+	if h.selector.pinned != nil {
+		s.Held = h.selector.pinned.name
 	}
 	for reason, n := range h.selector.switches {
 		s.Switches[reason] = n
@@ -85,7 +85,7 @@ func (db *database) stats() DatabaseStats {
 		Unknown: db.unknown.Load(), Refused: db.refused.Load(),
 		Suspicions: db.suspicions.Load(), Cleared: db.cleared.Load(),
 	}
-	if err := db.barred.Load(); err != nil {
+	if err := db.gateErr.Load(); err != nil {
 		s.GateError = *err
 	}
 	for _, d := range db.detectors {

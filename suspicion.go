@@ -30,8 +30,8 @@ type suspicion struct {
 	verdict chan struct{} // closed when the question is answered
 }
 
-// evidence makes a database suspect and returns a channel that is closed with the verdict.
-func (h *Hook) evidence(db *database, cause error) <-chan struct{} {
+// suspect makes a database suspect and returns a channel that is closed with the verdict.
+func (h *Hook) suspect(db *database, cause error) <-chan struct{} {
 	db.mu.Lock()
 	s := db.suspicion
 	if s == nil {
@@ -135,7 +135,7 @@ func (h *Hook) confirm(db *database) error {
 			if h.isClosed() {
 				return nil // the probing client has been closed
 			}
-			h.askBeside(db)
+			h.suspectOthers(db)
 			if failed++; failed == confirmProbes {
 				return last
 			}
@@ -144,7 +144,7 @@ func (h *Hook) confirm(db *database) error {
 				launch()
 			}
 		case <-late.C:
-			h.askBeside(db)
+			h.suspectOthers(db)
 		case <-hedge.C:
 			if launched < confirmProbes {
 				launch()
@@ -158,33 +158,33 @@ func (h *Hook) confirm(db *database) error {
 	}
 }
 
-// askBeside makes all other usable databases suspect as well when the active one has not answered at once. What has taken
+// suspectOthers makes all other usable databases suspect as well when the active one has not answered at once. What has taken
 // it may have taken others with it, and each that were found out only after it was moved to would cost a hang of its own.
 // There is a floor, because an active database that answers every other time would otherwise have all others asked
 // whenever it is suspected.
-func (h *Hook) askBeside(suspect *database) {
-	now, last := int64(time.Since(suspect.born)), suspect.askedBeside.Load()
+func (h *Hook) suspectOthers(suspect *database) {
+	now, last := int64(time.Since(suspect.clockStart)), suspect.othersSuspectedAt.Load()
 	if !h.inUse(suspect) || last > 0 && time.Duration(now-last) < h.opt.Health.Timeout ||
-		!suspect.askedBeside.CompareAndSwap(last, now) {
+		!suspect.othersSuspectedAt.CompareAndSwap(last, now) {
 		return
 	}
 	for _, db := range h.selector.all() {
 		if db != suspect && db.usable() {
-			h.evidence(db, besideError(suspect.name))
+			h.suspect(db, suspectedWith(suspect.name))
 		}
 	}
 }
 
-// besideError is the name of the active database beside which another one was asked.
-type besideError string
+// suspectedWith is the name of the active database beside which another one was asked.
+type suspectedWith string
 
-func (e besideError) Error() string {
+func (e suspectedWith) Error() string {
 	return "asked because database " + strconv.Quote(string(e)) + " is suspected"
 }
 
-// awaitFavourite gives the database that would be moved to a moment to answer, if it was asked beside the suspect and has
+// awaitBestAlternative gives the database that would be moved to a moment to answer, if it was asked beside the suspect and has
 // not: it was asked a little later, so its verdict comes a little later too. One that is healthy has long answered.
-func (h *Hook) awaitFavourite(suspect *database) {
+func (h *Hook) awaitBestAlternative(suspect *database) {
 	if !h.inUse(suspect) {
 		return
 	}

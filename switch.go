@@ -7,7 +7,7 @@ import (
 
 // sweep does to connections what a switch has decided. It runs after the new choice is visible, without a lock: a
 // connection that is admitted meanwhile belongs to the new choice, and those it meets do not.
-func (h *Hook) sweep(old *choice, to *database, down, planned bool) {
+func (h *Hook) sweep(old *epoch, to *database, down, planned bool) {
 	before := func(c *conn) bool { return c.admitted <= old.seq }
 	switch {
 	case old.db == to && !down:
@@ -25,7 +25,7 @@ func (h *Hook) sweep(old *choice, to *database, down, planned bool) {
 }
 
 // drain lets sessions on the old database finish, and closes what is left of them in the end.
-func (h *Hook) drain(old *choice) {
+func (h *Hook) drain(old *epoch) {
 	timer := time.NewTimer(h.opt.DrainTimeout)
 	defer timer.Stop()
 	select {
@@ -83,12 +83,12 @@ func (s *selector) prefers(db *database) bool {
 func (s *selector) candidates(db *database) (dbs []*database, active *database) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.standing()
-	if !s.started || s.closed || s.held != nil || now.down || now.db == db || !now.db.usable() {
+	now := s.effective()
+	if !s.started || s.closed || s.pinned != nil || now.down || now.db == db || !now.db.usable() {
 		return nil, nil
 	}
 	for _, other := range s.dbs {
-		if other == db || other == now.db || other.graceIsOver(time.Now()) && other.barred.Load() == nil {
+		if other == db || other == now.db || other.graceIsOver(time.Now()) && other.gateErr.Load() == nil {
 			dbs = append(dbs, other)
 		}
 	}
@@ -106,7 +106,7 @@ func (s *selector) failback(db *database) {
 	}
 	reason := s.whyPreferred(db, dbs, active)
 	s.mu.Lock()
-	if s.version != version || !db.graceIsOver(time.Now()) || !s.standing().db.usable() {
+	if s.version != version || !db.graceIsOver(time.Now()) || !s.effective().db.usable() {
 		s.mu.Unlock()
 		return
 	}
@@ -121,7 +121,7 @@ func (s *selector) whyPreferred(db *database, dbs []*database, active *database)
 	s.mu.Lock()
 	before := make(map[*database]float64, len(dbs))
 	for _, other := range dbs {
-		before[other] = other.weighed
+		before[other] = other.weightAtLastSwitch
 	}
 	s.mu.Unlock()
 	if chooseBy(s.h.opt.Strategy, dbs, active, func(d *database) float64 { return before[d] }) == db {

@@ -15,18 +15,18 @@ func (db *database) succeeded() { db.outcomes.Success() }
 // overrule traffic that keeps failing.
 func (h *Hook) failed(db *database, cause error) {
 	db.failures.Add(1)
-	h.evidence(db, cause)
+	h.suspect(db, cause)
 	h.consult(db, 1)
 }
 
 // consult gives the detectors what has been counted since the last time and acts on their verdicts.
 func (h *Hook) consult(db *database, failures uint64) {
-	turns := db.turned()
+	generation := db.currentGeneration()
 	verdict := db.sample(failures)
 	if !verdict.Failing || !h.isActive(db) {
 		return
 	}
-	h.condemnByTraffic(db, turns, verdict)
+	h.tripByTraffic(db, generation, verdict)
 }
 
 // sample drains the counters into the detectors.
@@ -38,15 +38,15 @@ func (db *database) sample(failures uint64) (verdict window.Verdict) {
 	db.successes.Add(successes)
 	now := time.Now()
 	for _, d := range db.detectors {
-		if v := judged(d, now, d.sample(successes, failures, replies)); v.Failing && !verdict.Failing {
+		if v := verdictOf(d, now, d.sample(successes, failures, replies)); v.Failing && !verdict.Failing {
 			verdict = v
 		}
 	}
 	return verdict
 }
 
-// judged asks one detector, which may be a user's and may panic: it then has no opinion.
-func judged(d window.Detector, now time.Time, s window.Sample) (v window.Verdict) {
+// verdictOf asks one detector, which may be a user's and may panic: it then has no opinion.
+func verdictOf(d window.Detector, now time.Time, s window.Sample) (v window.Verdict) {
 	defer func() {
 		if recover() != nil {
 			v = window.Verdict{}
@@ -70,14 +70,14 @@ func (db *database) resetDetectors() {
 	}
 }
 
-// condemnByTraffic acts on the verdict of a detector, if there is another database to go to. If there is none, failing
+// tripByTraffic acts on the verdict of a detector, if there is another database to go to. If there is none, failing
 // traffic is still better than none, and the callers see the errors themselves.
-func (h *Hook) condemnByTraffic(db *database, turns uint64, verdict window.Verdict) {
+func (h *Hook) tripByTraffic(db *database, generation uint64, verdict window.Verdict) {
 	if !h.selector.hasAlternative(db) {
 		db.resetDetectors()
 		return
 	}
-	h.condemn(db, turns, ReasonFailureDetector, detectorError(verdict.Reason))
+	h.trip(db, generation, ReasonFailureDetector, detectorError(verdict.Reason))
 }
 
 // detectorError is the cause of a switch that a failure detector asked for.
@@ -103,7 +103,7 @@ func (h *Hook) monitor() {
 		case <-h.ctx.Done():
 			return
 		case <-timer.C:
-		case <-h.stirred:
+		case <-h.monitorWake:
 			stirred = true
 		}
 		resting := h.resting.Swap(false)
@@ -129,11 +129,11 @@ func (h *Hook) monitor() {
 	}
 }
 
-// stir wakes the monitor up, if it rests, because something is outstanding now. One atomic load otherwise.
-func (h *Hook) stir() {
+// wakeMonitor wakes the monitor up, if it rests, because something is outstanding now. One atomic load otherwise.
+func (h *Hook) wakeMonitor() {
 	if h.resting.Load() && h.resting.CompareAndSwap(true, false) {
 		select {
-		case h.stirred <- struct{}{}:
+		case h.monitorWake <- struct{}{}:
 		default:
 		}
 	}
@@ -144,7 +144,7 @@ func (h *Hook) stir() {
 func (h *Hook) watchForStall(s *stall, db *database, rested bool) {
 	quiet := s.look(db, time.Now(), rested)
 	if limit := h.opt.Health.StallTimeout; limit > 0 && quiet >= db.scaled(limit) {
-		h.evidence(db, stallError(quiet))
+		h.suspect(db, stallError(quiet))
 		s.suspected(time.Now(), h.opt.Health.ActiveInterval-limit)
 	}
 }

@@ -23,13 +23,13 @@ func (h *Hook) watch(db *database) {
 	h.firstCheck(db)
 	timer := time.NewTimer(h.stagger(db))
 	defer timer.Stop()
-	r := &round{}
+	r := &checkRun{}
 	for {
 		select {
 		case <-h.ctx.Done():
 			return
 		case err := <-r.done:
-			h.settleRound(db, r, err)
+			h.finishRun(db, r, err)
 			if db.usable() && db.pending() == nil && !db.recheck.Load() {
 				continue // the timer is set for the next look
 			}
@@ -45,9 +45,9 @@ func (h *Hook) watch(db *database) {
 }
 
 // lookAt does what is due and returns the time to the next look.
-func (h *Hook) lookAt(db *database, r *round) time.Duration {
-	turns := db.turned() // before it is seen to be usable: what is asked now is about that
-	if r.done != nil && r.turns != turns {
+func (h *Hook) lookAt(db *database, r *checkRun) time.Duration {
+	generation := db.currentGeneration() // before it is seen to be usable: what is asked now is about that
+	if r.done != nil && r.generation != generation {
 		r.drop(db)
 	}
 	suspect, wait := db.suspected()
@@ -59,9 +59,9 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 	case suspect != nil && wait > 0:
 		return wait
 	case suspect != nil:
-		h.confirmSuspicion(db, suspect, turns)
+		h.confirmSuspicion(db, suspect, generation)
 	case h.isActive(db) && db.silence() >= h.opt.Health.ActiveInterval:
-		h.confirmAlive(db, turns)
+		h.confirmAlive(db, generation)
 	}
 	next := h.pace(db)
 	if r.done == nil && db.usable() && (db.recheck.Swap(false) || !time.Now().Before(r.due)) { // one check is enough for both
@@ -69,7 +69,7 @@ func (h *Hook) lookAt(db *database, r *round) time.Duration {
 		if h.isActive(db) {
 			r.due = time.Now().Add(h.opt.Health.Interval)
 		}
-		h.begin(db, r, regular, turns, h.checkRegularly)
+		h.begin(db, r, routineRun, generation, h.checkRegularly)
 	}
 	return next
 }
@@ -87,18 +87,18 @@ func (h *Hook) leaveUnusable(db *database) {
 
 // firstCheck finds out what the database is like before it may be chosen.
 func (h *Hook) firstCheck(db *database) {
-	turns := db.turned()
-	if db.takeTurn(h.ctx) != nil {
+	generation := db.currentGeneration()
+	if db.lockChecks(h.ctx) != nil {
 		return
 	}
 	err := h.check(h.ctx, db, db.checks.Load().evicting)
-	db.endTurn()
+	db.unlockChecks()
 	switch {
 	case h.isClosed():
 	case err != nil:
-		h.condemn(db, turns, ReasonHealthCheck, err) // unless ForceActive, which needs no check, has come first
+		h.trip(db, generation, ReasonHealthCheck, err) // unless ForceActive, which needs no check, has come first
 	default:
-		h.readmit(db, turns)
+		h.restore(db, generation)
 	}
 }
 
@@ -138,7 +138,7 @@ func (h *Hook) pace(db *database) time.Duration {
 // wakes the process up once: to wake up costs several times as much as a probe.
 func (h *Hook) untilSlot(d time.Duration) time.Duration {
 	slot := max(h.opt.Health.Interval/20, 1)
-	return d + slot - (time.Since(h.born)+d)%slot
+	return d + slot - (time.Since(h.startedAt)+d)%slot
 }
 
 // check runs checks against a database and returns nil if they pass. A probe that is not permitted to ask proves that
@@ -163,40 +163,40 @@ func (h *Hook) check(ctx context.Context, db *database, checks probes.Checks) er
 	return err
 }
 
-// turned is how often the breaker has been opened or closed.
-func (db *database) turned() uint64 {
+// currentGeneration is how often the breaker has been opened or closed.
+func (db *database) currentGeneration() uint64 {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.turns
+	return db.generation
 }
 
 // confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a
 // process that only subscribes learns of a hang this way, with the short timeout and not with that of the checks.
-func (h *Hook) confirmAlive(db *database, turns uint64) {
+func (h *Hook) confirmAlive(db *database, generation uint64) {
 	if err := h.confirm(db); err != nil {
-		h.awaitFavourite(db)
-		h.condemn(db, turns, ReasonHealthCheck, err)
+		h.awaitBestAlternative(db)
+		h.trip(db, generation, ReasonHealthCheck, err)
 		return
 	}
 	db.heard(time.Now())
 }
 
 // heard notes that the database has proved alive.
-func (db *database) heard(at time.Time) { db.lastHeard.Store(int64(at.Sub(db.born))) }
+func (db *database) heard(at time.Time) { db.lastHeard.Store(int64(at.Sub(db.clockStart))) }
 
 // silence is how long ago that was.
 func (db *database) silence() time.Duration {
-	return time.Since(db.born) - time.Duration(db.lastHeard.Load())
+	return time.Since(db.clockStart) - time.Duration(db.lastHeard.Load())
 }
 
-// confirmSuspicion turns a suspicion into a verdict.
-func (h *Hook) confirmSuspicion(db *database, s *suspicion, turns uint64) {
+// confirmSuspicion generation a suspicion into a verdict.
+func (h *Hook) confirmSuspicion(db *database, s *suspicion, generation uint64) {
 	if err := h.confirm(db); err == nil {
 		db.cleared.Add(1)
 		h.events.cleared(db.name, s.cause, time.Since(s.began))
 	} else {
-		h.awaitFavourite(db)
-		if !h.condemn(db, turns, ReasonHealthCheck, fmt.Errorf("%w; then %w", s.cause, err)) && db.usable() {
+		h.awaitBestAlternative(db)
+		if !h.trip(db, generation, ReasonHealthCheck, fmt.Errorf("%w; then %w", s.cause, err)) && db.usable() {
 			db.nudge() // there may be evidence that has come after it was closed, so the question is asked again
 			return
 		}
@@ -204,34 +204,34 @@ func (h *Hook) confirmSuspicion(db *database, s *suspicion, turns uint64) {
 	db.resolve()
 }
 
-// condemn opens the breaker of a database, unless that is void, and lets the selector see to the rest.
-func (h *Hook) condemn(db *database, turns uint64, reason Reason, cause error) bool {
-	opened := h.openBreaker(db, turns, reason, cause)
+// trip opens the breaker of a database, unless that is void, and lets the selector see to the rest.
+func (h *Hook) trip(db *database, generation uint64, reason Reason, cause error) bool {
+	opened := h.openBreaker(db, generation, reason, cause)
 	h.selector.review()
 	return opened
 }
 
-// readmit closes the breaker of a database that has passed its checks, unless that is void.
-func (h *Hook) readmit(db *database, turns uint64) {
-	h.renew(db, turns)
+// restore closes the breaker of a database that has passed its checks, unless that is void.
+func (h *Hook) restore(db *database, generation uint64) {
+	h.renew(db, generation)
 	h.selector.review()
 }
 
 // renew is readmit without what follows from it.
-func (h *Hook) renew(db *database, turns uint64) {
+func (h *Hook) renew(db *database, generation uint64) {
 	if !db.usable() {
 		db.resetDetectors()
-		h.passed(db, turns)
+		h.passed(db, generation)
 	}
 }
 
 // inUse reports whether commands go to the database now, or in a dry run would.
 func (h *Hook) inUse(db *database) bool {
-	now := h.selector.standing()
+	now := h.selector.effective()
 	return now != nil && now.db == db && !now.down
 }
 
 func (h *Hook) isActive(db *database) bool {
-	now := h.selector.standing()
+	now := h.selector.effective()
 	return now != nil && now.db == db
 }

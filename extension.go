@@ -264,6 +264,6 @@ func (h *Hook) DatabaseOptions(name string) (*redis.Options, error) {
 // the database at once whether it is there, as if a command had failed. The verdict is its own. Safe for concurrent use.
 func (h *Hook) Report(database string, err error) {
 	if db, known := h.known(database); known == nil && err != nil {
-		h.evidence(db, commandError(db, false, err))
+		h.suspect(db, commandError(db, false, err))
 	}
 }

@@ -5,62 +5,62 @@ import (
 	"time"
 )
 
-// kind says what a round of checks is about.
-type kind int
+// runKind says what a round of checks is about.
+type runKind int
 
 const (
-	regular kind = iota // of a usable database, every so often
-	trial               // of one whose breaker is half-open
-	brief               // of any while all are down: the first that answers is used
+	routineRun  runKind = iota // of a usable database, every so often
+	halfOpenRun                // of one whose breaker is half-open
+	outageRun                  // of any while all are down: the first that answers is used
 )
 
-// round is the round of checks of one database that is under way, if done is not nil. It runs beside the health loop
+// checkRun is the round of checks of one database that is under way, if done is not nil. It runs beside the health loop
 // that it belongs to, and hands it nothing but its result. Only the health loop reads and writes the fields.
-type round struct {
-	kind   kind
-	turns  uint64 // of the breaker when it began: the result is void if there has been another one since
-	cancel context.CancelFunc
-	done   chan error // the result; capacity 1, so that a round that was dropped waits for nobody
+type checkRun struct {
+	kind       runKind
+	generation uint64 // of the breaker when it began: the result is void if there has been another one since
+	cancel     context.CancelFunc
+	done       chan error // the result; capacity 1, so that a round that was dropped waits for nobody
 
 	due   time.Time // no regular round before
 	again time.Time // no other round before
 }
 
-// begin starts a round, in the state of the breaker that turns tells of.
-func (h *Hook) begin(db *database, r *round, k kind, turns uint64, ask func(context.Context, *database) error) {
+// begin starts a round, in the state of the breaker that generation tells of.
+func (h *Hook) begin(db *database, r *checkRun, k runKind, generation uint64, ask func(context.Context, *database) error) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	done := make(chan error, 1)
-	r.kind, r.turns, r.cancel, r.done = k, turns, cancel, done
+	r.kind, r.generation, r.cancel, r.done = k, generation, cancel, done
 	h.wg.Go(func() {
-		if k == brief {
+		if k == outageRun {
 			// The round of a method of control may have a gate that takes its time, and an outage waits for nobody.
 			done <- ask(ctx, db)
 			return
 		}
-		if err := db.takeTurn(ctx); err != nil {
+		if err := db.lockChecks(ctx); err != nil {
 			done <- err // it was dropped, and nobody listens
 			return
 		}
-		defer db.endTurn()
+		defer db.unlockChecks()
 		done <- ask(ctx, db)
 	})
 }
 
-// takeTurn waits until nobody else runs a round of checks of the database: a method of control asks it beside the health
+// lockChecks waits until nobody else runs a round of checks of the database: a method of control asks it beside the health
 // loop, and a check must not be run twice at a time. Brief rounds have no turn.
-func (db *database) takeTurn(ctx context.Context) error {
+func (db *database) lockChecks(ctx context.Context) error {
 	select {
-	case db.turn <- struct{}{}:
+	case db.checkLock <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (db *database) endTurn() { <-db.turn }
+func (db *database) unlockChecks() { <-db.checkLock }
 
-// drop gives up the round that is under way, whose result would be void.
-func (r *round) drop(db *database) {
+// dropPin gives up the round that is under way, whose result would be void.
+func (r *checkRun) drop(db *database) {
 	if r.done == nil {
 		return
 	}
@@ -68,46 +68,46 @@ func (r *round) drop(db *database) {
 	r.done = nil
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if r.kind == trial && r.turns == db.turns {
+	if r.kind == halfOpenRun && r.generation == db.generation {
 		// The permit that it had of the half-open breaker goes with that state only, and there may be no other.
 		db.breaker.Open()
 	}
 }
 
-// settleRound acts on the result of a round.
-func (h *Hook) settleRound(db *database, r *round, err error) {
+// finishRun acts on the result of a round.
+func (h *Hook) finishRun(db *database, r *checkRun, err error) {
 	r.cancel()
 	r.done = nil
 	if h.isClosed() {
 		return
 	}
 	switch r.kind {
-	case regular:
+	case routineRun:
 		if err != nil {
-			h.condemn(db, r.turns, ReasonHealthCheck, err)
+			h.trip(db, r.generation, ReasonHealthCheck, err)
 		}
-	case trial:
+	case halfOpenRun:
 		r.again = time.Now().Add(max(h.opt.Breaker.Delay/4, downInterval))
 		if err == nil {
 			db.resetDetectors()
 		}
-		if h.tried(db, r.turns, err) {
+		if h.recordTrial(db, r.generation, err) {
 			h.selector.review()
 		}
-	case brief:
+	case outageRun:
 		r.again = time.Now().Add(downInterval)
-		if err == nil && h.selector.standing().down {
-			h.readmit(db, r.turns)
+		if err == nil && h.selector.effective().down {
+			h.restore(db, r.generation)
 		}
 	}
 }
 
 // tryAgain has a database probed that is not usable, as its breaker permits, and returns when to look next.
-func (h *Hook) tryAgain(db *database, r *round) time.Duration {
-	want, ask := trial, h.checkOnce
-	if h.selector.standing().down {
+func (h *Hook) tryAgain(db *database, r *checkRun) time.Duration {
+	want, ask := halfOpenRun, h.checkOnce
+	if h.selector.effective().down {
 		// Everything is down: no grace, the first to answer is used, and nobody waits for a slow round from before.
-		want, ask = brief, h.checkBriefly
+		want, ask = outageRun, h.checkBriefly
 	}
 	if r.kind != want {
 		r.drop(db)
@@ -119,29 +119,29 @@ func (h *Hook) tryAgain(db *database, r *round) time.Duration {
 	if wait := time.Until(r.again); wait > 0 {
 		return wait
 	}
-	turns := db.turned()
-	if want == trial {
+	generation := db.currentGeneration()
+	if want == halfOpenRun {
 		var wait time.Duration
-		if turns, wait = db.permit(); wait > 0 {
+		if generation, wait = db.permit(); wait > 0 {
 			return wait
 		}
 	}
-	h.begin(db, r, want, turns, ask)
+	h.begin(db, r, want, generation, ask)
 	return h.opt.Health.Interval
 }
 
 // permit takes a permit of the breaker, or says when to ask again. It is asked here, because the delay is not watched by
 // the breaker itself: it half-opens when it is asked.
-func (db *database) permit() (turns uint64, wait time.Duration) {
+func (db *database) permit() (generation uint64, wait time.Duration) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.breaker.IsClosed() {
-		return db.turns, downInterval // somebody has closed it since it was seen to be open: there is nothing to try
+		return db.generation, downInterval // somebody has closed it since it was seen to be open: there is nothing to try
 	}
 	if wait = db.breaker.RemainingDelay(); wait > 0 || !db.breaker.TryAcquirePermit() {
-		return db.turns, max(wait, downInterval)
+		return db.generation, max(wait, downInterval)
 	}
-	return db.turns, 0
+	return db.generation, 0
 }
 
 // checkRegularly asks a usable database, and considers a return to it if it passes.
@@ -168,7 +168,7 @@ func (h *Hook) checkRegularly(ctx context.Context, db *database) error {
 func (h *Hook) askGates(ctx context.Context, db *database) error {
 	gates := db.checks.Load().gates
 	if len(gates) == 0 || h.isActive(db) {
-		db.barred.Store(nil)
+		db.gateErr.Store(nil)
 		return nil
 	}
 	err := gates.Run(ctx, db.target)
@@ -176,14 +176,14 @@ func (h *Hook) askGates(ctx context.Context, db *database) error {
 	case ctx.Err() != nil:
 		return ctx.Err() // the database has failed meanwhile
 	case err == nil:
-		db.barred.Store(nil)
+		db.gateErr.Store(nil)
 		return nil
 	}
 	h.events.probed(db.name, err, 0)
-	if wasOpen := db.barred.Load() == nil; wasOpen && h.selector.prefers(db) {
+	if wasOpen := db.gateErr.Load() == nil; wasOpen && h.selector.prefers(db) {
 		defer recheckAll(h.selector.all()) // the choice is among the others now
 	}
-	db.barred.Store(&err)
+	db.gateErr.Store(&err)
 	return err
 }
 

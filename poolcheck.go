@@ -21,11 +21,11 @@ func (c *conn) retired() bool {
 	return false
 }
 
-// plainConn is a conn over plain TCP or a Unix socket: the peek goes to the socket.
-type plainConn struct{ *conn }
+// tcpConn is a conn over plain TCP or a Unix socket: the peek goes to the socket.
+type tcpConn struct{ *conn }
 
 // SyscallConn returns the socket, or an error if the connection is of no use any more.
-func (c plainConn) SyscallConn() (syscall.RawConn, error) {
+func (c tcpConn) SyscallConn() (syscall.RawConn, error) {
 	if c.retired() {
 		return nil, errNotActive
 	}
@@ -33,15 +33,15 @@ func (c plainConn) SyscallConn() (syscall.RawConn, error) {
 	return c.conn.Conn.(syscall.Conn).SyscallConn()
 }
 
-// checkedConn is a conn over TLS or a pipe. A *tls.Conn is no syscall.Conn, because a peek would see encrypted records
+// tlsConn is a conn over TLS or a pipe. A *tls.Conn is no syscall.Conn, because a peek would see encrypted records
 // and go-redis would try to read a reply out of them. This one is, for the sake of the drop, and answers the pool's peek
 // with "nothing there", which is what go-redis assumes of TLS. The peek costs what it costs over TCP, two small
 // allocations in go-redis, where TLS without the hook is not peeked at.
-type checkedConn struct{ *conn }
+type tlsConn struct{ *conn }
 
 // SyscallConn returns what finds nothing, or an error if the connection is of no use any more. Asked outside the pool's
 // check (whether pushes have arrived), it answers with the socket below TLS, where go-redis looks without us.
-func (c checkedConn) SyscallConn() (syscall.RawConn, error) {
+func (c tlsConn) SyscallConn() (syscall.RawConn, error) {
 	if c.retired() {
 		return nil, errNotActive
 	}
@@ -54,17 +54,17 @@ func (c checkedConn) SyscallConn() (syscall.RawConn, error) {
 	return nothingThere{}, nil
 }
 
-// opaqueConn is a conn over TLS whose client caches on its side. go-redis must see that it is no syscall.Conn: it then
+// cachingTLSConn is a conn over TLS whose client caches on its side. go-redis must see that it is no syscall.Conn: it then
 // looks for invalidations that TLS has decrypted but nobody has read. The pool cannot be told to drop it when it hands it
 // out, so after a switch its next request is refused instead, which go-redis runs again elsewhere. What it has in its
 // cache for the connection must not be answered until then: see NetConn.
-type opaqueConn struct{ *conn }
+type cachingTLSConn struct{ *conn }
 
 // NetConn returns the raw connection below TLS, or nil. After a switch it returns one that answers with an error:
 // go-redis' drainer, which looks for invalidations on the idle connections of its pool and on no others, drops the
 // connection then, and with it what was cached from the old database. Others who look, on behalf of a session that still
 // goes on there, take the error for "no invalidation".
-func (c opaqueConn) NetConn() net.Conn {
+func (c cachingTLSConn) NetConn() net.Conn {
 	if c.retired() {
 		return deadConn{errNotActive}
 	}

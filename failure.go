@@ -40,22 +40,22 @@ func (c *conn) readError(cause error) error {
 // lostReply is readError for a read that failed, where go-redis puts the error on the commands without an answer.
 func (c *conn) lostReply(cause error) error {
 	err := c.readError(cause)
-	if e := asHidden(err); e != nil {
+	if e := asNoRetry(err); e != nil {
 		e.mark.Store(markTail)
 	}
 	return err
 }
 
-// hide decides whether go-redis may see the cause of a failure, and so run the request again by itself. It must not if
+// noRetry decides whether go-redis may see the cause of a failure, and so run the request again by itself. It must not if
 // the request was sent or others before it are in flight, unless this is pub/sub, where nothing is run again and timeouts
 // are looked for. It must not in a transaction either, even if nothing was sent: it would leave the error of the first
 // run on the MULTI of the second, and report a transaction that was executed as failed.
 func (c *conn) hide(err error, inFlight bool) error {
 	switch {
 	case !c.ready.Load():
-		return layer(err)
+		return asHandshakeError(err)
 	case inFlight && !c.pubsub.Load() || c.multi.Load():
-		return hide(err)
+		return noRetry(err)
 	}
 	return err
 }

@@ -1,0 +1,36 @@
+package multidb
+
+import (
+	"context"
+	"log/slog"
+)
+
+// safeHandler is a handler of the user's that may panic: a log line is lost then, and nothing else.
+type safeHandler struct{ slog.Handler }
+
+// safeLogger makes a logger whose handler is contained.
+func safeLogger(log *slog.Logger) *slog.Logger { return slog.New(safeHandler{log.Handler()}) }
+
+func (c safeHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
+	defer func() {
+		if recover() != nil {
+			enabled = false
+		}
+	}()
+	return c.Handler.Enabled(ctx, level)
+}
+
+func (c safeHandler) Handle(ctx context.Context, record slog.Record) error {
+	defer func() { _ = recover() }()
+	return c.Handler.Handle(ctx, record)
+}
+
+// WithAttrs is not used by this package, but must not lead out of the containment.
+func (c safeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return safeHandler{c.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup is like WithAttrs.
+func (c safeHandler) WithGroup(name string) slog.Handler {
+	return safeHandler{c.Handler.WithGroup(name)}
+}
