@@ -69,7 +69,7 @@ func (h *Hook) openBreaker(db *database, generation uint64, reason Reason, cause
 		// One that was down at the start has failed like any other: it is returned to after its grace period.
 		db.grace.relapsed(db.since)
 		db.lastOutage = outage{reason, cause}
-		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, Cause: cause})
+		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, From: was, Cause: cause})
 	}
 	return true
 }
@@ -109,9 +109,10 @@ func (h *Hook) closeLocked(db *database) {
 	if db.state() == BreakerClosed {
 		return
 	}
+	was := db.state()
 	db.checked = true
 	db.breaker.Close()
-	h.closed(db)
+	h.closed(db, was)
 }
 
 // recordTrial records what a check of a half-open database has found and reports whether the breaker has closed by it. The
@@ -132,18 +133,18 @@ func (h *Hook) recordTrial(db *database, generation uint64, err error) bool {
 	if !db.breaker.IsClosed() {
 		return false
 	}
-	h.closed(db)
+	h.closed(db, BreakerHalfOpen)
 	return true
 }
 
-// closed notes that the breaker has closed. Caller must hold db.mu.
-func (h *Hook) closed(db *database) {
+// closed notes that the breaker has closed, and what it was before. Caller must hold db.mu.
+func (h *Hook) closed(db *database, was BreakerState) {
 	db.generation++
 	db.since, db.lastErr = time.Now(), nil
 	db.heard(db.since)
 	db.grace.recovered()
 	db.recheck.Store(true) // when the next regular check is due was decided before it failed, and the grace may end earlier
-	h.events.health(HealthChange{Database: db.name, State: BreakerClosed})
+	h.events.health(HealthChange{Database: db.name, State: BreakerClosed, From: was})
 }
 
 // grace is how long a database must have been healthy before we return to it of our own accord. It grows with each

@@ -171,7 +171,9 @@ func (h *Hook) askGates(ctx context.Context, db *database) error {
 		db.gateErr.Store(nil)
 		return nil
 	}
+	began := time.Now()
 	err := gates.Run(ctx, db.target)
+	h.events.checked(HealthCheck{Database: db.name, Err: err, Took: time.Since(began)})
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() // the database has failed meanwhile
@@ -179,7 +181,6 @@ func (h *Hook) askGates(ctx context.Context, db *database) error {
 		db.gateErr.Store(nil)
 		return nil
 	}
-	h.events.probed(db.name, err, 0)
 	if wasOpen := db.gateErr.Load() == nil; wasOpen && h.selector.prefers(db) {
 		defer recheckAll(h.selector.all()) // the choice is among the others now
 	}

@@ -99,8 +99,11 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 	if isSubscribe(name) {
 		return c.writeSubscribe(p, more)
 	}
-	if !c.current() && !c.mayContinueSession() {
-		return 0, c.refuse(more)
+	if !c.current() {
+		if !c.mayContinueSession() {
+			return 0, c.refuse(more)
+		}
+		c.hook.lateRequests.Add(1)
 	}
 	if !more {
 		c.begin(name)

@@ -172,7 +172,7 @@ func (h *Hook) retire(db *database) {
 		}
 		_ = db.close()
 		if err := db.checks.Load().all.CloseUnused(h.selector.left(db)); err != nil {
-			h.events.probed(db.name, err, 0)
+			h.events.leftOpen(db.name, err)
 		}
 	})
 	if !spawned {

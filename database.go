@@ -81,6 +81,9 @@ type traffic struct {
 	replies   window.Counter // whose time was taken
 
 	successes, failures, replayed, refused, unknown atomic.Uint64
+
+	notSent, cannotServe, unanswered atomic.Uint64 // the failures by kind
+	replyCounts                      replyCounts
 }
 
 // newDatabase builds a database from its options, which have been validated as far as that goes without building.

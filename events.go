@@ -42,10 +42,23 @@ type Switch struct {
 type HealthChange struct {
 	// Database is its name.
 	Database string
-	// State is BreakerClosed (usable) or BreakerOpen.
-	State BreakerState
+	// State is BreakerClosed (usable) or BreakerOpen, From what it was before.
+	State, From BreakerState
 	// Cause is why it is not usable; nil if it is.
 	Cause error
+}
+
+// HealthCheck is one check of a database.
+type HealthCheck struct {
+	// Database is its name.
+	Database string
+	// Err is why it has failed; nil if it has passed.
+	Err error
+	// Took is how long it has taken.
+	Took time.Duration
+	// Quick is true for a single PING that settles a suspicion, or asks the active database whether it is alive. It is false
+	// for a run of the checks that the database has (see Health.Checks).
+	Quick bool
 }
 
 // Events are functions to call when something happens; each may be nil. They are called one after the other, in the
@@ -62,13 +75,15 @@ type Events struct {
 	OnAllDown func(cause error)
 	// OnRecovered: after OnAllDown, database is in use; in a dry run, it would be.
 	OnRecovered func(database string)
+	// OnCheck: a database was checked. It is called several times a second while databases are down.
+	OnCheck func(HealthCheck)
 }
 
 // dispatcher delivers events: producers append under its lock, one goroutine calls. A function per event keeps the
 // queue free of types.
 type dispatcher struct {
-	user Events
-	log  *slog.Logger
+	subscribers subscribers
+	log         *slog.Logger
 
 	mu      sync.Mutex
 	queue   []func()
@@ -79,7 +94,9 @@ type dispatcher struct {
 }
 
 func newDispatcher(user Events, log *slog.Logger) *dispatcher {
-	return &dispatcher{user: user, log: safeLogger(log), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	d := &dispatcher{log: safeLogger(log), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	d.subscribers.all = []*Events{&user}
+	return d
 }
 
 // start begins the delivery. Whoever starts it joins it with wait.
@@ -188,9 +205,11 @@ func (d *dispatcher) switched(s Switch) {
 	d.enqueue(func() {
 		d.log.Log(context.Background(), s.Reason.level(), "multidb: switched", "from", s.From, "to", s.To, "reason", string(s.Reason),
 			"took", s.Took, "planned", s.Planned, "dry_run", s.DryRun, "cause", s.Cause)
-		if d.user.OnSwitch != nil {
-			d.user.OnSwitch(s)
-		}
+		d.tell(func(e *Events) {
+			if e.OnSwitch != nil {
+				e.OnSwitch(s)
+			}
+		})
 	})
 }
 
@@ -206,27 +225,33 @@ func (r Reason) level() slog.Level {
 func (d *dispatcher) health(c HealthChange) {
 	d.enqueue(func() {
 		d.log.Info("multidb: health changed", "database", c.Database, "state", string(c.State), "cause", c.Cause)
-		if d.user.OnHealth != nil {
-			d.user.OnHealth(c)
-		}
+		d.tell(func(e *Events) {
+			if e.OnHealth != nil {
+				e.OnHealth(c)
+			}
+		})
 	})
 }
 
 func (d *dispatcher) allDown(cause error, dry bool) {
 	d.enqueue(func() {
 		d.log.Error("multidb: no database is usable", "dry_run", dry, "cause", cause)
-		if d.user.OnAllDown != nil {
-			d.user.OnAllDown(cause)
-		}
+		d.tell(func(e *Events) {
+			if e.OnAllDown != nil {
+				e.OnAllDown(cause)
+			}
+		})
 	})
 }
 
 func (d *dispatcher) recovered(database string, dry bool) {
 	d.enqueue(func() {
 		d.log.Warn("multidb: recovered", "database", database, "dry_run", dry)
-		if d.user.OnRecovered != nil {
-			d.user.OnRecovered(database)
-		}
+		d.tell(func(e *Events) {
+			if e.OnRecovered != nil {
+				e.OnRecovered(database)
+			}
+		})
 	})
 }
 
@@ -264,9 +289,27 @@ func (d *dispatcher) cleared(database string, cause error, after time.Duration) 
 	})
 }
 
-// probed logs one check; nobody subscribes to these.
-func (d *dispatcher) probed(database string, err error, took time.Duration) {
-	if d.log.Enabled(context.Background(), slog.LevelDebug) {
-		d.enqueue(func() { d.log.Debug("multidb: checked", "database", database, "took", took, "error", err) })
+// leftOpen logs that a probe of a database that was removed could not be closed.
+func (d *dispatcher) leftOpen(database string, err error) {
+	d.enqueue(func() {
+		d.log.Warn("multidb: a probe of a removed database was not closed", "database", database, "error", err)
+	})
+}
+
+// checked tells of one check, if anybody listens.
+func (d *dispatcher) checked(c HealthCheck) {
+	logs := !c.Quick && d.log.Enabled(context.Background(), slog.LevelDebug)
+	if !logs && !d.wantsChecks() {
+		return
 	}
+	d.enqueue(func() {
+		if logs {
+			d.log.Debug("multidb: checked", "database", c.Database, "took", c.Took, "error", c.Err)
+		}
+		d.tell(func(e *Events) {
+			if e.OnCheck != nil {
+				e.OnCheck(c)
+			}
+		})
+	})
 }

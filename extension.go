@@ -33,6 +33,7 @@ type Choice struct {
 	Planned bool
 
 	over <-chan struct{}
+	late uint64 // requests of sessions that went on on an old database until then, see ServedBy
 }
 
 // Over is closed when there is a newer choice. A closed hook makes none.
@@ -40,10 +41,11 @@ func (c Choice) Over() <-chan struct{} { return c.over }
 
 // Choice returns the current choice: one atomic load. Safe for concurrent use.
 func (h *Hook) Choice() Choice {
+	late := h.lateRequests.Load()
 	now := h.active.Load()
 	return Choice{
 		Database: now.db.name, Down: now.down, Number: now.seq, At: now.at,
-		Reason: now.reason, Planned: now.planned, over: now.over(),
+		Reason: now.reason, Planned: now.planned, over: now.over(), late: late,
 	}
 }
 

@@ -37,6 +37,8 @@ type Hook struct {
 
 	preparers preparers
 
+	lateRequests atomic.Uint64 // that sessions have written to a database after its place was lost, see ServedBy
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup

@@ -14,6 +14,9 @@ import (
 // Options configures a [Hook]. Of every field, 0 (or nil) is the default and, where that makes sense, a negative value
 // switches the thing off. [New] copies the options and writes to nothing of the caller's.
 type Options struct {
+	// Name names the hook in statistics and metrics, for a process that has several. Default: "default".
+	Name string
+
 	// Databases are the databases to choose from, each with a name and a weight. At least one.
 	Databases []Database
 
@@ -189,6 +192,7 @@ type Retry struct {
 
 // defaults, in one place. The README's table is checked against them.
 const (
+	defaultName           = "default"
 	defaultWeight         = 1.0
 	defaultInterval       = 5 * time.Second
 	defaultActiveInterval = time.Second
@@ -213,6 +217,7 @@ func (o Options) withDefaults() Options {
 	for i := range o.Databases {
 		o.Databases[i] = o.Databases[i].withDefaults()
 	}
+	orDefault(&o.Name, defaultName)
 	orDefault(&o.Health.Interval, defaultInterval)
 	orDefault(&o.Health.ActiveInterval, defaultActiveInterval)
 	orDefault(&o.Health.Timeout, defaultTimeout)

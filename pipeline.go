@@ -25,7 +25,7 @@ func (h *Hook) afterBatchFailure(
 	case first.final:
 		return h.countUnknown(h.finishBatch(cmds, err))
 	}
-	err = h.runAgain(ctx, first, func(now *epoch) *attempt {
+	err = h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
 		setErrors(tail, nil) // a stale error would outlive the success
 		err := next(ctx, tail)
 		if err == nil {
@@ -48,6 +48,7 @@ func (h *Hook) afterBatchFailure(
 // classifyBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it. If
 // everything is answered, there is no tail, or it is a transaction with its answer.
 func (h *Hook) classifyBatch(ctx context.Context, now *epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+	h.countReplies(now, cmds)
 	if isTransaction(cmds) {
 		return h.classifyTransaction(ctx, now, cmds, err)
 	}
@@ -76,6 +77,17 @@ func (h *Hook) classifyBatch(ctx context.Context, now *epoch, cmds []redis.Cmder
 		result.final = true
 	}
 	return tail, result
+}
+
+// countReplies counts the replies in a batch by which the server refuses: each code once, because one reply may be the error
+// of many commands.
+func (h *Hook) countReplies(now *epoch, cmds []redis.Cmder) {
+	var seen uint32
+	for _, cmd := range cmds {
+		if err := cmd.Err(); err != nil {
+			h.databaseOf(now, err).replyCounts.add(err, &seen)
+		}
+	}
 }
 
 // stampUnanswered puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. Its own

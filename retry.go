@@ -72,7 +72,7 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 	if first.final {
 		return h.countUnknown(first.err)
 	}
-	return h.countUnknown(h.runAgain(ctx, first, func(now *epoch) *attempt {
+	return h.countUnknown(h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
 		// The error of the last attempt stays on the command: go-redis overwrites it in the end, and where next does
 		// not run anything (the full-duplex autopipeliner lets hooks only look on) a cleared one would turn the
 		// failure into a success.
@@ -102,11 +102,15 @@ func (h *Hook) countUnknown(err error) error {
 func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder, err error, replayable func() bool) *attempt {
 	kind := classify(ctx, cmd, err)
 	db := h.databaseOf(now, err)
+	if cmd != nil {
+		db.replyCounts.add(err, nil)
+	}
 	switch {
 	case kind == answered:
 		db.succeeded()
 		return &attempt{err: causeOf(err), kind: kind, db: db, final: true}
 	case kind.failed() && !ourDoing(err):
+		db.failedAs(kind)
 		h.failed(db, err)
 	}
 	a := &attempt{err: causeOf(err), kind: kind, db: db, moved: now.superseded()}
@@ -142,7 +146,7 @@ func (h *Hook) databaseOf(now *epoch, err error) *database {
 
 // runAgain runs failed work again until it is answered, may not be run again, or has used up its attempts. It returns the
 // error of the answer, if the answer is one.
-func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*epoch) *attempt) error {
+func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Context, *epoch) *attempt) error {
 	last, sent := first, sentFailure(first.err)
 	hangs := first.hangs()
 	var refused refusals
@@ -162,7 +166,7 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(*epoch) *a
 		if last.kind == lost || last.kind == cannotServeInside {
 			last.db.replayed.Add(1)
 		}
-		result := run(now)
+		result := run(withAttempt(ctx, exec.Attempts(), last), now)
 		if result == nil {
 			last = nil
 			return nil, nil

@@ -9,6 +9,8 @@ import (
 // Stats is a snapshot of what a dashboard needs. Counters never go back. The parts are read one after the other, so
 // they may be apart by what happened meanwhile.
 type Stats struct {
+	// Name is Options.Name.
+	Name string
 	// Active is the name of the active database; while Down, of the one that was active last.
 	Active string
 	// Down is true while no database is usable.
@@ -26,6 +28,9 @@ type DatabaseStats struct {
 	// Name and Weight as they are now.
 	Name   string
 	Weight float64
+	// Network, Addr and DB are where connections go: see [Endpoint].
+	Network, Addr string
+	DB            int
 	// Breaker is the state of its circuit breaker, Since the time it has had that state.
 	Breaker BreakerState
 	Since   time.Time
@@ -44,6 +49,13 @@ type DatabaseStats struct {
 	Latency time.Duration
 	// Successes and Failures count commands (a pipeline is one) by how they ended on this database.
 	Successes, Failures uint64
+	// NotSent, CannotServe and Unanswered are the Failures by kind: the request was not sent; the database has replied that it
+	// cannot serve now; the request was sent and not answered.
+	NotSent, CannotServe, Unanswered uint64
+	// Replies counts error replies by code. It has only codes by which a server refuses whatever it is asked (READONLY, OOM,
+	// NOAUTH, ...), and "other" for replies that count as failures without such a code: a pipeline counts each code once.
+	// nil if there were none.
+	Replies map[string]uint64
 	// WindowFailures and WindowCommands are what the failure detector sees now: failures, and commands altogether, within
 	// its window; 0 if no detector tells (see window.Counting).
 	WindowFailures, WindowCommands uint64
@@ -62,7 +74,7 @@ type DatabaseStats struct {
 func (h *Hook) Stats() Stats {
 	h.selector.mu.Lock()
 	now := h.active.Load()
-	s := Stats{Active: now.db.name, Down: now.down, Switches: make(map[Reason]uint64, len(h.selector.switches))}
+	s := Stats{Name: h.opt.Name, Active: now.db.name, Down: now.down, Switches: make(map[Reason]uint64, len(h.selector.switches))}
 	if h.selector.pinned != nil {
 		s.Held = h.selector.pinned.name
 	}
@@ -84,7 +96,11 @@ func (db *database) stats() DatabaseStats {
 		Successes: db.successes.Load(), Failures: db.failures.Load(), Replayed: db.replayed.Load(),
 		Unknown: db.unknown.Load(), Refused: db.refused.Load(),
 		Suspicions: db.suspicions.Load(), Cleared: db.cleared.Load(),
+		NotSent: db.notSent.Load(), CannotServe: db.cannotServe.Load(), Unanswered: db.unanswered.Load(),
+		Replies: db.replyCounts.snapshot(),
 	}
+	at := db.endpoint()
+	s.Network, s.Addr, s.DB = at.Network, at.Addr, at.DB
 	if err := db.gateErr.Load(); err != nil {
 		s.GateError = *err
 	}

@@ -220,6 +220,14 @@ func (e errNoAnswer) Error() string { return "no probe answered within " + e.wit
 // database alive. A PING that has not returned long after its time, in spite of probeConn, is left to itself: it may be in
 // a credentials provider of the user's.
 func (h *Hook) ping(ctx context.Context, db *database) error {
+	began := time.Now()
+	err := h.pingOnce(ctx, db)
+	h.events.checked(HealthCheck{Database: db.name, Err: err, Took: time.Since(began), Quick: true})
+	return err
+}
+
+// pingOnce is ping without a word about it.
+func (h *Hook) pingOnce(ctx context.Context, db *database) error {
 	answer := make(chan error, 1)
 	go func() {
 		target := db.target

@@ -19,6 +19,18 @@ func (h *Hook) failed(db *database, cause error) {
 	h.consult(db, 1)
 }
 
+// failedAs counts a failure by its kind.
+func (db *database) failedAs(kind outcome) {
+	switch kind {
+	case notSent:
+		db.notSent.Add(1)
+	case cannotServe, cannotServeInside:
+		db.cannotServe.Add(1)
+	case lost:
+		db.unanswered.Add(1)
+	}
+}
+
 // consult gives the detectors what has been counted since the last time and acts on their verdicts.
 func (h *Hook) consult(db *database, failures uint64) {
 	generation := db.currentGeneration()

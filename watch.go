@@ -146,7 +146,7 @@ func (h *Hook) untilSlot(d time.Duration) time.Duration {
 func (h *Hook) check(ctx context.Context, db *database, checks probes.Checks) error {
 	began := time.Now()
 	err := checks.Run(ctx, db.target)
-	h.events.probed(db.name, err, time.Since(began))
+	h.events.checked(HealthCheck{Database: db.name, Err: err, Took: time.Since(began)})
 	if errors.Is(err, redis.ErrPoolTimeout) {
 		// The checks have waited for one another, which says nothing about the database.
 		err = h.confirm(db)

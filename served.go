@@ -1,0 +1,49 @@
+package multidb
+
+import "errors"
+
+// Endpoint is a database as the network knows it.
+type Endpoint struct {
+	// Database is its name.
+	Database string
+	// Network is "tcp" or "unix". Addr is its address; for a group watched by Sentinel that of the master which was dialed
+	// last, and empty before the first dial.
+	Network, Addr string
+	// DB is the index that connections of the hook use there.
+	DB int
+}
+
+// ServedBy returns the database that has served a request, for tracing. before is the choice before the request, err what the
+// request ended with; a hook inside of ours has both, see [AttemptOf]. ok is false if nobody knows: a switch was made
+// meanwhile, no database is usable, or, while a planned switch drains, some session has gone on on the database before. It
+// does not allocate. Safe for concurrent use.
+func (h *Hook) ServedBy(before Choice, err error) (served Endpoint, ok bool) {
+	if err != nil {
+		var failed *CommandError
+		if errors.As(err, &failed) {
+			if failed.db == nil {
+				return Endpoint{}, false
+			}
+			return failed.db.endpoint(), true
+		}
+	}
+	// A connection of another database than the active one is refused at its gate, unless a session goes on there. So
+	// without a switch and without such a session in between, the request was written to the active database.
+	now := h.active.Load()
+	if now.down || now.seq != before.Number || h.lateRequests.Load() != before.late {
+		return Endpoint{}, false
+	}
+	return now.db.endpoint(), true
+}
+
+// endpoint is where connections of the database go.
+func (db *database) endpoint() Endpoint {
+	e := Endpoint{Database: db.name, Network: db.opt.Network, Addr: db.opt.Addr, DB: db.opt.DB}
+	if e.Addr == sentinelAddr {
+		e.Addr = ""
+		if master := db.master.Load(); master != nil {
+			e.Addr = *master
+		}
+	}
+	return e
+}
