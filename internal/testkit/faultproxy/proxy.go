@@ -47,6 +47,7 @@ type config struct {
 	listen    string
 	seed      uint64
 	transport Transport
+	report    func(error)
 }
 
 // Listen makes the proxy listen on a given address instead of a free loopback port.
@@ -54,6 +55,9 @@ func Listen(addr string) Option { return func(c *config) { c.listen = addr } }
 
 // Seed makes [Proxy.ResetOneIn] choose other requests. The choice is the same for the same seed and order of requests.
 func Seed(seed uint64) Option { return func(c *config) { c.seed = seed } }
+
+// Report makes the methods without an error result call f with one, in place of a panic. [Start] has a Report of its own.
+func Report(f func(error)) Option { return func(c *config) { c.report = f } }
 
 // Start starts a proxy for a test and closes it with the test. What goes wrong later fails the test.
 func Start(tb testing.TB, upstream string, opts ...Option) *Proxy {
@@ -69,14 +73,14 @@ func Start(tb testing.TB, upstream string, opts ...Option) *Proxy {
 
 // New starts a proxy in front of the address upstream, which need not answer yet.
 func New(upstream string, opts ...Option) (*Proxy, error) {
-	cfg := config{transport: overTCP}
+	cfg := config{transport: overTCP, report: func(err error) { panic(err) }}
 	for _, opt := range opts {
 		opt(&cfg)
 	}
 	p := &Proxy{
 		upstream:  upstream,
 		transport: cfg.transport,
-		report:    func(err error) { panic(err) },
+		report:    cfg.report,
 		conns:     make(map[*conn]struct{}),
 	}
 	p.faults.rand = rand.New(rand.NewPCG(cfg.seed, 0))
