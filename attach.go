@@ -9,6 +9,8 @@ import (
 	"weak"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/resp"
 )
 
 // errPurge is what the argument of a purging command fails to encode with.
@@ -166,7 +168,7 @@ func (h *Hook) purge(client *redis.Client) (found int) {
 // routedQuestion is a request that no server knows. A connection of ours answers it by itself, see conn.writeRequest.
 var (
 	routedQuestion = []any{"client", "multidb-routed"}
-	routedRequest  = respCommand("client", "multidb-routed")
+	routedRequest  = resp.Encode("client", "multidb-routed")
 )
 
 // routedReply is the answer, with the hook that the connection belongs to. It looks like a reply, so that go-redis keeps the

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/resp"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
@@ -23,7 +24,7 @@ type instant struct {
 }
 
 func (c *instant) Write(p []byte) (int, error) {
-	switch string(commandName(p)) {
+	switch string(resp.CommandName(p)) {
 	case "hello":
 		c.reply = "*0\r\n"
 	case "ping":

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/replay"
 )
 
 // outcome is what the end of one attempt says about the database it ran on, and about running it again.
@@ -58,7 +60,7 @@ func classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
 	case errors.Is(err, redis.Nil), errors.Is(err, redis.TxFailedErr):
 		return answered
 	case unavailable(err):
-		if insideScript(err) || runsCode(cmd) && !refusedUnread(err) {
+		if insideScript(err) || cmd != nil && replay.RunsCode(cmd) && !refusedUnread(err) {
 			return cannotServeInside
 		}
 		return cannotServe
@@ -131,21 +133,6 @@ func quotesReadOnly(text string) bool {
 func insideScript(err error) bool {
 	text := replyText(err)
 	return quotesReadOnly(text) || strings.Contains(text, "script: ") || strings.HasPrefix(text, "EXECABORT")
-}
-
-// runsCode reports whether a command runs what only its user knows: a script, a function, a command of a module or an
-// unknown one. Such code may have done anything before it answered with READONLY or TRYAGAIN, which it may have made up.
-func runsCode(cmd redis.Cmder) bool {
-	if cmd == nil {
-		return false
-	}
-	switch name := lower(cmd.Name()); name {
-	case "eval", "evalsha", "fcall":
-		return true
-	default:
-		_, known := replayRuleOf[name]
-		return !known && serverCommands[name] == 0
-	}
 }
 
 // refusedUnread finds the replies that a server gives before it looks at what a script does, and never out of one.

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/redishook/multidb/internal/resp"
 )
 
 // conn is a connection that belongs to one database for life. It is the gate through which every request to that
@@ -93,7 +95,7 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 	if len(p) == len(routedRequest) && bytes.Equal(p, routedRequest) {
 		return 0, routedReply{c.hook}
 	}
-	name := commandName(p)
+	name := resp.CommandName(p)
 	c.multi.Store(len(name) == 5 && name[0]|0x20 == 'm' && strings.EqualFold(string(name), "multi"))
 	more := c.dirty.Load()
 	if isSubscribe(name) {

@@ -51,7 +51,7 @@ func (h *Hook) Choice() Choice {
 
 // RungOf returns the rung of a command: what running it twice would do, as Options.ReplayCommands declares it or else as
 // the library knows it. Safe for concurrent use.
-func (h *Hook) RungOf(cmd redis.Cmder) Replay { return h.rules.rung(cmd) }
+func (h *Hook) RungOf(cmd redis.Cmder) Replay { return Replay(h.rules.Rung(cmd)) }
 
 // SessionDead reports whether err is go-redis' own error of a request on a Conn or a Tx whose connection was lost with an
 // earlier request: this one was not sent. Only hooks inside of ours see it, for what ours returns is a [*CommandError]. An

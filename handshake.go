@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/resp"
 )
 
 // The handshake that go-redis runs on each new connection (HELLO with credentials, AUTH where HELLO is refused, then a
@@ -108,7 +110,7 @@ func (c *conn) writeHandshake(p []byte) (int, error) {
 		request = append(hs.held, p...)
 		hs.held = nil
 	}
-	names, whole := commandNames(request)
+	names, whole := resp.CommandNames(request, isHandshakeName)
 	if !whole && (len(names) == 0 || isHandshakeName(names[0])) {
 		hs.held = append([]byte(nil), request...)
 		return len(p), nil
@@ -247,7 +249,7 @@ func (c *conn) selectIndex() error {
 		return nil
 	}
 	hs.selected = true
-	return c.exchange(fmt.Sprintf("select %d", hs.as.index), respCommand("select", strconv.Itoa(hs.as.index)))
+	return c.exchange(fmt.Sprintf("select %d", hs.as.index), resp.Encode("select", strconv.Itoa(hs.as.index)))
 }
 
 // chooseIndex puts the index of the database into the client's own SELECT. A database that names no index leaves the
@@ -257,7 +259,7 @@ func (c *conn) chooseIndex(request []byte) []byte {
 	if own == 0 {
 		return request
 	}
-	args, _, ok := parseCommand(request)
+	args, _, ok := resp.Parse(request)
 	if ok && len(args) == 2 && args[1] != "0" && args[1] != strconv.Itoa(own) && !c.hello.client.contradicted.Swap(true) {
 		c.hook.events.indexConflict(c.db.name, own, args[1])
 	}
@@ -273,7 +275,7 @@ func (c *conn) exchange(what string, request []byte) error {
 	if _, err := c.Conn.Write(request); err != nil {
 		return err
 	}
-	line, err := readLine(c.Conn)
+	line, err := resp.ReadLine(c.Conn)
 	if err != nil {
 		return err
 	}

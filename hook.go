@@ -9,13 +9,16 @@ import (
 
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/replay"
+	"github.com/redishook/multidb/internal/resp"
 )
 
 // Hook routes the connections of the clients that it is added to. Make it with [New], add it with rdb.AddHook(hook) or
 // [Hook.Attach], end it with [Hook.Close]. One hook may serve several clients. Safe for concurrent use.
 type Hook struct {
 	opt    Options
-	rules  replayRules
+	rules  replay.Rules
 	retry  failsafe.Executor[any]
 	events *dispatcher
 
@@ -219,8 +222,12 @@ func isHandshake(cmd redis.Cmder) bool {
 	case "hello", "auth", "select", "readonly", "reset", "quit":
 		return true
 	case "client":
-		sub, ok := argv(cmd.Args()).text(1)
-		return !ok || !clientQuestions[lower(sub)]
+		args := cmd.Args()
+		if len(args) < 2 {
+			return true
+		}
+		sub, ok := resp.Text(args[1])
+		return !ok || !clientQuestions[resp.Lower(sub)]
 	}
 	return false
 }

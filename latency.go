@@ -1,10 +1,10 @@
 package multidb
 
 import (
-	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/window"
 )
 
@@ -58,7 +58,7 @@ func (c *conn) asks(name []byte) {
 	if c.busy.Load() {
 		return // the reply to the first of several is the one that is timed
 	}
-	if mayWait(name) {
+	if replay.Blocks(name) {
 		c.asked.Store(0)
 		return
 	}
@@ -70,13 +70,4 @@ func (c *conn) isAnswered() {
 	if at := c.asked.Swap(0); at > 0 {
 		c.db.answeredIn(time.Since(c.db.clockStart) - time.Duration(at))
 	}
-}
-
-// mayWait reports whether the reply to a command may have to wait for another client, or for replicas.
-func mayWait(name []byte) bool {
-	flags, known := serverCommands[string(name)]
-	if !known {
-		flags = serverCommands[lower(string(name))]
-	}
-	return flags&flagBlocking != 0 || len(name) >= 4 && strings.EqualFold(string(name[:4]), "wait")
 }

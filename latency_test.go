@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/window"
 )
 
@@ -133,7 +134,7 @@ func TestCommandsThatWaitAreNotSlow(t *testing.T) {
 	for name, want := range map[string]bool{
 		"blpop": true, "BLPOP": true, "XReadGroup": true, "wait": true, "WAITAOF": true, "get": false, "GET": false, "": false,
 	} {
-		require.Equal(t, want, mayWait([]byte(name)), name)
+		require.Equal(t, want, replay.Blocks([]byte(name)), name)
 	}
 	opt := Options{Detectors: []window.Factory{window.NewSlow(window.SlowConfig{Bound: 50 * time.Millisecond})}}
 	bubble(t, 2, opt, func(h *Hook, dbs []*virtual) {

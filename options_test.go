@@ -272,7 +272,7 @@ func TestOptionsAreTheCallers(t *testing.T) {
 	require.NoError(t, rdb.Set(t.Context(), "k", 1, 0).Err())
 	require.NoError(t, hook.SetActive(t.Context(), "c"))
 	require.NoError(t, hook.SetActive(t.Context(), "a"), "with the checks that it was given")
-	require.True(t, hook.rules.may(t.Context(), redis.NewCmd(t.Context(), "json.get", "k")))
+	require.True(t, hook.rules.May(t.Context(), redis.NewCmd(t.Context(), "json.get", "k")))
 	require.NoError(t, hook.Close())
 	require.NoError(t, ready.Ping(t.Context()).Err(), "a ready client is not closed")
 }
@@ -300,7 +300,7 @@ func TestLaterChangesOfTheCallersChangeNothing(t *testing.T) {
 	clear(opt.ReplayCommands)
 	require.NoError(t, rdb.Set(t.Context(), "k", 1, 0).Err(), "with the certificates that it was given")
 	require.NoError(t, hook.Add(t.Context(), Database{Name: "b", Options: other.Options()}), "with the detectors that it was given")
-	require.True(t, hook.rules.may(t.Context(), redis.NewCmd(t.Context(), "json.get", "k")))
+	require.True(t, hook.rules.May(t.Context(), redis.NewCmd(t.Context(), "json.get", "k")))
 	require.Len(t, hook.opt.ReplayCommands, 1)
 
 	group := groupOf(t, other.Options())

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/replay"
 )
 
 // afterBatchFailure decides what becomes of a pipeline or transaction that did not go through. What has been answered
@@ -66,14 +68,14 @@ func (h *Hook) classifyBatch(ctx context.Context, now *epoch, cmds []redis.Cmder
 	if isReply(err) && len(tail) > 0 && tail[0].Err() != nil {
 		err = tail[0].Err() // the first error of a batch may be an answer before the tail
 	}
-	result := h.classifyAttempt(ctx, now, nil, decidingError(err, tail), func() bool { return h.rules.may(ctx, tail...) })
+	result := h.classifyAttempt(ctx, now, nil, decidingError(err, tail), func() bool { return h.rules.May(ctx, tail...) })
 	for _, cmd := range cmds[:from] {
 		if isHandshake(cmd) {
 			// A SELECT or AUTH before the tail has changed its connection. On another one the tail would run elsewhere.
 			result.final = true
 		}
 	}
-	if vetoed(err, tail...) || from > 0 && !wholeTransactions(tail) {
+	if vetoed(err, tail...) || from > 0 && !replay.WholeTransactions(tail) {
 		result.final = true
 	}
 	return tail, result
@@ -139,7 +141,7 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis
 		err = e // EXECABORT hides why
 	}
 	executed = executed && failed
-	result := h.classifyAttempt(ctx, now, nil, decidingError(err, inside), func() bool { return !executed && h.rules.may(ctx, cmds...) })
+	result := h.classifyAttempt(ctx, now, nil, decidingError(err, inside), func() bool { return !executed && h.rules.May(ctx, cmds...) })
 	if executed || result.kind != notSent && isReply(result.err) {
 		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others; and if one
 		// command has a result, EXEC was executed. A reply to the login is none of these.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/resp"
 )
 
 // probeGrace is how long after its time a probe may take to return: a process short of processors needs tens of
@@ -66,7 +68,7 @@ type plainProbeConn struct {
 	syscall.Conn
 }
 
-var pingRequest = respCommand("ping")
+var pingRequest = resp.Encode("ping")
 
 func (c *probeConn) Write(p []byte) (int, error) {
 	c.pinged.Store(0)

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/resp"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
@@ -153,7 +154,7 @@ func TestRegressionSentinelClientsAreConfused(t *testing.T) {
 		host, port, _ := net.SplitHostPort(master.addr())
 		return regressionListen(t, func(_ net.Conn, args []string) (string, bool) {
 			if strings.EqualFold(args[0], "sentinel") && strings.EqualFold(args[1], "get-master-addr-by-name") {
-				return string(respCommand(host, port)), true
+				return string(resp.Encode(host, port)), true
 			}
 			if strings.EqualFold(args[0], "sentinel") {
 				return "*0\r\n", true

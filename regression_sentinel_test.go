@@ -11,6 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/resp"
 )
 
 // fakeSentinel is a fake Sentinel whose master can be changed; subscribers are told, as real ones are.
@@ -30,7 +32,7 @@ func newFakeSentinel(t *testing.T, master *regressionServer) *fakeSentinel {
 		case "sentinel":
 			if strings.EqualFold(args[1], "get-master-addr-by-name") {
 				host, port, _ := net.SplitHostPort(s.master.addr())
-				return string(respCommand(host, port)), true
+				return string(resp.Encode(host, port)), true
 			}
 			return "*0\r\n", true
 		case "subscribe":

@@ -2,12 +2,8 @@ package multidb
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/redishook/multidb/internal/replay"
 )
 
 // Replay is a rung of the replay ladder: what running a command twice does to the data. As an option it is the highest
@@ -40,8 +36,6 @@ import (
 type Replay int
 
 const (
-	replayDefault Replay = 0
-
 	// ReplayNone runs nothing again that was sent, not even a read.
 	ReplayNone Replay = -1
 )
@@ -82,49 +76,9 @@ const (
 	ReplayAll
 )
 
-// rungNever is the rung of commands that only [ReplayAll] runs again.
-const rungNever = ReplayAll
-
-var replayNames = [...]string{
-	replayDefault:      "default",
-	ReplayConnection:   "connection",
-	ReplayRead:         "read",
-	ReplayChecked:      "checked",
-	ReplayLastWins:     "last-wins",
-	ReplayAccumulating: "accumulating",
-	ReplayAdmin:        "admin",
-	ReplayAll:          "all",
-}
-
 // String returns the name of the rung: "none", "connection", "read", "checked", "last-wins", "accumulating", "admin",
 // "all", or "default" for the zero value.
-func (r Replay) String() string {
-	switch {
-	case r < 0:
-		return "none"
-	case int(r) < len(replayNames):
-		return replayNames[r]
-	default:
-		return fmt.Sprintf("Replay(%d)", int(r))
-	}
-}
-
-// resolve applies the house rule for option values: 0 is the default, negative is off. A value above the ladder is no
-// rung and ok is false.
-func (r Replay) resolve() (resolved Replay, ok bool) {
-	switch {
-	case r == replayDefault:
-		return ReplayLastWins, true
-	case r < 0:
-		return ReplayNone, true
-	case r > ReplayAll:
-		return ReplayNone, false
-	default:
-		return r, true
-	}
-}
-
-type replayKey struct{}
+func (r Replay) String() string { return replay.Rung(r).String() }
 
 // WithReplay returns a context for which r, and not the option, is the highest rung that is run again. It holds for
 // every command run with that context, and for a pipeline or transaction as a whole, whose context is that of Exec or
@@ -140,101 +94,14 @@ type replayKey struct{}
 // [ReplayNone] forbids every second run. The zero value leaves the decision to the option. A value that is no rung
 // counts as [ReplayNone]. The context is safe for concurrent use, as every context is.
 func WithReplay(ctx context.Context, r Replay) context.Context {
-	return context.WithValue(ctx, replayKey{}, r)
+	return replay.WithHighest(ctx, replay.Rung(r))
 }
 
-// replayFrom returns the override that [WithReplay] put in ctx, resolved.
-func replayFrom(ctx context.Context) (Replay, bool) {
-	r, _ := ctx.Value(replayKey{}).(Replay)
-	if r == replayDefault {
-		return replayDefault, false
+// replayRules compiles the options about replay.
+func (o *Options) replayRules() (replay.Rules, error) {
+	declared := make(map[string]replay.Rung, len(o.ReplayCommands))
+	for name, rung := range o.ReplayCommands {
+		declared[name] = replay.Rung(rung)
 	}
-	r, _ = r.resolve()
-	return r, true
-}
-
-// replayRules are the compiled replay options. They are immutable and safe for concurrent use. The zero value is the
-// default.
-type replayRules struct {
-	max  Replay
-	user map[string]Replay // by lower-case command name
-}
-
-// newReplayRules compiles the highest rung and the commands the user declared. It reports all bad entries at once, each
-// by its name.
-func newReplayRules(highest Replay, user map[string]Replay) (replayRules, error) {
-	var errs []error
-	rules := replayRules{}
-	var ok bool
-	if rules.max, ok = highest.resolve(); !ok {
-		errs = append(errs, fmt.Errorf("Replay: %d is no rung (ReplayAll is the highest)", int(highest)))
-	}
-	names := make([]string, 0, len(user))
-	for name := range user {
-		names = append(names, name)
-	}
-	slices.Sort(names) // the same mistakes give the same message
-	spelling := make(map[string]string, len(user))
-	for _, name := range names {
-		lower, rung := lower(name), user[name]
-		first, twice := spelling[lower]
-		switch {
-		case name == "" || strings.ContainsAny(name, " \t\r\n|"):
-			errs = append(errs, fmt.Errorf("ReplayCommands[%q]: want the name of one command, without its arguments", name))
-		case transactional(lower):
-			errs = append(errs, fmt.Errorf("ReplayCommands[%q]: a transaction is decided as a whole; "+
-				"use WithReplay(ctx, ReplayAll) for one that may run twice", name))
-		case rung == replayDefault:
-			errs = append(errs, fmt.Errorf("ReplayCommands[%q]: 0 is no rung; name one, "+
-				"or ReplayNone to never run it again", name))
-		case rung > ReplayAll:
-			errs = append(errs, fmt.Errorf("ReplayCommands[%q]: %d is no rung (ReplayAll is the highest)", name, int(rung)))
-		case twice:
-			errs = append(errs, fmt.Errorf("ReplayCommands[%q]: declared twice, also as %q", name, first))
-		default:
-			if rules.user == nil {
-				rules.user = make(map[string]Replay, len(user))
-			}
-			rules.user[lower], _ = rung.resolve()
-			spelling[lower] = name
-		}
-	}
-	return rules, errors.Join(errs...)
-}
-
-// may says whether cmds, sent in this order over one connection and not answered, may all be run again, in order. It
-// is what the hook asks, for one command or for the unanswered tail of a pipeline.
-//
-// The answer for several commands is stricter than the answers for each: see [replayRules.composes].
-func (r replayRules) may(ctx context.Context, cmds ...redis.Cmder) bool {
-	highest, ok := replayFrom(ctx)
-	if !ok {
-		highest, _ = r.max.resolve()
-	}
-	if !wholeTransactions(cmds) {
-		return false
-	}
-	for _, cmd := range cmds {
-		if cmd.NoRetry() {
-			return false
-		}
-		// A negative rung is the user's veto on that command, below every highest rung yet never run again.
-		if rung := r.rung(cmd); rung < 0 || rung > highest {
-			return false
-		}
-	}
-	return len(cmds) < 2 || highest >= ReplayAccumulating || r.composes(cmds)
-}
-
-// rung returns what the user declared for the command, or else what is known of it.
-func (r replayRules) rung(cmd redis.Cmder) Replay {
-	args := argv(cmd.Args())
-	if r.user != nil {
-		if name, ok := args.text(0); ok {
-			if rung, ok := r.user[lower(name)]; ok {
-				return rung
-			}
-		}
-	}
-	return args.rung()
+	return replay.New(replay.Rung(o.Replay), declared)
 }

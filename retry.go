@@ -68,7 +68,7 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 	if !h.routing.Load() {
 		return err // another's client, over connections of its own: nothing of it is about our databases
 	}
-	first := h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.may(ctx, cmd) })
+	first := h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
 	if first.final {
 		return h.countUnknown(first.err)
 	}
@@ -85,7 +85,7 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 			return &attempt{err: causeOf(err), final: true}
 		}
 		err = again
-		return h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.may(ctx, cmd) })
+		return h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
 	}))
 }
 

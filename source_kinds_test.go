@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/resp"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
@@ -132,7 +133,7 @@ func groupOf(t *testing.T, login *redis.Options) *redis.FailoverOptions {
 	sentinel := regressionListen(t, func(_ net.Conn, args []string) (string, bool) {
 		switch what := strings.ToLower(args[0]); {
 		case what == "sentinel" && strings.EqualFold(args[1], "get-master-addr-by-name"):
-			return string(respCommand(host, port)), true
+			return string(resp.Encode(host, port)), true
 		case what == "sentinel":
 			return "*0\r\n", true
 		case what == "subscribe", what == "psubscribe":

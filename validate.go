@@ -13,13 +13,14 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/probes"
 )
 
 var errNotChecked = errors.New("its first health check has not ended yet")
 
 // validate reports everything that is wrong, each problem with its field and what to change.
-func (o *Options) validate() (replayRules, error) {
+func (o *Options) validate() (replay.Rules, error) {
 	var errs []error
 	wrong := func(field string, value any, must string) {
 		errs = append(errs, fmt.Errorf("%s = %v: %s", field, value, must))
@@ -79,7 +80,7 @@ func (o *Options) validate() (replayRules, error) {
 			errs = append(errs, prefixed(fmt.Sprintf("Detectors[%d]: ", i), err))
 		}
 	}
-	rules, err := newReplayRules(o.Replay, o.ReplayCommands)
+	rules, err := o.replayRules()
 	if err != nil {
 		errs = append(errs, err)
 	}

@@ -1,9 +1,11 @@
-package multidb
+package replay
 
 import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/resp"
 )
 
 // What may be said of several commands is less than what may be said of each. The connection may have died after any
@@ -23,12 +25,12 @@ func transactional(name string) bool {
 	return false
 }
 
-// wholeTransactions says whether every EXEC in cmds has its MULTI there, and every MULTI its EXEC.
-func wholeTransactions(cmds []redis.Cmder) bool {
+// WholeTransactions says whether every EXEC in cmds has its MULTI there, and every MULTI its EXEC.
+func WholeTransactions(cmds []redis.Cmder) bool {
 	open := false
 	for _, cmd := range cmds {
 		name, _ := argv(cmd.Args()).text(0)
-		switch lower(name) {
+		switch resp.Lower(name) {
 		case "multi":
 			if open {
 				return false
@@ -60,11 +62,11 @@ func wholeTransactions(cmds []redis.Cmder) bool {
 // keeps the expiry, and run again, now that b is gone, loses it. Everything else is not run again: commands that look
 // before they write (NX, XX, LSET, LTRIM, EXPIRE) and commands that carry data from one key to another (RENAME, COPY,
 // the STOREs).
-func (r replayRules) composes(cmds []redis.Cmder) bool {
+func (r Rules) composes(cmds []redis.Cmder) bool {
 	writes, understood := 0, true
 	var partly map[string]effect // by key: how its parts are changed
 	for _, cmd := range cmds {
-		if r.rung(cmd) <= ReplayRead {
+		if r.Rung(cmd) <= Read {
 			continue
 		}
 		writes++
@@ -101,10 +103,10 @@ var effectOf = map[string]effect{
 	"hdel": empties, "srem": empties, "zrem": empties,
 }
 
-func (r replayRules) effect(cmd redis.Cmder) effect {
+func (r Rules) effect(cmd redis.Cmder) effect {
 	args := argv(cmd.Args())
 	name, _ := args.text(0)
-	name = lower(name)
+	name = resp.Lower(name)
 	if _, declared := r.user[name]; declared {
 		return anything // the user has spoken of the command alone
 	}
@@ -115,7 +117,7 @@ func (r replayRules) effect(cmd redis.Cmder) effect {
 		_, unconditional = expiryOptions.parse(args, 3)
 	case "zadd", "geoadd":
 		option, ok := args.text(2)
-		if lower(option) == "ch" {
+		if resp.Lower(option) == "ch" {
 			option, ok = args.text(3)
 		}
 		_, err := strconv.ParseFloat(option, 64)

@@ -1,65 +1,21 @@
-package multidb
+package replay
 
 import (
 	"strconv"
-	"time"
+
+	"github.com/redishook/multidb/internal/resp"
 )
 
 // argv are the arguments of a command as go-redis holds them, the name first.
 type argv []any
 
-// text returns argument i as go-redis writes it to the server. It is not ok for an argument that is missing, or of a
-// type whose text only its own code knows: such an argument may say anything, and callers must assume the worst.
+// text returns argument i as go-redis writes it to the server. It is not ok for an argument that is missing, or whose text
+// is not known, see [resp.Text].
 func (a argv) text(i int) (string, bool) {
 	if i < 0 || i >= len(a) {
 		return "", false
 	}
-	switch v := a[i].(type) {
-	case nil:
-		return "", true
-	case string:
-		return v, true
-	case []byte:
-		return string(v), true
-	case *string:
-		if v == nil {
-			return "", true
-		}
-		return *v, true
-	case int:
-		return strconv.Itoa(v), true
-	case int8:
-		return strconv.FormatInt(int64(v), 10), true
-	case int16:
-		return strconv.FormatInt(int64(v), 10), true
-	case int32:
-		return strconv.FormatInt(int64(v), 10), true
-	case int64:
-		return strconv.FormatInt(v, 10), true
-	case uint:
-		return strconv.FormatUint(uint64(v), 10), true
-	case uint8:
-		return strconv.FormatUint(uint64(v), 10), true
-	case uint16:
-		return strconv.FormatUint(uint64(v), 10), true
-	case uint32:
-		return strconv.FormatUint(uint64(v), 10), true
-	case uint64:
-		return strconv.FormatUint(v, 10), true
-	case float32:
-		return strconv.FormatFloat(float64(v), 'f', -1, 64), true
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64), true
-	case bool:
-		if v {
-			return "1", true
-		}
-		return "0", true
-	case time.Duration:
-		return strconv.FormatInt(v.Nanoseconds(), 10), true
-	default:
-		return "", false
-	}
+	return resp.Text(a[i])
 }
 
 // number returns argument i as an integer.
@@ -77,23 +33,6 @@ func (a argv) same(i, j int) bool {
 	s, ok := a.text(i)
 	t, ok2 := a.text(j)
 	return !ok || !ok2 || s == t
-}
-
-// lower is strings.ToLower for what the server compares: ASCII only, where strings.ToLower also folds the Kelvin sign
-// to a k.
-func lower(s string) string {
-	for i := 0; i < len(s); i++ {
-		if 'A' <= s[i] && s[i] <= 'Z' {
-			b := []byte(s)
-			for ; i < len(b); i++ {
-				if 'A' <= b[i] && b[i] <= 'Z' {
-					b[i] += 'a' - 'A'
-				}
-			}
-			return string(b)
-		}
-	}
-	return s
 }
 
 // options are the options a command knows, in lower case, with the number of operands that follow each.
@@ -123,7 +62,7 @@ func (o options) parse(a argv, i int) (given, bool) {
 		if !ok {
 			return nil, false
 		}
-		s = lower(s)
+		s = resp.Lower(s)
 		operands, ok := o[s]
 		if !ok {
 			return nil, false

@@ -1,4 +1,4 @@
-package multidb
+package replay
 
 import (
 	"testing"
@@ -31,37 +31,37 @@ var tails = map[bool][]string{
 func TestReplayOfPipelines(t *testing.T) {
 	for want, lines := range tails {
 		for _, line := range lines {
-			assert.Equal(t, want, replayRules{}.may(t.Context(), commands(line)...), "%s", line)
+			assert.Equal(t, want, Rules{}.May(t.Context(), commands(line)...), "%s", line)
 		}
 	}
 }
 
 func TestReplayOfPipelinesByRung(t *testing.T) {
 	for _, c := range []struct {
-		highest Replay
+		highest Rung
 		line    string
 		want    bool
 	}{
-		{ReplayNone, "PING; PING", false},
-		{ReplayConnection, "PING; TIME", true}, {ReplayConnection, "PING; GET k", false},
-		{ReplayRead, "GET a; GET b", true}, {ReplayRead, "GET a; DEL b", false},
-		{ReplayChecked, "DEL a; SADD b x", true}, {ReplayChecked, "DEL a; SET b x", false}, {ReplayChecked, "SETNX a 1; SETNX a 2", false},
+		{None, "PING; PING", false},
+		{Connection, "PING; TIME", true}, {Connection, "PING; GET k", false},
+		{Read, "GET a; GET b", true}, {Read, "GET a; DEL b", false},
+		{Checked, "DEL a; SADD b x", true}, {Checked, "DEL a; SET b x", false}, {Checked, "SETNX a 1; SETNX a 2", false},
 		// Who lets commands be applied twice lets these be, too.
-		{ReplayAccumulating, "RENAME a b; SET a 1", true}, {ReplayAccumulating, "INCR a; INCR b", true},
-		{ReplayAccumulating, "INCR a; FLUSHALL", false}, {ReplayAdmin, "INCR a; FLUSHALL", true}, {ReplayAdmin, "PUBLISH c m; PING", false},
-		{ReplayAll, "PUBLISH c m; BLPOP l 0; NOSUCHCOMMAND", true},
+		{Accumulating, "RENAME a b; SET a 1", true}, {Accumulating, "INCR a; INCR b", true},
+		{Accumulating, "INCR a; FLUSHALL", false}, {Admin, "INCR a; FLUSHALL", true}, {Admin, "PUBLISH c m; PING", false},
+		{All, "PUBLISH c m; BLPOP l 0; NOSUCHCOMMAND", true},
 	} {
-		assert.Equal(t, c.want, newRules(t, c.highest, nil).may(t.Context(), commands(c.line)...), "%s with %v", c.line, c.highest)
+		assert.Equal(t, c.want, newRules(t, c.highest, nil).May(t.Context(), commands(c.line)...), "%s with %v", c.line, c.highest)
 	}
 }
 
 // What the user declares of a command is said of it alone, not of a sequence.
 func TestReplayOfPipelinesWithUserCommands(t *testing.T) {
-	rules := newRules(t, 0, map[string]Replay{"json.get": ReplayRead, "json.set": ReplayLastWins, "SET": ReplayLastWins})
-	assert.True(t, rules.may(t.Context(), commands("JSON.GET a; SET k 1; JSON.GET b")...))
-	assert.True(t, rules.may(t.Context(), commands("JSON.SET a $ 1; GET b")...))
-	assert.False(t, rules.may(t.Context(), commands("JSON.SET a $ 1; HSET h f v")...))
-	assert.False(t, rules.may(t.Context(), commands("SET a 1; HSET h f v")...))
+	rules := newRules(t, 0, map[string]Rung{"json.get": Read, "json.set": LastWins, "SET": LastWins})
+	assert.True(t, rules.May(t.Context(), commands("JSON.GET a; SET k 1; JSON.GET b")...))
+	assert.True(t, rules.May(t.Context(), commands("JSON.SET a $ 1; GET b")...))
+	assert.False(t, rules.May(t.Context(), commands("JSON.SET a $ 1; HSET h f v")...))
+	assert.False(t, rules.May(t.Context(), commands("SET a 1; HSET h f v")...))
 }
 
 // A transaction is one unit, on no rung; a part of one is not run again by anyone.
@@ -72,9 +72,9 @@ func TestReplayOfTransactions(t *testing.T) {
 		"MULTI": false, "EXEC": false, "DISCARD": false, "MULTI; GET k": false, "GET k; EXEC": false, "INCR k; EXEC; GET k": false,
 		"MULTI; MULTI; EXEC": false, "MULTI; EXEC; EXEC": false, "MULTI; EXEC; MULTI": false, "Exec; Multi": false, "WATCH k": true,
 	} {
-		for _, highest := range append([]Replay{ReplayNone}, ladder...) {
-			got := newRules(t, highest, nil).may(t.Context(), commands(line)...)
-			assert.Equal(t, want && highest == ReplayAll, got, "%s with %v", line, highest)
+		for _, highest := range append([]Rung{None}, ladder...) {
+			got := newRules(t, highest, nil).May(t.Context(), commands(line)...)
+			assert.Equal(t, want && highest == All, got, "%s with %v", line, highest)
 		}
 	}
 }

@@ -1,4 +1,6 @@
-package multidb
+package replay
+
+import "github.com/redishook/multidb/internal/resp"
 
 var (
 	setOptions = options{"nx": 0, "xx": 0, "get": 0, "keepttl": 0, "ex": 1, "px": 1, "exat": 1, "pxat": 1,
@@ -18,201 +20,201 @@ var (
 )
 
 // setRung: SET key value [option …].
-func setRung(a argv) Replay {
+func setRung(a argv) Rung {
 	switch g, ok := setOptions.parse(a, 3); {
 	case !ok:
-		return rungNever
+		return never
 	// IFEQ fails the second time: the value is no longer the one compared with.
 	case g.any("nx", "xx", "ifeq", "ifdeq"):
-		return ReplayChecked
+		return Checked
 	default:
-		return ReplayLastWins
+		return LastWins
 	}
 }
 
 // getexRung: GETEX key [option …]. Without an option it is GET.
-func getexRung(a argv) Replay {
+func getexRung(a argv) Rung {
 	switch g, ok := getexOptions.parse(a, 2); {
 	case !ok:
-		return rungNever
+		return never
 	case len(g) == 0:
-		return ReplayRead
+		return Read
 	case len(g) == 1 && g.any("persist"):
-		return ReplayChecked
+		return Checked
 	default:
-		return ReplayLastWins
+		return LastWins
 	}
 }
 
 // expireRung: EXPIRE key time [condition].
-func expireRung(a argv) Replay { return conditionRung(expireOptions.parse(a, 3)) }
+func expireRung(a argv) Rung { return conditionRung(expireOptions.parse(a, 3)) }
 
 // hexpireRung: HEXPIRE key time [condition] FIELDS n field ….
-func hexpireRung(a argv) Replay {
+func hexpireRung(a argv) Rung {
 	g, ok := hexpireOptions.parse(a, 3)
 	return conditionRung(g, ok && g.any("fields"))
 }
 
-func conditionRung(g given, ok bool) Replay {
+func conditionRung(g given, ok bool) Rung {
 	switch {
 	case !ok:
-		return rungNever
+		return never
 	case g.any("nx", "xx", "gt", "lt"):
-		return ReplayChecked
+		return Checked
 	default:
-		return ReplayLastWins
+		return LastWins
 	}
 }
 
 // copyRung: COPY source destination [option …].
-func copyRung(a argv) Replay { return replaceRung(copyOptions.parse(a, 3)) }
+func copyRung(a argv) Rung { return replaceRung(copyOptions.parse(a, 3)) }
 
 // restoreRung: RESTORE key ttl payload [option …].
-func restoreRung(a argv) Replay { return replaceRung(restoreOptions.parse(a, 4)) }
+func restoreRung(a argv) Rung { return replaceRung(restoreOptions.parse(a, 4)) }
 
-func replaceRung(g given, ok bool) Replay {
+func replaceRung(g given, ok bool) Rung {
 	switch {
 	case !ok:
-		return rungNever
+		return never
 	case g.any("replace"):
-		return ReplayLastWins
+		return LastWins
 	default:
-		return ReplayChecked
+		return Checked
 	}
 }
 
 // bitfieldRung: BITFIELD key [GET type offset | SET type offset value | INCRBY type offset n | OVERFLOW how] ….
-func bitfieldRung(a argv) Replay {
+func bitfieldRung(a argv) Rung {
 	operands := options{"get": 2, "set": 3, "incrby": 3, "overflow": 1}
 	switch g, ok := operands.parse(a, 2); {
 	case !ok:
-		return rungNever
+		return never
 	case g.any("incrby"):
-		return ReplayAccumulating
+		return Accumulating
 	case g.any("set"):
-		return ReplayLastWins
+		return LastWins
 	default:
-		return ReplayRead
+		return Read
 	}
 }
 
 // sortRung: SORT key [option …]. The patterns of BY and GET name more keys to read, and the destination may be one.
-func sortRung(a argv) Replay {
+func sortRung(a argv) Rung {
 	switch g, ok := sortOptions.parse(a, 2); {
 	case !ok:
-		return rungNever
+		return never
 	case g.any("store") && g.any("by", "get"):
-		return ReplayAccumulating
+		return Accumulating
 	default:
 		return storeRung(a, g, "store")
 	}
 }
 
 // georadiusRung: GEORADIUS key lon lat radius unit [option …], GEORADIUSBYMEMBER key member radius unit [option …].
-func georadiusRung(from int) func(argv) Replay {
-	return func(a argv) Replay {
+func georadiusRung(from int) func(argv) Rung {
+	return func(a argv) Rung {
 		g, ok := geoOptions.parse(a, from)
 		if !ok {
-			return rungNever
+			return never
 		}
 		return max(storeRung(a, g, "store"), storeRung(a, g, "storedist"))
 	}
 }
 
 // storeRung is the rung of a command that reads the key at 1 and stores what it found when it has the option.
-func storeRung(a argv, g given, option string) Replay {
+func storeRung(a argv, g given, option string) Rung {
 	i, ok := g[option]
 	if !ok {
-		return ReplayRead
+		return Read
 	}
 	return intoRung(a, i+1, 1, 2)
 }
 
 // intoRung is the rung of a command that computes the destination from sources. One that is computed from itself
 // (BITOP NOT k k, ZUNIONSTORE k 2 k other) is computed from its own result by a second run.
-func intoRung(a argv, destination, from, to int) Replay {
+func intoRung(a argv, destination, from, to int) Rung {
 	if from >= to || to > len(a) {
-		return rungNever
+		return never
 	}
 	for i := from; i < to; i++ {
 		if a.same(destination, i) {
-			return ReplayAccumulating
+			return Accumulating
 		}
 	}
-	return ReplayLastWins
+	return LastWins
 }
 
 // storeFromRung: ZRANGESTORE destination source …, GEOSEARCHSTORE destination source ….
-func storeFromRung(a argv) Replay { return intoRung(a, 1, 2, 3) }
+func storeFromRung(a argv) Rung { return intoRung(a, 1, 2, 3) }
 
 // storeKeysRung: SUNIONSTORE destination key ….
-func storeKeysRung(a argv) Replay { return intoRung(a, 1, 2, len(a)) }
+func storeKeysRung(a argv) Rung { return intoRung(a, 1, 2, len(a)) }
 
 // storeNumkeysRung: ZUNIONSTORE destination numkeys key … [option …].
-func storeNumkeysRung(a argv) Replay {
+func storeNumkeysRung(a argv) Rung {
 	n, ok := a.number(2)
 	if !ok || n < 1 || n > int64(len(a)) {
-		return rungNever
+		return never
 	}
 	return intoRung(a, 1, 3, 3+int(n))
 }
 
 // bitopRung: BITOP operation destination key ….
-func bitopRung(a argv) Replay { return intoRung(a, 2, 3, len(a)) }
+func bitopRung(a argv) Rung { return intoRung(a, 2, 3, len(a)) }
 
 // msetexRung: MSETEX numkeys key value … [option …].
-func msetexRung(a argv) Replay {
+func msetexRung(a argv) Rung {
 	n, ok := a.number(1)
 	if !ok || n < 1 || n > int64(len(a)) {
-		return rungNever
+		return never
 	}
 	switch g, ok := msetexOptions.parse(a, 2+2*int(n)); {
 	case !ok:
-		return rungNever
+		return never
 	case g.any("nx"):
-		return ReplayChecked
+		return Checked
 	default:
-		return ReplayLastWins
+		return LastWins
 	}
 }
 
 // hgetexRung: HGETEX key [option] FIELDS n field ….
-func hgetexRung(a argv) Replay {
+func hgetexRung(a argv) Rung {
 	switch g, ok := hgetexOptions.parse(a, 2); {
 	case !ok || !g.any("fields"):
-		return rungNever
+		return never
 	case len(g) == 1:
-		return ReplayRead
+		return Read
 	case len(g) == 2 && g.any("persist"):
-		return ReplayChecked
+		return Checked
 	default:
-		return ReplayLastWins
+		return LastWins
 	}
 }
 
 // hsetexRung: HSETEX key [option …] FIELDS n field value ….
-func hsetexRung(a argv) Replay {
+func hsetexRung(a argv) Rung {
 	switch g, ok := hsetexOptions.parse(a, 2); {
 	case !ok || !g.any("fields"):
-		return rungNever
+		return never
 	case g.any("fnx"):
-		return ReplayChecked
+		return Checked
 	default:
-		return ReplayLastWins
+		return LastWins
 	}
 }
 
 // zaddRung: ZADD key [NX|XX|GT|LT|CH|INCR] … score member …. The options end at the first argument that is none.
-func zaddRung(a argv) Replay {
+func zaddRung(a argv) Rung {
 	nx, incr := false, false
 	i := 2
 scan:
 	for ; i < len(a); i++ {
 		s, ok := a.text(i)
 		if !ok {
-			return rungNever
+			return never
 		}
-		switch lower(s) {
+		switch resp.Lower(s) {
 		case "nx":
 			nx = true
 		case "incr":
@@ -224,60 +226,60 @@ scan:
 	}
 	switch {
 	case i+2 > len(a):
-		return rungNever
+		return never
 	case incr:
-		return ReplayAccumulating
+		return Accumulating
 	case nx:
-		return ReplayChecked
+		return Checked
 	default:
-		return ReplayLastWins
+		return LastWins
 	}
 }
 
 // ltrimRung: LTRIM key start stop. To keep the first n or the last n is done once and for all; to cut off the first n
 // or the last n cuts again.
-func ltrimRung(a argv) Replay {
+func ltrimRung(a argv) Rung {
 	start, ok := a.number(2)
 	stop, ok2 := a.number(3)
 	switch {
 	case !ok || !ok2 || len(a) != 4:
-		return rungNever
+		return never
 	case start == 0 && stop >= 0, start <= 0 && stop == -1: // the first n, the last n
-		return ReplayChecked
+		return Checked
 	case start > stop && (start < 0) == (stop < 0): // nothing is kept
-		return ReplayChecked
+		return Checked
 	default:
-		return ReplayAccumulating
+		return Accumulating
 	}
 }
 
 // zremrangebyrankRung: ZREMRANGEBYRANK key start stop. What it leaves is a number of elements only when one end is
 // counted from the front and the other from the back.
-func zremrangebyrankRung(a argv) Replay {
+func zremrangebyrankRung(a argv) Rung {
 	start, ok := a.number(2)
 	stop, ok2 := a.number(3)
 	switch {
 	case !ok || !ok2 || len(a) != 4:
-		return rungNever
+		return never
 	case start >= 0 && stop < 0:
-		return ReplayChecked
+		return Checked
 	case start > stop && (start < 0) == (stop < 0): // nothing is removed
-		return ReplayChecked
+		return Checked
 	default:
-		return ReplayAccumulating
+		return Accumulating
 	}
 }
 
 // subcommandRung: CONFIG GET, OBJECT ENCODING, ….
-func subcommandRung(a argv) Replay {
+func subcommandRung(a argv) Rung {
 	name, ok := a.text(0)
 	sub, ok2 := a.text(1)
 	if !ok || !ok2 {
-		return rungNever
+		return never
 	}
-	name, sub = lower(name), lower(sub)
+	name, sub = resp.Lower(name), resp.Lower(sub)
 	if sub == "help" {
-		return ReplayConnection
+		return Connection
 	}
 	full := name + "|" + sub
 	if name == "acl" && sub == "log" {
@@ -287,15 +289,15 @@ func subcommandRung(a argv) Replay {
 		return rung
 	}
 	if serverCommands[full]&flagRead != 0 {
-		return ReplayRead
+		return Read
 	}
-	return rungNever
+	return never
 }
 
 // aclLogRung: ACL LOG [count | RESET].
-func aclLogRung(a argv) Replay {
+func aclLogRung(a argv) Rung {
 	if _, count := a.number(2); count || len(a) == 2 {
-		return ReplayConnection
+		return Connection
 	}
-	return ReplayAdmin
+	return Admin
 }

@@ -1,4 +1,4 @@
-package multidb
+package replay
 
 import (
 	"encoding/json"
@@ -148,7 +148,7 @@ func TestReplayAfterAnyPrefix(t *testing.T) {
 	}
 	var composing []string
 	for _, line := range replayPool {
-		if (replayRules{}).effect(command(line)) != anything {
+		if (Rules{}).effect(command(line)) != anything {
 			composing = append(composing, line)
 		}
 	}
@@ -167,7 +167,7 @@ func TestReplayAfterAnyPrefix(t *testing.T) {
 
 	var allowed, refused []string
 	for _, pipeline := range pipelines {
-		if (replayRules{}).may(t.Context(), commands(pipeline)...) {
+		if (Rules{}).May(t.Context(), commands(pipeline)...) {
 			allowed = append(allowed, pipeline)
 		} else if len(refused) < 300 {
 			refused = append(refused, pipeline)
@@ -200,9 +200,9 @@ func TestReplayCounterExamples(t *testing.T) {
 	for _, example := range examples {
 		cmds := commands(example)
 		for _, cmd := range cmds {
-			assert.True(t, replayRules{}.may(t.Context(), cmd), "%v of %s", cmd.Args(), example)
+			assert.True(t, Rules{}.May(t.Context(), cmd), "%v of %s", cmd.Args(), example)
 		}
-		assert.False(t, replayRules{}.may(t.Context(), cmds...), "%s", example)
+		assert.False(t, Rules{}.May(t.Context(), cmds...), "%s", example)
 		assert.NotEmpty(t, differences[example], "%s ends where it should: no counter-example", example)
 	}
 }

@@ -1,4 +1,4 @@
-package multidb
+package replay
 
 import (
 	"context"
@@ -7,21 +7,23 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
+
+	"github.com/redishook/multidb/internal/resp"
 )
 
 // rungRows are command lines by the rung they must have: "" is an empty argument, … one whose text cannot be known.
 var rungRows = []struct {
-	rung  Replay
+	rung  Rung
 	lines string
 }{
-	{ReplayConnection, `
+	{Connection, `
 		PING; pInG hello; ECHO x; TIME; INFO server; DBSIZE; ROLE; LASTSAVE; COMMAND; COMMAND COUNT;
 		HELLO 3 AUTH user password; SELECT 1; SUBSCRIBE channel; PUBSUB CHANNELS; CLIENT ID; client getname;
 		CLIENT SETNAME app; CLIENT TRACKING ON; CONFIG GET maxmemory; CONFIG HELP; OBJECT HELP; XGROUP HELP;
 		ACL WHOAMI; ACL DRYRUN user SET k v; ACL LOG; ACL LOG 10; CLUSTER INFO; CLUSTER SLOTS; SCRIPT EXISTS sha;
 		FUNCTION LIST; FUNCTION STATS; SLOWLOG GET 10; LATENCY LATEST; MEMORY DOCTOR; MODULE LIST; HOTKEYS GET;
 		ssubscribe a; PSUBSCRIBE get*; UNSUBSCRIBE`},
-	{ReplayRead, `
+	{Read, `
 		GET k; get k; MGET a b; STRLEN k; EXISTS k; TTL k; TYPE k; DUMP k; TOUCH k; RANDOMKEY; KEYS *;
 		SCAN 0 MATCH a*; HGETALL h; HRANDFIELD h; LRANGE l 0 -1; LPOS l x; SMEMBERS s; SRANDMEMBER s 3;
 		SINTERCARD 2 a b; ZRANGE z 0 -1 WITHSCORES; ZRANDMEMBER z; ZUNION 2 a b; PFCOUNT p; BITCOUNT k;
@@ -33,7 +35,7 @@ var rungRows = []struct {
 		GEORADIUS g 1 2 3 km WITHCOORD COUNT 5 ANY ASC; GEORADIUSBYMEMBER g store 3 km WITHDIST; BITFIELD k;
 		BITFIELD k GET u8 0; BITFIELD set GET u8 0 GET u4 #1; HGETEX h FIELDS 1 f; HGETEX h FIELDS 2 EX 10;
 		HTTL h FIELDS 1 f; DIGEST k; ARGET a 0; AROP a 0 9 SUM`},
-	{ReplayChecked, `
+	{Checked, `
 		SETNX k v; MSETNX a 1 b 2; HSETNX h f v; DEL k; UNLINK a b; PERSIST k; RENAMENX a b; MOVE k 1; GETDEL k;
 		HDEL h f; SADD s m; SREM s m; SMOVE a b m; ZREM z m; ZREMRANGEBYSCORE z 0 1; ZREMRANGEBYLEX z [a [b;
 		PFADD p x; XDEL s 1-1; XACK s g 1-1; XGROUP CREATE s g $ MKSTREAM; xgroup createconsumer s g c;
@@ -49,7 +51,7 @@ var rungRows = []struct {
 		HGETDEL h FIELDS 1 f; HSETEX h FNX FIELDS 1 f v; HSETEX h EX 10 fnx FIELDS 1 f v;
 		HEXPIRE h 10 NX FIELDS 1 f; HPERSIST h FIELDS 1 f; MSETEX 1 k v NX; MSETEX 2 a 1 b 2 NX EX 10;
 		DELEX k IFEQ v; DELEX k IFNE v; set k v ifeq get GET; SET get v NX GET; LTRIM l -3 -5; HPEXPIRE h 10 XX FIELDS 1 f; RESTORE-ASKING k 0 payload`},
-	{ReplayLastWins, `
+	{LastWins, `
 		SET k v; SET k NX; SET k XX; SET NX XX; SET nx nx; SET k ""; SET k v EX 10; SET k v PX 10;
 		SET k v EXAT 10; SET k v KEEPTTL; SET k v GET; SET k v EX NX; SET k get keepttl GET; SET k v IFNE other;
 		GETSET k v; MSET a 1 b 2; MSET nx 1 xx 2; SETEX k 10 v; PSETEX k 10 v; SETRANGE k 0 v; SETBIT k 7 1;
@@ -73,7 +75,7 @@ var rungRows = []struct {
 		HEXPIREAT h 10 FIELDS 1 f; HPEXPIREAT h 10 FIELDS 2 f g;
 		SET get v GET; SET get GET; COPY a a REPLACE; ZADD incr 1 m; ZADD z 1 m 2 incr; XAUTOCLAIM s g c 0 0 COUNT 1 JUSTID;
 		SUNIONSTORE D d; GEOADD g XX CH 1 2 m; RENAME get set`},
-	{ReplayAccumulating, `
+	{Accumulating, `
 		INCR k; INCRBY k 1; INCRBYFLOAT k 1.5; DECR k; DECRBY k 1; APPEND k v; HINCRBY h f 1; HINCRBYFLOAT h f 1;
 		ZINCRBY z 1 m; ZADD z INCR 1 m; ZADD z NX INCR 1 m; ZADD z incr xx 1 m; LPUSH l x; RPUSH l x; LPUSHX l x;
 		RPUSHX l x; LINSERT l BEFORE x y; LREM l 0 x; LPOP l; RPOP l 2; LMPOP 1 l LEFT; LMOVE a b LEFT RIGHT;
@@ -89,14 +91,14 @@ var rungRows = []struct {
 		XTRIM s MAXLEN ~ 10; XTRIM s MINID ~ 10-0 LIMIT 5; INCREX k;
 		SINTERSTORE a b a; SDIFFSTORE d a d; ZADD z CH GT INCR 1 m; LMOVE a a LEFT LEFT; BITFIELD k OVERFLOW FAIL INCRBY u8 0 1;
 		EVAL script 1 get; evalsha sha 0`},
-	{ReplayAdmin, `
+	{Admin, `
 		FLUSHALL; FLUSHDB ASYNC; SAVE; BGSAVE; BGREWRITEAOF; MIGRATE host 6379 k 0 100; CONFIG SET maxmemory 0;
 		config resetstat; CONFIG REWRITE; SCRIPT LOAD script; SCRIPT FLUSH; SCRIPT KILL; FUNCTION LOAD code;
 		FUNCTION FLUSH; CLUSTER FAILOVER; CLUSTER RESET; ACL SETUSER u; ACL LOG RESET; CLIENT KILL ID 1;
 		CLIENT PAUSE 10; CLIENT UNBLOCK 5; SLOWLOG RESET; LATENCY RESET; MEMORY PURGE; MODULE LOAD path;
 		HOTKEYS STOP;
 		client kill 1.2.3.4:5; CLIENT KILL TYPE normal; FUNCTION RESTORE payload`},
-	{rungNever, `
+	{never, `
 		MULTI; EXEC; DISCARD; WATCH k; UNWATCH; PUBLISH c m; SPUBLISH c m; XREADGROUP GROUP g c STREAMS s >;
 		XREADGROUP GROUP g c STREAMS s 0; XREADGROUP GROUP g c BLOCK 0 STREAMS s >; BLPOP l 0; BRPOP l 0;
 		BRPOPLPUSH a b 0; BLMOVE a b LEFT RIGHT 0; BLMPOP 0 1 l LEFT; BZPOPMIN z 0; BZPOPMAX z 0;
@@ -161,16 +163,16 @@ func linesOf(text string) []string {
 }
 
 func TestReplayRungOfCommandLines(t *testing.T) {
-	var rules replayRules
+	var rules Rules
 	seen := make(map[string]bool)
 	for _, group := range rungRows {
 		for _, line := range linesOf(group.lines) {
 			assert.False(t, seen[line], "%s is here twice", line)
 			seen[line] = true
-			assert.Equal(t, group.rung, rules.rung(command(line)), "%s", line)
+			assert.Equal(t, group.rung, rules.Rung(command(line)), "%s", line)
 		}
 	}
-	assert.Equal(t, rungNever, rules.rung(redis.NewCmd(t.Context())), "no arguments at all")
+	assert.Equal(t, never, rules.Rung(redis.NewCmd(t.Context())), "no arguments at all")
 	assert.Greater(t, len(seen), 300)
 }
 
@@ -180,10 +182,10 @@ func TestReplayEveryRuleHasARow(t *testing.T) {
 	for _, group := range rungRows {
 		for _, line := range linesOf(group.lines) {
 			name, _, _ := strings.Cut(line, " ")
-			rows[lower(name)] = true
+			rows[resp.Lower(name)] = true
 		}
 	}
-	for name, rule := range replayRuleOf {
+	for name, rule := range ruleOf {
 		if rule.args != nil {
 			assert.True(t, rows[name], "no row for %s, whose arguments decide", name)
 		}

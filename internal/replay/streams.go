@@ -1,16 +1,20 @@
-package multidb
+package replay
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/redishook/multidb/internal/resp"
+)
 
 // xaddRung: XADD key [option …] id field value …. The id decides: one that the server completes is a new entry each
 // time, a full one exists after the first run and is refused.
-func xaddRung(a argv) Replay {
+func xaddRung(a argv) Rung {
 	for i := 2; i < len(a); i++ {
 		s, ok := a.text(i)
 		if !ok {
-			return rungNever
+			return never
 		}
-		switch s = lower(s); s {
+		switch s = resp.Lower(s); s {
 		case "nomkstream", "keepref", "delref", "acked":
 		case "limit", "idmpauto":
 			i++
@@ -20,7 +24,7 @@ func xaddRung(a argv) Replay {
 			i++
 			switch t, ok := a.text(i); {
 			case !ok:
-				return rungNever
+				return never
 			case t == "=", t == "~":
 				i++
 			}
@@ -28,18 +32,18 @@ func xaddRung(a argv) Replay {
 			return streamIDRung(s)
 		}
 	}
-	return rungNever
+	return never
 }
 
-func streamIDRung(id string) Replay {
+func streamIDRung(id string) Rung {
 	ms, seq, found := strings.Cut(id, "-")
 	if id == "*" || found && digits(ms) && seq == "*" {
-		return ReplayAccumulating
+		return Accumulating
 	}
 	if digits(ms) && (!found || digits(seq)) {
-		return ReplayLastWins
+		return LastWins
 	}
-	return rungNever
+	return never
 }
 
 func digits(s string) bool {
@@ -48,11 +52,11 @@ func digits(s string) bool {
 
 // xtrimRung: XTRIM key MAXLEN|MINID [=|~] threshold [LIMIT n] …. With a LIMIT each run trims some more. An approximate
 // trim has one, of a hundred nodes, unless it says LIMIT 0.
-func xtrimRung(a argv) Replay {
+func xtrimRung(a argv) Rung {
 	i, approximate := 3, false
 	switch s, ok := a.text(i); {
 	case !ok:
-		return rungNever
+		return never
 	case s == "=", s == "~":
 		approximate = s == "~"
 		i++
@@ -60,14 +64,14 @@ func xtrimRung(a argv) Replay {
 	rest := options{"limit": 1, "keepref": 0, "delref": 0, "acked": 0}
 	g, ok := rest.parse(a, i+1)
 	if !ok {
-		return rungNever
+		return never
 	}
 	if at, limited := g["limit"]; limited {
 		n, ok := a.number(at + 1)
 		approximate = !ok || n != 0
 	}
 	if approximate {
-		return ReplayAccumulating
+		return Accumulating
 	}
-	return ReplayChecked
+	return Checked
 }

@@ -1,7 +1,7 @@
-// Command gencommands writes replay_table.go: what a Redis server says of its own commands.
+// Command gencommands writes table.go: what a Redis server says of its own commands.
 //
 // It asks the server at -addr or, without it, one that it starts itself from the redis-server on PATH. Run it through
-// go generate, in the directory of the root package, after an upgrade of Redis.
+// go generate, in internal/replay, after an upgrade of Redis.
 package main
 
 import (
@@ -15,14 +15,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/redishook/multidb/internal/commandtable"
+	"github.com/redishook/multidb/internal/replay/commandtable"
 )
 
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("gencommands: ")
 	addr := flag.String("addr", "", "address of the server to ask (default: start redis-server from PATH)")
-	out := flag.String("o", "replay_table.go", "file to write")
+	out := flag.String("o", "table.go", "file to write")
 	flag.Parse()
 	if err := run(*addr, *out); err != nil {
 		log.Fatal(err)

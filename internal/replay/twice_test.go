@@ -1,4 +1,4 @@
-package multidb
+package replay
 
 import (
 	"errors"
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/resp"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 	"github.com/redishook/multidb/internal/testkit/samples"
 )
@@ -141,12 +142,12 @@ func (w *twice) readStream(rdb *redis.Client, key string) string {
 func TestReplayTwiceIsOnce(t *testing.T) {
 	w := newTwice(t)
 	sampled := make(map[string]bool)
-	for rung, text := range map[Replay]string{ReplayChecked: samples.Checked, ReplayLastWins: samples.LastWins} {
+	for rung, text := range map[Rung]string{Checked: samples.Checked, LastWins: samples.LastWins} {
 		for _, s := range samples.Of(text) {
-			words := strings.Fields(lower(s.Line))
+			words := strings.Fields(resp.Lower(s.Line))
 			sampled[words[0]], sampled[words[0]+"|"+words[1]] = true, true
 			before, once, again := w.run(s)
-			assert.Equal(t, rung, replayRules{}.rung(command(s.Line)), "%s", s.Line)
+			assert.Equal(t, rung, Rules{}.Rung(command(s.Line)), "%s", s.Line)
 			assert.NotEqual(t, before, once, "%s does nothing here, so it shows nothing", s.Line)
 			assert.Equal(t, once, again, "%s after %s", s.Line, s.Given)
 		}
@@ -154,12 +155,12 @@ func TestReplayTwiceIsOnce(t *testing.T) {
 	// None of them is only believed to be harmless.
 	for _, group := range rungRows {
 		for _, line := range linesOf(group.lines) {
-			words := append(strings.Fields(lower(line)), "")
+			words := append(strings.Fields(resp.Lower(line)), "")
 			name, sub := words[0], words[0]+"|"+words[1]
 			if _, ok := serverCommands[sub]; ok {
 				name = sub
 			}
-			if (group.rung == ReplayChecked || group.rung == ReplayLastWins) && serverCommands[name]&flagWrite != 0 {
+			if (group.rung == Checked || group.rung == LastWins) && serverCommands[name]&flagWrite != 0 {
 				assert.True(t, sampled[name], "no sample runs %s twice", name)
 			}
 		}
@@ -172,7 +173,7 @@ func TestReplayTwiceIsNotOnce(t *testing.T) {
 	w := newTwice(t)
 	for _, s := range samples.Of(samples.Accumulating) {
 		_, once, again := w.run(s)
-		assert.GreaterOrEqual(t, replayRules{}.rung(command(s.Line)), ReplayAccumulating, "%s", s.Line)
+		assert.GreaterOrEqual(t, Rules{}.Rung(command(s.Line)), Accumulating, "%s", s.Line)
 		assert.NotEqual(t, once, again, "%s after %s: nothing is doubled", s.Line, s.Given)
 	}
 }
@@ -182,7 +183,7 @@ func TestReplayReadersChangeNothing(t *testing.T) {
 	w := newTwice(t)
 	for _, s := range samples.Of(samples.Read) {
 		before, once, again := w.run(s)
-		assert.LessOrEqual(t, replayRules{}.rung(command(s.Line)), ReplayRead, "%s", s.Line)
+		assert.LessOrEqual(t, Rules{}.Rung(command(s.Line)), Read, "%s", s.Line)
 		assert.Equal(t, before, once, "%s", s.Line)
 		assert.Equal(t, before, again, "%s", s.Line)
 	}

@@ -1,6 +1,14 @@
-package multidb
+package replay
 
-//go:generate go run ./internal/gencommands
+import (
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/resp"
+)
+
+//go:generate go run ./gencommands
 
 // serverFlags are what the server's command table says of a command, as far as replay asks.
 type serverFlags uint8
@@ -13,55 +21,55 @@ const (
 
 // rule is the hand-written part of what is known of a command: its rung, or how its arguments decide.
 type rule struct {
-	rung Replay
-	args func(argv) Replay // decides in place of rung, when set
+	rung Rung
+	args func(argv) Rung // decides in place of rung, when set
 }
 
 // rung finds the rung of a command: first in the hand-written rules, then the readonly flag of the server's own table.
 // What is in neither is "never".
-func (a argv) rung() Replay {
+func (a argv) rung() Rung {
 	name, ok := a.text(0)
 	if !ok {
-		return rungNever
+		return never
 	}
-	name = lower(name)
-	if r, ok := replayRuleOf[name]; ok {
+	name = resp.Lower(name)
+	if r, ok := ruleOf[name]; ok {
 		if r.args != nil {
 			return r.args(a)
 		}
 		return r.rung
 	}
 	if serverCommands[name]&flagRead != 0 {
-		return ReplayRead
+		return Read
 	}
-	return rungNever
+	return never
 }
 
-// replayRuleOf has the commands whose rung the server's table does not tell. What only reads by the server's flag is
+// ruleOf has the commands whose rung the server's table does not tell. What only reads by the server's flag is
 // not repeated here.
-var replayRuleOf = rules(
+var ruleOf = rules(
 	// Nothing to do with the data. SUBSCRIBE and its family and what sets up a session change the connection only.
-	at(ReplayConnection,
+	at(Connection,
 		"ping", "echo", "time", "info", "dbsize", "role", "command", "lastsave",
 		"auth", "hello", "select", "readonly", "readwrite", "asking", "reset", "quit",
 		"subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe", "pubsub"),
 
 	// A second run finds its work done.
-	at(ReplayChecked,
+	at(Checked,
 		"setnx", "msetnx", "hsetnx", "del", "unlink", "persist", "renamenx", "move", "getdel", "hdel",
 		"sadd", "srem", "smove", "zrem", "zremrangebyscore", "zremrangebylex", "pfadd", "xdel", "xack"),
 
 	// Absolute values: the same end state.
-	at(ReplayLastWins,
+	at(LastWins,
 		"getset", "mset", "setex", "psetex", "setrange", "setbit", "rename", "hset", "hmset", "lset", "geoadd",
 		"xclaim", "xautoclaim", "xsetid"),
 
-	at(ReplayAccumulating,
+	at(Accumulating,
 		"incr", "incrby", "incrbyfloat", "decr", "decrby", "append", "hincrby", "hincrbyfloat", "zincrby",
 		"lpush", "rpush", "lpushx", "rpushx", "linsert", "lrem", "lpop", "rpop", "lmpop", "lmove", "rpoplpush",
 		"spop", "zpopmin", "zpopmax", "zmpop", "pfmerge", "eval", "evalsha", "fcall"),
 
-	at(ReplayAdmin,
+	at(Admin,
 		"flushall", "flushdb", "save", "bgsave", "bgrewriteaof", "migrate"),
 
 	// What another run of would be a different act. Listed, although what is not listed is "never" too, because each was
@@ -72,7 +80,7 @@ var replayRuleOf = rules(
 	//     safe, which nobody has checked;
 	//   - SWAPDB undoes itself;
 	//   - SHUTDOWN, FAILOVER and REPLICAOF would be run on the next database as well.
-	at(rungNever,
+	at(never,
 		"multi", "exec", "discard", "watch", "unwatch", "publish", "spublish", "xreadgroup",
 		"blpop", "brpop", "brpoplpush", "blmove", "blmpop", "bzpopmin", "bzpopmax", "bzmpop", "blmovem",
 		"wait", "waitaof", "swapdb", "shutdown", "failover", "replicaof", "slaveof",
@@ -94,13 +102,13 @@ var replayRuleOf = rules(
 
 	// Newer than the server the table was generated from, judged by their documentation. Vector sets are not here: they
 	// are a module, and what a module does is for its user to declare.
-	at(ReplayRead,
+	at(Read,
 		"httl", "hpttl", "hexpiretime", "hpexpiretime", "digest",
 		"arget", "argetrange", "armget", "arlen", "arcount", "arnext", "arinfo", "arscan", "arop", "argrep", "arlastitems"),
-	at(ReplayChecked, "hpersist", "hgetdel", "xdelex", "xackdel", "delex", "ardel", "ardelrange"),
-	at(ReplayLastWins, "arset", "armset", "arseek"),
-	at(ReplayAccumulating, "increx", "lmovem", "arinsert", "arring"),
-	at(rungNever, "xnack", "xcfgset", "himport"),
+	at(Checked, "hpersist", "hgetdel", "xdelex", "xackdel", "delex", "ardel", "ardelrange"),
+	at(LastWins, "arset", "armset", "arseek"),
+	at(Accumulating, "increx", "lmovem", "arinsert", "arring"),
+	at(never, "xnack", "xcfgset", "himport"),
 	by(hexpireRung, "hexpire", "hpexpire", "hexpireat", "hpexpireat"),
 	by(hgetexRung, "hgetex"), by(hsetexRung, "hsetex"), by(msetexRung, "msetex"),
 )
@@ -108,7 +116,7 @@ var replayRuleOf = rules(
 // subcommandRungOf has the subcommands, spelled as the server's table spells them. What changes the server is "admin".
 // A subcommand that is not here is "never", unless the server's table says that it only reads.
 var subcommandRungOf = flatten(
-	at(ReplayConnection,
+	at(Connection,
 		"acl|cat", "acl|dryrun", "acl|genpass", "acl|getuser", "acl|list", "acl|users", "acl|whoami",
 		"client|caching", "client|getname", "client|getredir", "client|id", "client|info", "client|list",
 		"client|no-evict", "client|no-touch", "client|setinfo", "client|setname", "client|tracking",
@@ -120,11 +128,11 @@ var subcommandRungOf = flatten(
 		"latency|doctor", "latency|graph", "latency|histogram", "latency|history", "latency|latest",
 		"memory|doctor", "memory|malloc-stats", "memory|stats", "module|list",
 		"script|exists", "slowlog|get", "slowlog|len"),
-	at(ReplayRead, "function|dump"),
-	at(ReplayChecked, "xgroup|create", "xgroup|createconsumer", "xgroup|delconsumer", "xgroup|destroy"),
+	at(Read, "function|dump"),
+	at(Checked, "xgroup|create", "xgroup|createconsumer", "xgroup|delconsumer", "xgroup|destroy"),
 	// XGROUP SETID with an id moves a group back to entries that were handed out since; with $ past those added since.
-	at(ReplayLastWins, "xgroup|setid"),
-	at(ReplayAdmin,
+	at(LastWins, "xgroup|setid"),
+	at(Admin,
 		"acl|deluser", "acl|load", "acl|save", "acl|setuser",
 		"client|kill", "client|pause", "client|unblock", "client|unpause",
 		"cluster|addslots", "cluster|addslotsrange", "cluster|bumpepoch", "cluster|delslots", "cluster|delslotsrange",
@@ -136,7 +144,7 @@ var subcommandRungOf = flatten(
 		"latency|reset", "memory|purge", "module|load", "module|loadex", "module|unload",
 		"script|debug", "script|flush", "script|kill", "script|load", "slowlog|reset"),
 	// CLIENT REPLY takes the replies away that everything here waits for.
-	at(rungNever, "client|reply"),
+	at(never, "client|reply"),
 )
 
 // named are rules by command name.
@@ -145,9 +153,9 @@ type named struct {
 	names []string
 }
 
-func at(rung Replay, names ...string) named { return named{rule{rung: rung}, names} }
+func at(rung Rung, names ...string) named { return named{rule{rung: rung}, names} }
 
-func by(args func(argv) Replay, names ...string) named { return named{rule{args: args}, names} }
+func by(args func(argv) Rung, names ...string) named { return named{rule{args: args}, names} }
 
 // rules makes one map of the groups. A name in two groups is a mistake that must not pass silently.
 func rules(groups ...named) map[string]rule {
@@ -163,10 +171,31 @@ func rules(groups ...named) map[string]rule {
 	return m
 }
 
-func flatten(groups ...named) map[string]Replay {
-	m := make(map[string]Replay)
+func flatten(groups ...named) map[string]Rung {
+	m := make(map[string]Rung)
 	for name, r := range rules(groups...) {
 		m[name] = r.rung
 	}
 	return m
+}
+
+// RunsCode reports whether a command runs what only its user knows: a script, a function, a command of a module or an
+// unknown one. Such code may have done anything before it answered with READONLY or TRYAGAIN, which it may have made up.
+func RunsCode(cmd redis.Cmder) bool {
+	switch name := resp.Lower(cmd.Name()); name {
+	case "eval", "evalsha", "fcall":
+		return true
+	default:
+		_, known := ruleOf[name]
+		return !known && serverCommands[name] == 0
+	}
+}
+
+// Blocks reports whether the reply to a command of that name may have to wait for another client, or for replicas.
+func Blocks(name []byte) bool {
+	flags, known := serverCommands[string(name)]
+	if !known {
+		flags = serverCommands[resp.Lower(string(name))]
+	}
+	return flags&flagBlocking != 0 || len(name) >= 4 && strings.EqualFold(string(name[:4]), "wait")
 }

@@ -1,0 +1,57 @@
+package multidb
+
+import (
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/resp"
+)
+
+// The requests of the handshake with the credentials and the index of another database in them.
+
+// rewriteHello puts the credentials of another database into HELLO <version> [AUTH user password] [SETNAME name].
+func rewriteHello(p []byte, as credentials) []byte {
+	args, rest, ok := resp.Parse(p)
+	if !ok {
+		// Not what go-redis writes. Passing it on could hand over another database's credentials.
+		return append(resp.Encode("hello"), rest...)
+	}
+	head, tail := args[:min(2, len(args))], args[min(2, len(args)):]
+	if len(tail) >= 3 && strings.EqualFold(tail[0], "auth") {
+		tail = tail[3:]
+	}
+	rewritten := append([]string(nil), head...)
+	if as.password != "" || as.username != "" {
+		rewritten = append(rewritten, "auth", as.user(), as.password)
+	}
+	return append(resp.Encode(append(rewritten, tail...)...), rest...)
+}
+
+// rewriteAuth puts the credentials of another database into AUTH, in the form that servers without ACLs know if there
+// is no user name.
+func rewriteAuth(p []byte, as credentials) []byte {
+	_, rest, _ := resp.Parse(p)
+	if as.username == "" {
+		return append(resp.Encode("auth", as.password), rest...)
+	}
+	return append(resp.Encode("auth", as.username, as.password), rest...)
+}
+
+// rewriteSelect puts the index of another database into the SELECT at the head of p.
+func rewriteSelect(p []byte, index int) []byte {
+	_, rest, ok := resp.Parse(p)
+	if !ok {
+		return p
+	}
+	return append(resp.Encode("select", strconv.Itoa(index)), rest...)
+}
+
+// replyError makes the error that go-redis would have made of a reply, so that redis.IsAuthError and its like know it.
+func replyError(text string) error {
+	err := reflect.New(reflect.TypeOf(redis.Nil)).Elem()
+	err.SetString(strings.TrimSpace(text))
+	return err.Interface().(error)
+}
