@@ -2,6 +2,7 @@ package multidb
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -17,6 +18,14 @@ var replyCodes = [...]string{
 }
 
 const otherCode = "other"
+
+// ReplyCodes returns every code that DatabaseStats.Replies may have, so that a collector can begin each of them with 0.
+func ReplyCodes() []string { return slices.Clone(replyCodes[:]) }
+
+// Reasons returns every reason that a switch may have, so that a collector can begin each of them with 0.
+func Reasons() []Reason {
+	return []Reason{ReasonHealthCheck, ReasonFailureDetector, ReasonFailback, ReasonManual, ReasonWeight, ReasonRemoved}
+}
 
 // replyCounts counts replies by code.
 type replyCounts [len(replyCodes)]atomic.Uint64

@@ -1,0 +1,5 @@
+//go:build !race
+
+package multidbprometheus_test
+
+const raceEnabled = false
