@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/resp"
 )
 
@@ -183,7 +184,7 @@ func (routedReply) RedisError() {}
 // unrouted reports whether a connection is certainly not ours: a server has answered the question.
 func unrouted(ctx context.Context, conn *redis.Conn) bool {
 	err := conn.Process(ctx, redis.NewCmd(ctx, routedQuestion...))
-	return !errors.As(err, new(routedReply)) && (err == nil || isReply(err))
+	return !errors.As(err, new(routedReply)) && (err == nil || goredis.IsReply(err))
 }
 
 // purgePipelines replaces the idle connections of the pool that go-redis keeps for pipelines.

@@ -3,13 +3,13 @@ package multidb
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"strings"
+	"reflect"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
 )
 
@@ -44,10 +44,10 @@ func classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
 	if err == nil {
 		return answered
 	}
-	if isSessionDead(err) {
+	if goredis.IsSessionDead(err) {
 		return sessionDead
 	}
-	if callerGaveUp(ctx) && !isReply(err) {
+	if callerGaveUp(ctx) && !goredis.IsReply(err) {
 		return excluded
 	}
 	var failed *CommandError
@@ -59,12 +59,12 @@ func classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
 		return notSent
 	case errors.Is(err, redis.Nil), errors.Is(err, redis.TxFailedErr):
 		return answered
-	case unavailable(err):
-		if insideScript(err) || cmd != nil && replay.RunsCode(cmd) && !refusedUnread(err) {
+	case goredis.Unavailable(err):
+		if goredis.InsideScript(err) || cmd != nil && replay.RunsCode(cmd) && !goredis.RefusedUnread(err) {
 			return cannotServeInside
 		}
 		return cannotServe
-	case isReply(err):
+	case goredis.IsReply(err):
 		return answered
 	}
 	// Pool timeout, pool exhausted, closed client, an argument that cannot be marshalled, another hook's own error.
@@ -75,7 +75,7 @@ func classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
 // closed by a switch or by the pool, or there was no database to begin with.
 func ourDoing(err error) bool {
 	var gate refusal
-	err = causeOf(err)
+	err = goredis.Cause(err)
 	return errors.Is(err, ErrNoDatabase) || errors.Is(err, net.ErrClosed) || errors.As(err, &gate)
 }
 
@@ -89,70 +89,7 @@ func callerGaveUp(ctx context.Context) bool {
 	return ok && !time.Now().Before(deadline)
 }
 
-// unavailable reports a reply that means "this database cannot serve now", in whatever form: typed, with a proxy's ERR
-// before it, or quoted by a script that failed on it. Each is one of go-redis' own retryable replies, and MISCONF
-// (the server cannot persist and refuses writes).
-func unavailable(err error) bool {
-	if !isReply(err) {
-		return false
-	}
-	switch {
-	case redis.IsLoadingError(err), redis.IsReadOnlyError(err), redis.IsClusterDownError(err),
-		redis.IsTryAgainError(err), redis.IsMasterDownError(err), redis.IsMaxClientsError(err), redis.IsNoReplicasError(err):
-		return true
-	}
-	text := replyText(err)
-	for _, code := range unavailableCodes {
-		if strings.HasPrefix(text, code) {
-			return true
-		}
-	}
-	return quotesReadOnly(text)
+// sameError reports whether two errors are one value.
+func sameError(a, b error) bool {
+	return reflect.TypeOf(a).Comparable() && a == b //nolint:errorlint // the same value, not the same kind
 }
-
-var unavailableCodes = []string{
-	"LOADING ", "READONLY ", "CLUSTERDOWN ", "TRYAGAIN ", "MASTERDOWN ", "NOREPLICAS ", "MISCONF ",
-	"max number of clients reached",
-}
-
-// replyText is the server's text, without the ERR that some proxies and forks put before a code.
-func replyText(err error) string {
-	var reply redis.Error
-	if !errors.As(err, &reply) {
-		return ""
-	}
-	return strings.TrimPrefix(reply.Error(), "ERR ")
-}
-
-// quotesReadOnly finds the READONLY that a script met, which older servers quote inside an error of their own.
-func quotesReadOnly(text string) bool {
-	return strings.Contains(text, "-READONLY You can't write against a read only replica")
-}
-
-// insideScript reports that the reply comes out of a script or a transaction: what was executed before it stays.
-func insideScript(err error) bool {
-	text := replyText(err)
-	return quotesReadOnly(text) || strings.Contains(text, "script: ") || strings.HasPrefix(text, "EXECABORT")
-}
-
-// refusedUnread finds the replies that a server gives before it looks at what a script does, and never out of one.
-func refusedUnread(err error) bool {
-	text := replyText(err)
-	return strings.HasPrefix(text, "LOADING ") && strings.HasSuffix(text, " is loading the dataset in memory") ||
-		strings.HasPrefix(text, "MASTERDOWN Link with MASTER is down") ||
-		strings.HasPrefix(text, "max number of clients reached")
-}
-
-// isSessionDead finds go-redis' BadConnError, which a Conn or a Tx returns for every request after its connection has
-// died.
-func isSessionDead(err error) bool {
-	found := false
-	walk(err, func(e error) bool {
-		found = found || isBadConn(e)
-		return !found
-	})
-	return found
-}
-
-// isBadConn tells a BadConnError. Its type is internal to go-redis, so it is told by name; a test fails if the name changes.
-func isBadConn(err error) bool { return fmt.Sprintf("%T", err) == "pool.BadConnError" }

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/testkit/faultproxy"
 )
 
@@ -123,10 +124,10 @@ func (c *resetting) Read(b []byte) (int, error) {
 
 // TestOnlyGoRedisSeesNothingBehindHidden: see askedByGoRedis.
 func TestOnlyGoRedisSeesNothingBehindHidden(t *testing.T) {
-	err := noRetry(commandError(&database{name: "a"}, true, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}))
+	err := goredis.NoRetry(commandError(&database{name: "a"}, true, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}))
 	for _, err := range []error{err, fmt.Errorf("mine: %w", err)} {
 		var op *net.OpError
-		var lost *noRetryError
+		var lost *goredis.NoRetryError
 		require.ErrorIs(t, err, syscall.ECONNREFUSED)
 		require.ErrorAs(t, err, &op)
 		require.ErrorAs(t, err, &lost)

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/testkit/faultproxy"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
@@ -104,7 +105,7 @@ func TestHandshakeIsRunAgain(t *testing.T) {
 }
 
 func TestSafeToRetry(t *testing.T) {
-	reply := func(text string) error { return replyError(text) }
+	reply := func(text string) error { return goredis.Reply(text) }
 	sent, unsent := commandError(&database{name: "a"}, true, io.EOF), commandError(&database{name: "a"}, false, io.EOF)
 	for name, c := range map[string]struct {
 		err  error
@@ -129,10 +130,10 @@ func TestSafeToRetry(t *testing.T) {
 		"READONLY in a script":       {reply("ERR Error running script: -READONLY You can't write against a read only replica"), false},
 		"WRONGTYPE":                  {reply("WRONGTYPE Operation against a key holding the wrong kind of value"), false},
 		"EXECABORT":                  {reply("EXECABORT Transaction discarded because of previous errors."), false},
-		"hidden and sent":            {&noRetryError{err: sent}, false},
-		"hidden and not sent":        {&noRetryError{err: unsent}, true},
+		"hidden and sent":            {goredis.NoRetry(sent), false},
+		"hidden and not sent":        {goredis.NoRetry(unsent), true},
 		"io.EOF of somebody else":    {io.EOF, false},
-		"hidden, with a net error":   {noRetry(commandError(&database{name: "a"}, true, syscall.ECONNRESET)), false},
+		"hidden, with a net error":   {goredis.NoRetry(commandError(&database{name: "a"}, true, syscall.ECONNRESET)), false},
 		"caller gave up, not sent":   {fmt.Errorf("%w: %w", context.DeadlineExceeded, unsent), true},
 		"caller gave up, sent":       {fmt.Errorf("%w: %w", context.DeadlineExceeded, sent), false},
 		"deadline":                   {context.DeadlineExceeded, false},
@@ -157,10 +158,10 @@ func TestSessionDeadPinsTheNameOfATypeOfGoRedis(t *testing.T) {
 	proxy.Reset()
 	first := conn.Ping(t.Context()).Err()
 	require.Error(t, first)
-	require.False(t, isSessionDead(first), "%v (%T)", first, first)
+	require.False(t, goredis.IsSessionDead(first), "%v (%T)", first, first)
 	second := conn.Ping(t.Context()).Err()
-	require.True(t, isSessionDead(second), "go-redis has renamed its error of a dead Conn: %v (%T)", second, second)
-	require.True(t, isSessionDead(fmt.Errorf("mine: %w", second)))
+	require.True(t, goredis.IsSessionDead(second), "go-redis has renamed its error of a dead Conn: %v (%T)", second, second)
+	require.True(t, goredis.IsSessionDead(fmt.Errorf("mine: %w", second)))
 }
 
 // TestSafeToRetryOfClones: a WithTimeout clone has no hook that says of a request on a dead session that it was not sent.

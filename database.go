@@ -14,6 +14,7 @@ import (
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/probes"
 	"github.com/redishook/multidb/window"
 )
@@ -136,7 +137,7 @@ func (d Database) client() (*redis.Client, error) {
 		opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.PipelinePoolSize = probePool, 0, 1, -1
 		opt.ConnMaxIdleTime, opt.ConnMaxLifetime, opt.PoolTimeout = -1, -1, 0
 		opt.TLSConfig = opt.TLSConfig.Clone() // go-redis keeps the caller's
-		opt.Dialer = tlsDialer(opt.Dialer, opt.TLSConfig)
+		opt.Dialer = goredis.TLSDialer(opt.Dialer, opt.TLSConfig)
 		return redis.NewFailoverClient(&opt), nil
 	case d.URL != "":
 		opt, err := redis.ParseURL(d.URL)
@@ -170,7 +171,7 @@ func probeOptions(user *redis.Options) *redis.Options {
 	opt.MaintNotificationsConfig = maintenanceOff()
 	opt.DisableIdentity = true
 	opt.TLSConfig = opt.TLSConfig.Clone() // go-redis keeps the caller's
-	opt.Dialer = tlsDialer(opt.Dialer, opt.TLSConfig)
+	opt.Dialer = goredis.TLSDialer(opt.Dialer, opt.TLSConfig)
 	return &opt
 }
 

@@ -2,13 +2,12 @@ package multidb
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"net"
-	"reflect"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/goredis"
 )
 
 // dialPatience is how long a dial that failed waits for the verdict on its database.
@@ -30,7 +29,7 @@ func (h *Hook) dialFor(traits *clientTraits) redis.DialHook {
 }
 
 // dial returns a connection of the database that is active when it returns. It does not return an error while there
-// is a caller to hear it: see deadConn.
+// is a caller to hear it: see goredis.DeadConn.
 func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error) {
 	deadline := time.Now().Add(dialPatience)
 	if !h.routing.Load() {
@@ -39,7 +38,7 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 	for {
 		now := h.active.Load()
 		if now.down && !h.isClosed() {
-			return deadConn{asHandshakeError(commandError(nil, false, ErrNoDatabase))}, nil
+			return goredis.DeadConn{Err: goredis.Handshake(commandError(nil, false, ErrNoDatabase))}, nil
 		}
 		nc, err := h.dialDatabase(ctx, now, traits)
 		switch {
@@ -60,7 +59,7 @@ func (h *Hook) dial(ctx context.Context, traits *clientTraits) (net.Conn, error)
 			return nil, failed // as without the hook
 		}
 		if !await(ctx, now, verdict, time.Until(deadline)) || !now.superseded() {
-			return deadConn{asHandshakeError(failed)}, nil
+			return goredis.DeadConn{Err: goredis.Handshake(failed)}, nil
 		}
 	}
 }
@@ -122,17 +121,14 @@ func (db *database) connect(ctx context.Context, h *Hook) (net.Conn, error) {
 	if err == nil {
 		db.reached(nc)
 	}
-	return nc, noReplyInside(err)
+	return nc, goredis.WithoutReply(err)
 }
-
-// sentinelAddr is what go-redis gives as the address of a client that asks Sentinel for its master.
-const sentinelAddr = "FailoverClient"
 
 // reached notes where a dial has led. A group watched by Sentinel may have another master since the last one; the connections
 // to the old one, which would write to what is a replica by now or cut off, are closed. go-redis does so for connections of
 // its own pool only, and the client's are not in that.
 func (db *database) reached(nc net.Conn) {
-	if db.opt.Addr != sentinelAddr {
+	if db.opt.Addr != goredis.SentinelAddr {
 		return
 	}
 	master := nc.RemoteAddr().String()
@@ -140,35 +136,6 @@ func (db *database) reached(nc net.Conn) {
 		cutAll(db.matching(func(c *conn) bool { return c.Conn.RemoteAddr().String() != master }))
 	}
 }
-
-// noReplyInside makes the error of a dial one that holds no reply of a server. A dial by way of Sentinel fails with what a
-// sentinel replied (an unknown command, NOAUTH), which would be taken for an answer of the database itself.
-func noReplyInside(err error) error {
-	if err != nil && isReply(err) {
-		return errors.New(err.Error())
-	}
-	return err
-}
-
-// tlsDialer returns a dialer over TLS that ends with its context, or the user's own. go-redis' default does not end
-// (tls.DialWithDialer takes no context): a dial to a server that has stopped would go on for all of DialTimeout after the
-// switch, with its place in the client's pool.
-func tlsDialer(own dialer, config *tls.Config) dialer {
-	if config == nil || own != nil && reflect.ValueOf(own).Pointer() != goRedisDialer {
-		return own
-	}
-	d := tls.Dialer{
-		// KeepAliveConfig is what go-redis gives its dialers. Its DialTimeout is in the context.
-		NetDialer: &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}},
-		Config:    config,
-	}
-	return d.DialContext
-}
-
-type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
-
-// goRedisDialer tells go-redis' default dialer, which the options of a ready client hold, by its code.
-var goRedisDialer = reflect.ValueOf(redis.NewDialer(&redis.Options{})).Pointer()
 
 // queue waits for a place among the dials under way, so that a database that has just become active does not meet
 // everybody at once. A switch ends the wait.

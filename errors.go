@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/redishook/multidb/internal/goredis"
 )
 
 // ErrNoDatabase says that no database is usable now: all of them fail their health checks. A caller gets it at once,
@@ -67,8 +67,8 @@ func SafeToRetry(err error) bool {
 	}
 	// A chain may hold the errors of several attempts: one that was sent decides.
 	sent, unsent := false, errors.Is(err, ErrNoDatabase)
-	walk(err, func(e error) bool {
-		if isBadConn(e) {
+	goredis.Walk(err, func(e error) bool {
+		if goredis.IsBadConn(e) {
 			unsent = true // the session was lost before, and what is behind this is the request that it was lost with
 			return false
 		}
@@ -81,31 +81,7 @@ func SafeToRetry(err error) bool {
 	if sent {
 		return false
 	}
-	return unsent || unavailable(err) && !insideScript(err)
-}
-
-// walk visits every error of the tree, in the order of errors.As, but none behind one that visit holds back.
-func walk(err error, visit func(error) bool) {
-	for err != nil {
-		if !visit(err) {
-			return
-		}
-		if e := asNoRetry(err); e != nil {
-			err = e.err
-			continue
-		}
-		switch x := err.(type) { //nolint:errorlint // this is the unwrapping
-		case interface{ Unwrap() error }:
-			err = x.Unwrap()
-		case interface{ Unwrap() []error }:
-			for _, e := range x.Unwrap() {
-				walk(e, visit)
-			}
-			return
-		default:
-			return
-		}
-	}
+	return unsent || goredis.Unavailable(err) && !goredis.InsideScript(err)
 }
 
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
@@ -146,17 +122,12 @@ func (e *netCommandError) Unwrap() error { return e.CommandError }
 func (e *netCommandError) Timeout() bool { return e.net.Timeout() }
 
 // Temporary completes net.Error. It is deprecated there, but part of the interface that callers assert.
-func (e *netCommandError) Temporary() bool { return temporary(e.net) }
-
-func temporary(err net.Error) bool {
-	t, ok := err.(interface{ Temporary() bool })
-	return ok && t.Temporary()
-}
+func (e *netCommandError) Temporary() bool { return goredis.Temporary(e.net) }
 
 // deadSession is the error of every request on a Conn or Tx whose connection was lost with an earlier one: this request
 // was not sent, whatever became of that one. The cause stays visible.
 func deadSession(db *database, err error) error {
-	cause := causeOf(err)
+	cause := goredis.Cause(err)
 	var earlier *CommandError
 	if errors.As(cause, &earlier) {
 		db, cause = earlier.db, fmt.Errorf("the connection of this session is lost: %w", earlier.Err)
@@ -186,10 +157,4 @@ func noDatabase(last error) error {
 		return last
 	}
 	return fmt.Errorf("%w (last attempt: %w)", ErrNoDatabase, last)
-}
-
-// isReply reports whether err is a reply of a server (or redis.Nil).
-func isReply(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
 }

@@ -190,7 +190,7 @@ func TestErrorsAreThoseOfGoRedis(t *testing.T) {
 			}
 			if name == "conn, and again" && (fault.name == "refused dial" || fault.name == "dial timeout") {
 				// The limit: go-redis dials again for a Conn that has no connection yet. With the hook it has got one,
-				// which failed in the handshake (see deadConn), and stays a Conn without a connection.
+				// which failed in the handshake (see goredis.DeadConn), and stays a Conn without a connection.
 				continue
 			}
 			t.Run(fault.name+"/"+name, func(t *testing.T) {

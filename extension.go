@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/goredis"
 )
 
 // What packages need that restore, on top of the hook, what a switch takes from their users: txwrap and pubsubwrap. An
@@ -56,11 +58,11 @@ func (h *Hook) RungOf(cmd redis.Cmder) Replay { return Replay(h.rules.Rung(cmd))
 // SessionDead reports whether err is go-redis' own error of a request on a Conn or a Tx whose connection was lost with an
 // earlier request: this one was not sent. Only hooks inside of ours see it, for what ours returns is a [*CommandError]. An
 // earlier one that was sent is behind it, and is not about this request. Safe for concurrent use.
-func SessionDead(err error) bool { return isSessionDead(err) }
+func SessionDead(err error) bool { return goredis.IsSessionDead(err) }
 
 // IsTxPipeline reports whether a batch is that of a TxPipeline, whose answer to EXEC go-redis spreads over the commands in it,
 // and not a pipeline with a MULTI and an EXEC of the caller's own. Safe for concurrent use.
-func IsTxPipeline(cmds []redis.Cmder) bool { return isTransaction(cmds) }
+func IsTxPipeline(cmds []redis.Cmder) bool { return goredis.IsTxPipeline(cmds) }
 
 // HookOf returns the hook of a client, or nil if it has none. It sends nothing: a command named CLIENT passes the hooks
 // of the client, which others may count, and stops before the network. Safe for concurrent use.

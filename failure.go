@@ -1,10 +1,6 @@
 package multidb
 
-import (
-	"net"
-	"syscall"
-	"time"
-)
+import "github.com/redishook/multidb/internal/goredis"
 
 // What a failure on a connection is called: whether the request was sent, and whether go-redis may see the cause.
 
@@ -39,11 +35,7 @@ func (c *conn) readError(cause error) error {
 
 // lostReply is readError for a read that failed, where go-redis puts the error on the commands without an answer.
 func (c *conn) lostReply(cause error) error {
-	err := c.readError(cause)
-	if e := asNoRetry(err); e != nil {
-		e.mark.Store(markTail)
-	}
-	return err
+	return goredis.OfRead(c.readError(cause))
 }
 
 // noRetry decides whether go-redis may see the cause of a failure, and so run the request again by itself. It must not if
@@ -53,24 +45,9 @@ func (c *conn) lostReply(cause error) error {
 func (c *conn) hide(err error, inFlight bool) error {
 	switch {
 	case !c.ready.Load():
-		return asHandshakeError(err)
+		return goredis.Handshake(err)
 	case inFlight && !c.pubsub.Load() || c.multi.Load():
-		return noRetry(err)
+		return goredis.NoRetry(err)
 	}
 	return err
 }
-
-// deadConn stands in for a connection that could not be dialed. If DialHook returned the error, go-redis' pool would
-// sleep 100 ms and dial again, five times, and after PoolSize such errors answer with a stale one for up to a second;
-// this way the error surfaces in the handshake, at once.
-type deadConn struct{ err error }
-
-func (d deadConn) Read([]byte) (int, error)              { return 0, d.err }
-func (d deadConn) Write([]byte) (int, error)             { return 0, d.err }
-func (d deadConn) Close() error                          { return nil }
-func (d deadConn) LocalAddr() net.Addr                   { return &net.TCPAddr{} }
-func (d deadConn) RemoteAddr() net.Addr                  { return &net.TCPAddr{} }
-func (d deadConn) SetDeadline(time.Time) error           { return nil }
-func (d deadConn) SetReadDeadline(time.Time) error       { return nil }
-func (d deadConn) SetWriteDeadline(time.Time) error      { return nil }
-func (d deadConn) SyscallConn() (syscall.RawConn, error) { return nil, d.err }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/resp"
 )
 
@@ -280,7 +281,7 @@ func (c *conn) exchange(what string, request []byte) error {
 		return err
 	}
 	if line[0] == '-' {
-		return fmt.Errorf("%s: %w", what, replyError(line[1:]))
+		return fmt.Errorf("%s: %w", what, goredis.Reply(line[1:]))
 	}
 	return nil
 }
@@ -298,7 +299,7 @@ func (c *conn) helloAnswered(reply []byte) error {
 	hs.phase, hs.refused = expectOptions, reply[0] == '-'
 	if hs.refused && hs.auth {
 		line, _, _ := strings.Cut(string(reply[1:]), "\r\n")
-		return fmt.Errorf("auth: %w", replyError(line))
+		return fmt.Errorf("auth: %w", goredis.Reply(line))
 	}
 	return nil
 }

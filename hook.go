@@ -10,8 +10,8 @@ import (
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
-	"github.com/redishook/multidb/internal/resp"
 )
 
 // Hook routes the connections of the clients that it is added to. Make it with [New], add it with rdb.AddHook(hook) or
@@ -57,8 +57,8 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	if err := requireContext(ctx, "New"); err != nil {
 		return nil, err
 	}
-	if !goRedisLeavesAlone().noRetry {
-		return nil, errResends
+	if err := goredis.SelfTest(); err != nil {
+		return nil, err
 	}
 	opt = opt.withDefaults()
 	rules, err := opt.validate()
@@ -130,7 +130,7 @@ func (h *Hook) isClosed() bool { return h.ctx.Err() != nil }
 func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		now := h.active.Load()
-		if isHandshake(cmd) {
+		if goredis.IsHandshake(cmd) {
 			return h.passHandshake(ctx, cmd, next)
 		}
 		if now.down {
@@ -166,7 +166,7 @@ func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.Pro
 func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		now := h.active.Load()
-		if len(cmds) == 0 || isHandshakeBatch(cmds) {
+		if len(cmds) == 0 || goredis.IsHandshakeBatch(cmds) {
 			return h.passHandshakeBatch(ctx, cmds, next)
 		}
 		if now.down && h.routing.Load() {
@@ -196,10 +196,10 @@ func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.Pr
 		defer h.singleSelects.Add(-1)
 	}
 	err := next(ctx, cmd)
-	if isHandshakeError(err) {
+	if goredis.IsHandshakeError(err) {
 		return err
 	}
-	return causeOf(err)
+	return goredis.Cause(err)
 }
 
 // passHandshakeBatch is passHandshake for the option pipelines.
@@ -209,41 +209,8 @@ func (h *Hook) passHandshakeBatch(ctx context.Context, cmds []redis.Cmder, next 
 		defer h.batchSelects.Add(-1)
 	}
 	err := next(ctx, cmds)
-	if err == nil || isHandshakeError(err) {
+	if err == nil || goredis.IsHandshakeError(err) {
 		return err
 	}
 	return h.finishBatch(cmds, err)
-}
-
-// isHandshake recognises the commands of go-redis' handshake and those that change the state of a connection. CLIENT
-// LIST, CLIENT ID and the like, which only ask, are commands like any other.
-func isHandshake(cmd redis.Cmder) bool {
-	switch cmd.Name() {
-	case "hello", "auth", "select", "readonly", "reset", "quit":
-		return true
-	case "client":
-		args := cmd.Args()
-		if len(args) < 2 {
-			return true
-		}
-		sub, ok := resp.Text(args[1])
-		return !ok || !clientQuestions[resp.Lower(sub)]
-	}
-	return false
-}
-
-// clientQuestions are the subcommands of CLIENT that change nothing of their connection and belong to no handshake.
-var clientQuestions = map[string]bool{
-	"getname": true, "getredir": true, "id": true, "info": true, "kill": true, "list": true, "pause": true,
-	"trackinginfo": true, "unblock": true, "unpause": true,
-}
-
-// isHandshakeBatch recognises the option pipelines of the handshake.
-func isHandshakeBatch(cmds []redis.Cmder) bool {
-	for _, cmd := range cmds {
-		if !isHandshake(cmd) {
-			return false
-		}
-	}
-	return true
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/window"
 )
@@ -18,7 +19,7 @@ import (
 func slowBubble(t *testing.T, detectors []window.Factory, f func(h *Hook, rdb *redis.Client, delay *atomic.Int64)) {
 	t.Helper()
 	var delay atomic.Int64
-	slow := func(_ *virtual, next dialer) dialer {
+	slow := func(_ *virtual, next goredis.Dialer) goredis.Dialer {
 		return func(ctx context.Context, network, addr string) (net.Conn, error) {
 			nc, err := next(ctx, network, addr)
 			if err == nil && addr == "a:6379" {

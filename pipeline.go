@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
 )
 
@@ -51,7 +52,7 @@ func (h *Hook) afterBatchFailure(
 // everything is answered, there is no tail, or it is a transaction with its answer.
 func (h *Hook) classifyBatch(ctx context.Context, now *epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
 	h.countReplies(now, cmds)
-	if isTransaction(cmds) {
+	if goredis.IsTxPipeline(cmds) {
 		return h.classifyTransaction(ctx, now, cmds, err)
 	}
 	from := unanswered(ctx, cmds)
@@ -65,12 +66,12 @@ func (h *Hook) classifyBatch(ctx context.Context, now *epoch, cmds []redis.Cmder
 		return nil, result
 	}
 	tail := cmds[from:]
-	if isReply(err) && len(tail) > 0 && tail[0].Err() != nil {
+	if goredis.IsReply(err) && len(tail) > 0 && tail[0].Err() != nil {
 		err = tail[0].Err() // the first error of a batch may be an answer before the tail
 	}
 	result := h.classifyAttempt(ctx, now, nil, decidingError(err, tail), func() bool { return h.rules.May(ctx, tail...) })
 	for _, cmd := range cmds[:from] {
-		if isHandshake(cmd) {
+		if goredis.IsHandshake(cmd) {
 			// A SELECT or AUTH before the tail has changed its connection. On another one the tail would run elsewhere.
 			result.final = true
 		}
@@ -92,30 +93,15 @@ func (h *Hook) countReplies(now *epoch, cmds []redis.Cmder) {
 	}
 }
 
-// stampUnanswered puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. Its own
-// second attempt leaves the replies of the first one (LOADING) on commands that were sent again. And should noRetryError.Is ever
-// keep the error from all of them, a command without one would count as answered. A login that was refused is a reply, and
-// go-redis leaves a batch as it is for the sake of one.
+// stampUnanswered puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. A
+// login that was refused is a reply, and go-redis leaves a batch as it is for the sake of one.
 func stampUnanswered(cmds []redis.Cmder, err error) {
 	var failed *CommandError
 	if errors.As(err, &failed) && !failed.Sent && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
 		setErrors(cmds, err)
 		return
 	}
-	var lost *noRetryError
-	if !errors.As(err, &lost) {
-		return
-	}
-	broken := slices.IndexFunc(cmds, func(cmd redis.Cmder) bool {
-		var e *noRetryError
-		return errors.As(cmd.Err(), &e)
-	})
-	bare := lost.mark.Load() == markAvoided
-	for _, cmd := range cmds[max(0, broken):] {
-		if e := cmd.Err(); e == nil && bare || e != nil && unavailable(e) {
-			cmd.SetErr(err)
-		}
-	}
+	goredis.StampUnanswered(cmds, err)
 }
 
 // classifyTransaction is classifyBatch for MULTI … EXEC, which is one unit.
@@ -124,7 +110,7 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis
 	executed, failed := false, false
 	for _, cmd := range inside {
 		executed = executed || cmd.Err() == nil || errors.Is(cmd.Err(), redis.Nil)
-		failed = failed || cmd.Err() != nil && !isReply(cmd.Err())
+		failed = failed || cmd.Err() != nil && !goredis.IsReply(cmd.Err())
 	}
 	var onConnection *CommandError
 	if executed && !failed && cmds[0].Err() != nil && errors.As(err, &onConnection) {
@@ -137,12 +123,12 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis
 		now.db.succeeded()
 		return nil, &attempt{kind: answered, db: now.db, final: true}
 	}
-	if e := cannotServeAmong(inside); e != nil && isReply(err) {
+	if e := cannotServeAmong(inside); e != nil && goredis.IsReply(err) {
 		err = e // EXECABORT hides why
 	}
 	executed = executed && failed
 	result := h.classifyAttempt(ctx, now, nil, decidingError(err, inside), func() bool { return !executed && h.rules.May(ctx, cmds...) })
-	if executed || result.kind != notSent && isReply(result.err) {
+	if executed || result.kind != notSent && goredis.IsReply(result.err) {
 		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others; and if one
 		// command has a result, EXEC was executed. A reply to the login is none of these.
 		result.final = true
@@ -171,7 +157,7 @@ func unanswered(ctx context.Context, cmds []redis.Cmder) int {
 // cannotServeAmong finds a reply by which the database says that it cannot serve now.
 func cannotServeAmong(cmds []redis.Cmder) error {
 	for _, cmd := range cmds {
-		if err := cmd.Err(); err != nil && unavailable(err) {
+		if err := cmd.Err(); err != nil && goredis.Unavailable(err) {
 			return err
 		}
 	}
@@ -199,7 +185,7 @@ func (h *Hook) finishBatch(cmds []redis.Cmder, err error) error {
 	var first, unknown error
 	for _, cmd := range cmds {
 		if e := cmd.Err(); e != nil {
-			if r, changed := uncover(e); changed {
+			if r, changed := goredis.Uncover(e); changed {
 				cmd.SetErr(r)
 				e = r
 			}
@@ -216,19 +202,7 @@ func (h *Hook) finishBatch(cmds []redis.Cmder, err error) error {
 	}
 	if err != nil && first == nil {
 		// The batch failed as a whole and go-redis left the commands as they were.
-		return causeOf(err)
+		return goredis.Cause(err)
 	}
 	return first
-}
-
-// isTransaction tells the batch of a TxPipeline by the types of the MULTI and EXEC that go-redis wraps it in. There the
-// answer to EXEC is spread over the commands between them. In a pipeline with a MULTI and an EXEC of the caller's own it is
-// not, and an answer to one between them says that it was queued.
-func isTransaction(cmds []redis.Cmder) bool {
-	if len(cmds) < 2 {
-		return false
-	}
-	multi, ok := cmds[0].(*redis.StatusCmd)
-	exec, ok2 := cmds[len(cmds)-1].(*redis.SliceCmd)
-	return ok && ok2 && multi.Name() == "multi" && exec.Name() == "exec"
 }

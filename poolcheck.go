@@ -3,6 +3,8 @@ package multidb
 import (
 	"net"
 	"syscall"
+
+	"github.com/redishook/multidb/internal/goredis"
 )
 
 // Before go-redis' pool hands out an idle connection it clears its deadline (SetDeadline) and, if the connection is a
@@ -66,7 +68,7 @@ type cachingTLSConn struct{ *conn }
 // goes on there, take the error for "no invalidation".
 func (c cachingTLSConn) NetConn() net.Conn {
 	if c.retired() {
-		return deadConn{errNotActive}
+		return goredis.DeadConn{Err: errNotActive}
 	}
 	c.lookingForPushes()
 	return below(c.conn.Conn)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/resp"
 )
 
@@ -18,7 +19,7 @@ import (
 const probeGrace = 100 * time.Millisecond
 
 // probeDial makes the connections of a probing client, and keeps its pool from its own ideas about a database that cannot
-// be dialed: see deadConn.
+// be dialed: see goredis.DeadConn.
 type probeDial struct{ db *database }
 
 // DialHook wraps what has been dialed in a probeConn.
@@ -29,7 +30,7 @@ func (d probeDial) DialHook(next redis.DialHook) redis.DialHook {
 		defer context.AfterFunc(d.db.probing, cancel)()
 		nc, err := next(ctx, network, addr)
 		if err != nil {
-			return deadConn{noReplyInside(err)}, nil
+			return goredis.DeadConn{Err: goredis.WithoutReply(err)}, nil
 		}
 		d.db.reached(nc)
 		c := &probeConn{Conn: nc, db: d.db}

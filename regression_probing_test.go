@@ -14,11 +14,12 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/probes"
 )
 
 // dialedBubble is hangingBubble with something around the dialer of every database.
-func dialedBubble(t *testing.T, opt Options, wrap func(v *virtual, next dialer) dialer, f func(h *Hook, dbs []*virtual, rdb *redis.Client)) {
+func dialedBubble(t *testing.T, opt Options, wrap func(v *virtual, next goredis.Dialer) goredis.Dialer, f func(h *Hook, dbs []*virtual, rdb *redis.Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		dbs, specs := newVirtuals(t, 2)
@@ -51,7 +52,7 @@ func TestRegressionWhatIsNoRoundTripStretchesTheTimeouts(t *testing.T) {
 				opt.Health.Checks = []probes.Check{{Probes: 1, Timeout: 2 * time.Second, Probe: probes.Func("api",
 					func(context.Context, probes.Target) error { time.Sleep(tc.check); return nil })}}
 			}
-			slow := func(_ *virtual, next dialer) dialer {
+			slow := func(_ *virtual, next goredis.Dialer) goredis.Dialer {
 				return func(ctx context.Context, network, addr string) (net.Conn, error) {
 					time.Sleep(tc.dial)
 					return next(ctx, network, addr)
@@ -85,7 +86,7 @@ func (c distantConn) Write(p []byte) (int, error) {
 func TestRegressionHangOfADistantDatabase(t *testing.T) {
 	opt := Options{}
 	switches := recordSwitches(&opt)
-	far := func(_ *virtual, next dialer) dialer {
+	far := func(_ *virtual, next goredis.Dialer) goredis.Dialer {
 		return func(ctx context.Context, network, addr string) (net.Conn, error) {
 			time.Sleep(100 * time.Millisecond)
 			nc, err := next(ctx, network, addr)
@@ -179,7 +180,7 @@ type deafNetwork struct {
 	all  []*deafConn
 }
 
-func (n *deafNetwork) wrap(v *virtual, _ dialer) dialer {
+func (n *deafNetwork) wrap(v *virtual, _ goredis.Dialer) goredis.Dialer {
 	return func(context.Context, string, string) (net.Conn, error) {
 		n.mu.Lock()
 		defer n.mu.Unlock()

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/goredis"
 )
 
 // replyCodes are the codes of replies by which a server refuses what it is asked, whatever the command. Statistics count
@@ -66,7 +68,7 @@ func replyCodeOf(err error) (index int, ok bool) {
 	if !errors.As(err, &reply) || errors.Is(err, redis.Nil) {
 		return 0, false
 	}
-	text := replyText(err)
+	text := goredis.ReplyText(err)
 	for i, code := range replyCodes[:len(replyCodes)-1] {
 		if strings.HasPrefix(text, code+" ") {
 			return i, true
@@ -75,10 +77,10 @@ func replyCodeOf(err error) (index int, ok bool) {
 	if strings.HasPrefix(text, "max number of clients reached") {
 		return indexOfCode("MAXCLIENTS"), true
 	}
-	if quotesReadOnly(text) {
+	if goredis.QuotesReadOnly(text) {
 		return indexOfCode("READONLY"), true
 	}
-	return len(replyCodes) - 1, unavailable(err)
+	return len(replyCodes) - 1, goredis.Unavailable(err)
 }
 
 func indexOfCode(code string) int {

@@ -12,6 +12,7 @@ import (
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/window"
 )
 
@@ -81,8 +82,8 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 			now.db.succeeded()
 			return nil
 		}
-		if !isReply(err) && sameError(again, err) { // nothing was run. (Replies of one text are always the same.)
-			return &attempt{err: causeOf(err), final: true}
+		if !goredis.IsReply(err) && sameError(again, err) { // nothing was run. (Replies of one text are always the same.)
+			return &attempt{err: goredis.Cause(err), final: true}
 		}
 		err = again
 		return h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
@@ -108,12 +109,12 @@ func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder,
 	switch {
 	case kind == answered:
 		db.succeeded()
-		return &attempt{err: causeOf(err), kind: kind, db: db, final: true}
+		return &attempt{err: goredis.Cause(err), kind: kind, db: db, final: true}
 	case kind.failed() && !ourDoing(err):
 		db.failedAs(kind)
 		h.failed(db, err)
 	}
-	a := &attempt{err: causeOf(err), kind: kind, db: db, moved: now.superseded()}
+	a := &attempt{err: goredis.Cause(err), kind: kind, db: db, moved: now.superseded()}
 	switch kind {
 	case notSent, cannotServe:
 		a.final = callerGaveUp(ctx) || h.isClosed() || cmd != nil && vetoed(err, cmd)

@@ -1,11 +1,8 @@
 package multidb
 
 import (
-	"reflect"
 	"strconv"
 	"strings"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/resp"
 )
@@ -47,11 +44,4 @@ func rewriteSelect(p []byte, index int) []byte {
 		return p
 	}
 	return append(resp.Encode("select", strconv.Itoa(index)), rest...)
-}
-
-// replyError makes the error that go-redis would have made of a reply, so that redis.IsAuthError and its like know it.
-func replyError(text string) error {
-	err := reflect.New(reflect.TypeOf(redis.Nil)).Elem()
-	err.SetString(strings.TrimSpace(text))
-	return err.Interface().(error)
 }

@@ -1,6 +1,10 @@
 package multidb
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/redishook/multidb/internal/goredis"
+)
 
 // Endpoint is a database as the network knows it.
 type Endpoint struct {
@@ -39,7 +43,7 @@ func (h *Hook) ServedBy(before Choice, err error) (served Endpoint, ok bool) {
 // endpoint is where connections of the database go.
 func (db *database) endpoint() Endpoint {
 	e := Endpoint{Database: db.name, Network: db.opt.Network, Addr: db.opt.Addr, DB: db.opt.DB}
-	if e.Addr == sentinelAddr {
+	if e.Addr == goredis.SentinelAddr {
 		e.Addr = ""
 		if master := db.master.Load(); master != nil {
 			e.Addr = *master

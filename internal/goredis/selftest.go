@@ -1,4 +1,4 @@
-package multidb
+package goredis
 
 import (
 	"bytes"
@@ -21,17 +21,33 @@ import (
 var errResends = errors.New("multidb: this version of go-redis sends a request again that was sent and not answered, whatever the " +
 	"hook says, so commands would be executed twice; use a version of go-redis that CHANGELOG.md names, or a later multidb")
 
-// leavesAlone says of each kind of hidden error whether go-redis leaves a request alone that was sent and ended with it.
-type leavesAlone struct{ noRetry, noRetryNet bool }
+// outcomes says of each kind of error whether go-redis leaves a request alone that was sent and ended with it.
+type outcomes struct{ noRetry, noRetryNet bool }
 
-var goRedisLeavesAlone = sync.OnceValue(func() leavesAlone {
-	lost := commandError(nil, true, io.EOF)
-	late := commandError(nil, true, &net.OpError{Op: "read", Net: "tcp", Err: lateError{}})
-	return leavesAlone{
-		noRetry:    timesSent(func() error { return &noRetryError{err: lost} }) == 1,
-		noRetryNet: timesSent(func() error { return newNoRetryNetError(late, late.(net.Error)) }) == 1,
+var leavesAlone = sync.OnceValue(try)
+
+func try() outcomes {
+	late := &net.OpError{Op: "read", Net: "tcp", Err: lateError{}}
+	return outcomes{
+		noRetry:    timesSent(func() error { return &NoRetryError{err: lostError{}} }) == 1,
+		noRetryNet: timesSent(func() error { return newNoRetryNetError(late, late) }) == 1,
 	}
-})
+}
+
+// SelfTest returns an error if this version of go-redis would run a command again that was sent and not answered. It costs a
+// millisecond, once in a process. Safe for concurrent use.
+func SelfTest() error {
+	if !leavesAlone().noRetry {
+		return errResends
+	}
+	return nil
+}
+
+// lostError wraps the EOF of a connection that was lost.
+type lostError struct{}
+
+func (lostError) Error() string { return "sent, not answered" }
+func (lostError) Unwrap() error { return io.EOF }
 
 // lateError is a net.Error that has timed out.
 type lateError struct{}

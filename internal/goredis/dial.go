@@ -1,0 +1,61 @@
+package goredis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"reflect"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// DeadConn stands in for a connection that could not be dialed. If DialHook returned the error, go-redis' pool would
+// sleep 100 ms and dial again, five times, and after PoolSize such errors answer with a stale one for up to a second;
+// this way the error surfaces in the handshake, at once.
+type DeadConn struct{ Err error }
+
+func (d DeadConn) Read([]byte) (int, error)              { return 0, d.Err }
+func (d DeadConn) Write([]byte) (int, error)             { return 0, d.Err }
+func (d DeadConn) Close() error                          { return nil }
+func (d DeadConn) LocalAddr() net.Addr                   { return &net.TCPAddr{} }
+func (d DeadConn) RemoteAddr() net.Addr                  { return &net.TCPAddr{} }
+func (d DeadConn) SetDeadline(time.Time) error           { return nil }
+func (d DeadConn) SetReadDeadline(time.Time) error       { return nil }
+func (d DeadConn) SetWriteDeadline(time.Time) error      { return nil }
+func (d DeadConn) SyscallConn() (syscall.RawConn, error) { return nil, d.Err }
+
+// TLSDialer returns a dialer over TLS that ends with its context, or the user's own. go-redis' default does not end
+// (tls.DialWithDialer takes no context): a dial to a server that has stopped would go on for all of DialTimeout after the
+// switch, with its place in the client's pool.
+func TLSDialer(own Dialer, config *tls.Config) Dialer {
+	if config == nil || own != nil && reflect.ValueOf(own).Pointer() != goRedisDialer {
+		return own
+	}
+	d := tls.Dialer{
+		// KeepAliveConfig is what go-redis gives its dialers. Its DialTimeout is in the context.
+		NetDialer: &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}},
+		Config:    config,
+	}
+	return d.DialContext
+}
+
+// Dialer is the type of redis.Options.Dialer.
+type Dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// goRedisDialer tells go-redis' default dialer, which the options of a ready client hold, by its code.
+var goRedisDialer = reflect.ValueOf(redis.NewDialer(&redis.Options{})).Pointer()
+
+// SentinelAddr is what go-redis gives as the address of a client that asks Sentinel for its master.
+const SentinelAddr = "FailoverClient"
+
+// WithoutReply makes the error of a dial one that holds no reply of a server. A dial by way of Sentinel fails with what a
+// sentinel replied (an unknown command, NOAUTH), which would be taken for an answer of the database itself.
+func WithoutReply(err error) error {
+	if err != nil && IsReply(err) {
+		return errors.New(err.Error())
+	}
+	return err
+}
