@@ -81,6 +81,8 @@ type traffic struct {
 	timed     bool           // one of them is about time, see latency.go
 	replies   window.Counter // whose time was taken
 
+	refusals refusalLog
+
 	successes, failures, replayed, refused, unknown atomic.Uint64
 
 	notSent, cannotServe, unanswered atomic.Uint64 // the failures by kind

@@ -81,7 +81,7 @@ func SafeToRetry(err error) bool {
 	if sent {
 		return false
 	}
-	return unsent || goredis.Unavailable(err) && !goredis.InsideScript(err)
+	return unsent || notExecuted(err)
 }
 
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write

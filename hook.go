@@ -17,10 +17,12 @@ import (
 // Hook routes the connections of the clients that it is added to. Make it with [New], add it with rdb.AddHook(hook) or
 // [Hook.Attach], end it with [Hook.Close]. One hook may serve several clients. Safe for concurrent use.
 type Hook struct {
-	opt    Options
-	rules  replay.Rules
-	retry  failsafe.Executor[any]
-	events *dispatcher
+	opt   Options
+	rules replay.Rules
+	retry failsafe.Executor[any]
+
+	replies replyJudge // Options.Replies; nil: the table alone
+	events  *dispatcher
 
 	// active is the one place that says which database is in use. Only the selector writes it.
 	active   atomic.Pointer[epoch]
@@ -65,7 +67,7 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hook{opt: opt, rules: rules, retry: newRetry(opt.Retry), startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}
+	h := &Hook{opt: opt, rules: rules, retry: newRetry(opt.Retry), replies: opt.Replies, startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.events = newDispatcher(opt.Events, opt.Logger)
 	h.selector.init(h)

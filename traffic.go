@@ -24,7 +24,7 @@ func (db *database) failedAs(kind outcome) {
 	switch kind {
 	case notSent:
 		db.notSent.Add(1)
-	case cannotServe, cannotServeInside:
+	case cannotServe, cannotServeInside, refusedHere:
 		db.cannotServe.Add(1)
 	case lost:
 		db.unanswered.Add(1)

@@ -41,7 +41,7 @@ const (
 
 // Row is one line of the table: what a reply begins with, what it means, and where that is written.
 type Row struct {
-	// Code names the row in statistics and in the log: the first word of a reply of Redis, or the name of a proxy.
+	// Code names the row in statistics and in the log: the first word of a reply of Redis, or PROXY.
 	Code string
 	// Text is what the reply begins with, without the ERR that may stand before it.
 	Text string

@@ -11,9 +11,9 @@ func TestMeaningOfReplies(t *testing.T) {
 		six = "ERR Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica."
 	)
 	for text, want := range map[string]struct {
-		code  string
-		of    Meaning
-		code2 Meaning // of a request that runs code
+		code   string
+		of     Meaning
+		asCode Meaning // of a request that runs code
 	}{
 		"LOADING Redis is loading the dataset in memory":     {"LOADING", Refused, Refused},
 		"ERR LOADING Redis is loading the dataset in memory": {"LOADING", Refused, Refused},
@@ -32,14 +32,14 @@ func TestMeaningOfReplies(t *testing.T) {
 		"OOM command not allowed when used memory > 'maxmemory'.":                                      {"OOM", Refused, Refused},
 		"ERR max number of clients reached":                                                            {"MAXCLIENTS", Refused, Refused},
 		"ERR max number of clients + cluster connections reached":                                      {"MAXCLIENTS", Refused, Refused},
-		"upstream failure":                                                  {"ENVOY", Doubtful, Doubtful},
-		"ERR upstream failure":                                              {"ENVOY", Doubtful, Doubtful},
-		"no upstream host":                                                  {"ENVOY", Refused, Refused},
-		"ERR Connection refused":                                            {"TWEMPROXY", Refused, Refused},
-		"ERR Connection timed out":                                          {"TWEMPROXY", Doubtful, Doubtful},
+		"upstream failure":                                                  {"PROXY", Doubtful, Doubtful},
+		"ERR upstream failure":                                              {"PROXY", Doubtful, Doubtful},
+		"no upstream host":                                                  {"PROXY", Refused, Refused},
+		"ERR Connection refused":                                            {"PROXY", Refused, Refused},
+		"ERR Connection timed out":                                          {"PROXY", Doubtful, Doubtful},
 		"ERR Connection refused by the application":                         {"", Answer, Answer},
-		"ERR no server connection avaliable":                                {"PREDIXY", Refused, Refused},
-		"ERR handle response, backend conn reset":                           {"CODIS", Doubtful, Doubtful},
+		"ERR no server connection avaliable":                                {"PROXY", Refused, Refused},
+		"ERR handle response, backend conn reset":                           {"PROXY", Doubtful, Doubtful},
 		"WRONGTYPE Operation against a key holding the wrong kind of value": {"", Answer, Answer},
 		"ERR unknown command 'FOO'":                                         {"", Answer, Answer},
 		"NOAUTH Authentication required.":                                   {"", Answer, Answer},
@@ -49,7 +49,7 @@ func TestMeaningOfReplies(t *testing.T) {
 		for name, look := range map[string]struct {
 			of   func(string) (*Row, bool)
 			want Meaning
-		}{"Of": {Of, want.of}, "OfCode": {OfCode, want.code2}} {
+		}{"Of": {Of, want.of}, "OfCode": {OfCode, want.asCode}} {
 			row, ok := look.of(text)
 			if ok != (look.want != Answer) {
 				t.Errorf("%s(%q): found = %v, want %v", name, text, ok, look.want)

@@ -25,29 +25,29 @@ var table = []Row{
 	{Code: "DENIED", Text: "DENIED Running in protected mode", Meaning: Refused, Source: "valkey/src/networking.c: acceptCommonHandler"},
 
 	// Envoy, the filter redis_proxy. Its errors have no code.
-	{Code: "ENVOY", Text: "no upstream host", Whole: true, Meaning: Refused, Source: "envoy/source/extensions/filters/network/redis_proxy/command_splitter_impl.h: ResponseValues.NoUpstreamHost; no connection pool took the request"},
-	{Code: "ENVOY", Text: "upstream failure", Whole: true, Meaning: Doubtful, Source: "envoy/source/extensions/filters/network/redis_proxy/command_splitter_impl.h: ResponseValues.UpstreamFailure; the request may have been on its way"},
-	{Code: "ENVOY", Text: "upstream protocol error", Whole: true, Meaning: Doubtful, Source: "envoy/source/extensions/filters/network/redis_proxy/command_splitter_impl.h: ResponseValues.UpstreamProtocolError"},
+	{Code: "PROXY", Text: "no upstream host", Whole: true, Meaning: Refused, Source: "envoy/source/extensions/filters/network/redis_proxy/command_splitter_impl.h: ResponseValues.NoUpstreamHost; no connection pool took the request"},
+	{Code: "PROXY", Text: "upstream failure", Whole: true, Meaning: Doubtful, Source: "envoy/source/extensions/filters/network/redis_proxy/command_splitter_impl.h: ResponseValues.UpstreamFailure; the request may have been on its way"},
+	{Code: "PROXY", Text: "upstream protocol error", Whole: true, Meaning: Doubtful, Source: "envoy/source/extensions/filters/network/redis_proxy/command_splitter_impl.h: ResponseValues.UpstreamProtocolError"},
 
 	// twemproxy answers with the text of the errno that it met at its server. Only the first of them says that there was no
 	// connection: the others come from connections that had stood, or cannot be told apart.
-	{Code: "TWEMPROXY", Text: "Connection refused", Whole: true, Meaning: Refused, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(ECONNREFUSED)"},
-	{Code: "TWEMPROXY", Text: "Connection timed out", Whole: true, Meaning: Doubtful, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(ETIMEDOUT)"},
-	{Code: "TWEMPROXY", Text: "Connection reset by peer", Whole: true, Meaning: Doubtful, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(ECONNRESET)"},
-	{Code: "TWEMPROXY", Text: "Broken pipe", Whole: true, Meaning: Doubtful, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(EPIPE)"},
-	{Code: "TWEMPROXY", Text: "No route to host", Whole: true, Meaning: Doubtful, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(EHOSTUNREACH)"},
-	{Code: "TWEMPROXY", Text: "Network is unreachable", Whole: true, Meaning: Doubtful, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(ENETUNREACH)"},
+	{Code: "PROXY", Text: "Connection refused", Whole: true, Meaning: Refused, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(ECONNREFUSED)"},
+	{Code: "PROXY", Text: "Connection timed out", Whole: true, Meaning: Doubtful, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(ETIMEDOUT)"},
+	{Code: "PROXY", Text: "Connection reset by peer", Whole: true, Meaning: Doubtful, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(ECONNRESET)"},
+	{Code: "PROXY", Text: "Broken pipe", Whole: true, Meaning: Doubtful, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(EPIPE)"},
+	{Code: "PROXY", Text: "No route to host", Whole: true, Meaning: Doubtful, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(EHOSTUNREACH)"},
+	{Code: "PROXY", Text: "Network is unreachable", Whole: true, Meaning: Doubtful, Source: "twemproxy/src/nc_message.c: msg_get_error, strerror(ENETUNREACH)"},
 
 	// predixy. The spelling is its own.
-	{Code: "PREDIXY", Text: "no server connection avaliable", Whole: true, Meaning: Refused, Source: "predixy/src/Response.cpp: Response::NoServerConnection"},
-	{Code: "PREDIXY", Text: "no server avaliable", Whole: true, Meaning: Refused, Source: "predixy/src/Response.cpp: Response::NoServer"},
-	{Code: "PREDIXY", Text: "server connection close", Whole: true, Meaning: Doubtful, Source: "predixy/src/Response.cpp: Response::ServerConnectionClose"},
-	{Code: "PREDIXY", Text: "deliver request fail", Whole: true, Meaning: Doubtful, Source: "predixy/src/Response.cpp: Response::DeliverRequestFail"},
+	{Code: "PROXY", Text: "no server connection avaliable", Whole: true, Meaning: Refused, Source: "predixy/src/Response.cpp: Response::NoServerConnection"},
+	{Code: "PROXY", Text: "no server avaliable", Whole: true, Meaning: Refused, Source: "predixy/src/Response.cpp: Response::NoServer"},
+	{Code: "PROXY", Text: "server connection close", Whole: true, Meaning: Doubtful, Source: "predixy/src/Response.cpp: Response::ServerConnectionClose"},
+	{Code: "PROXY", Text: "deliver request fail", Whole: true, Meaning: Doubtful, Source: "predixy/src/Response.cpp: Response::DeliverRequestFail"},
 
 	// Codis.
-	{Code: "CODIS", Text: "handle response, backend conn reset", Whole: true, Meaning: Doubtful, Source: "codis/pkg/proxy/session.go: handleResponse, with backend.go: ErrBackendConnReset"},
-	{Code: "CODIS", Text: "handle request, slot is not ready, may be offline", Whole: true, Meaning: Refused, Scope: Key, Source: "codis/pkg/proxy/session.go: handleRequest, with forward.go: ErrSlotIsNotReady"},
-	{Code: "CODIS", Text: "handle response, slot is not ready, may be offline", Whole: true, Meaning: Refused, Scope: Key, Source: "codis/pkg/proxy/session.go: handleResponse, with forward.go: ErrSlotIsNotReady"},
+	{Code: "PROXY", Text: "handle response, backend conn reset", Whole: true, Meaning: Doubtful, Source: "codis/pkg/proxy/session.go: handleResponse, with backend.go: ErrBackendConnReset"},
+	{Code: "PROXY", Text: "handle request, slot is not ready, may be offline", Whole: true, Meaning: Refused, Scope: Key, Source: "codis/pkg/proxy/session.go: handleRequest, with forward.go: ErrSlotIsNotReady"},
+	{Code: "PROXY", Text: "handle response, slot is not ready, may be offline", Whole: true, Meaning: Refused, Scope: Key, Source: "codis/pkg/proxy/session.go: handleResponse, with forward.go: ErrSlotIsNotReady"},
 }
 
 // quotedReadOnly is the row of a READONLY that a script of Redis 6 has met.
