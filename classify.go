@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/internal/reply"
@@ -89,7 +90,7 @@ func (ask replyJudge) outcome(cmd redis.Cmder, err error) outcome {
 // ourDoing reports a failure that says nothing about the database: the gate refused the request, the connection was
 // closed by a switch or by the pool, or there was no database to begin with.
 func ourDoing(err error) bool {
-	var gate refusal
+	var gate conn.Refusal
 	err = goredis.Cause(err)
 	return errors.Is(err, ErrNoDatabase) || errors.Is(err, net.ErrClosed) || errors.As(err, &gate)
 }
