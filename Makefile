@@ -9,13 +9,14 @@ TABLE     = TestCrash|TestHang|TestUnavailableReplies|TestConnectionResets|TestS
 
 .PHONY: help
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: test
 test: deps ## Vet and run all tests with the race detector, real redis-server processes included
 	go vet ./...
 	$(TEST) -short ./...
-	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput' . ./window ./pubsubwrap
+	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput' . ./window ./pubsubwrap ./console
+	cd internal/tools/browser && go vet ./... && go test -count=1 -timeout 10m ./...
 
 .PHONY: soak
 soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets, 64 databases
@@ -53,6 +54,10 @@ fuzz: ## Fuzz every target for a while (FUZZTIME=30s)
 demo: ## Watch a failover: two servers, load, one is killed and comes back
 	go run ./examples/failover
 
+.PHONY: screenshot
+screenshot: deps ## Make docs/console.png: the console after a failover, in a browser
+	cd internal/tools/browser && go run ./screenshot $(CURDIR)/docs/console.png
+
 .PHONY: deps
-deps: ## Install what the tests need (redis-server, gcc) where apt-get is there and we are root
+deps: ## Install what the tests need (redis-server, gcc, chromium) where apt-get is there and we are root
 	@.ci/deps

@@ -93,7 +93,6 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	if err != nil {
 		return fmt.Errorf("multidb: Add: Database.%w", err)
 	}
-	h.connect(db)
 	for added := false; !added; {
 		// AddProbe and RemoveProbe may come in between, and what they do is for this one too.
 		checks, version := h.selector.laterChecks()
@@ -165,11 +164,11 @@ func (h *Hook) known(name string) (*database, error) {
 func (h *Hook) retire(db *database) {
 	db.nudge()
 	spawned := h.spawn(func() {
-		if db.conns.Draining() {
+		if db.draining.Load() {
 			pause(h.ctx, h.opt.DrainTimeout)
 		}
 		if !h.isClosed() {
-			db.conns.CutAll()
+			cutAll(db.matching(func(*conn) bool { return true }))
 		}
 		_ = db.close()
 		if err := db.checks.Load().all.CloseUnused(h.selector.left(db)); err != nil {

@@ -41,7 +41,7 @@ func (h *Hook) afterBatchFailure(
 		return result
 	})
 	for _, cmd := range tail {
-		if err != nil && h.replies.classify(ctx, cmd, cmd.Err()) != answered {
+		if err != nil && classify(ctx, cmd, cmd.Err()) != answered {
 			cmd.SetErr(err)
 		}
 	}
@@ -55,14 +55,13 @@ func (h *Hook) classifyBatch(ctx context.Context, now *epoch, cmds []redis.Cmder
 	if goredis.IsTxPipeline(cmds) {
 		return h.classifyTransaction(ctx, now, cmds, err)
 	}
-	from := unanswered(ctx, cmds, h.replies)
+	from := unanswered(ctx, cmds)
 	if from == len(cmds) {
 		// Every command has its answer, or an error that was made on this side (another hook, an argument).
-		cmd := commandOf(cmds, err)
-		if e := h.replies.cannotServeAmong(cmds); e != nil {
-			cmd, err = commandOf(cmds, e), e
+		if e := cannotServeAmong(cmds); e != nil {
+			err = e
 		}
-		result := h.classifyAttempt(ctx, now, cmd, err, func() bool { return false })
+		result := h.classifyAttempt(ctx, now, nil, err, func() bool { return false })
 		result.final = true
 		return nil, result
 	}
@@ -92,20 +91,6 @@ func (h *Hook) countReplies(now *epoch, cmds []redis.Cmder) {
 			h.databaseOf(now, err).replyCounts.add(err, &seen)
 		}
 	}
-}
-
-// commandOf returns the command whose own error err is, or nil. What a reply means depends on the command: a script makes up
-// its own.
-func commandOf(cmds []redis.Cmder, err error) redis.Cmder {
-	if !goredis.IsReply(err) {
-		return nil
-	}
-	for _, cmd := range cmds {
-		if sameError(cmd.Err(), err) {
-			return cmd
-		}
-	}
-	return nil
 }
 
 // stampUnanswered puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. A
@@ -138,7 +123,7 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis
 		now.db.succeeded()
 		return nil, &attempt{kind: answered, db: now.db, final: true}
 	}
-	if e := h.replies.cannotServeAmong(inside); e != nil && goredis.IsReply(err) {
+	if e := cannotServeAmong(inside); e != nil && goredis.IsReply(err) {
 		err = e // EXECABORT hides why
 	}
 	executed = executed && failed
@@ -154,14 +139,14 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis
 // unanswered returns the index of the first command of the unanswered tail, or len(cmds). Commands that the server
 // answered with "cannot serve now" are as good as unanswered if they are the whole rest: one of them between two that
 // were executed is left alone, for running it after the second would change the order.
-func unanswered(ctx context.Context, cmds []redis.Cmder, replies replyJudge) int {
+func unanswered(ctx context.Context, cmds []redis.Cmder) int {
 	from := len(cmds)
 	for i := len(cmds) - 1; i >= 0; i-- {
 		err := cmds[i].Err()
 		if err == nil {
 			break
 		}
-		if kind := replies.classify(ctx, cmds[i], err); kind != lost && kind != notSent && kind != cannotServe {
+		if kind := classify(ctx, cmds[i], err); kind != lost && kind != notSent && kind != cannotServe {
 			break
 		}
 		from = i
@@ -170,13 +155,9 @@ func unanswered(ctx context.Context, cmds []redis.Cmder, replies replyJudge) int
 }
 
 // cannotServeAmong finds a reply by which the database says that it cannot serve now.
-func (ask replyJudge) cannotServeAmong(cmds []redis.Cmder) error {
+func cannotServeAmong(cmds []redis.Cmder) error {
 	for _, cmd := range cmds {
-		err := cmd.Err()
-		if err == nil || !goredis.IsReply(err) {
-			continue
-		}
-		if m := ask.of(cmd, err).meaning; m == ReplyRefused || m == ReplyDoubtful {
+		if err := cmd.Err(); err != nil && goredis.Unavailable(err) {
 			return err
 		}
 	}

@@ -1,0 +1,87 @@
+package browser_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/pprof"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/google/pprof/profile"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/console"
+	"github.com/redishook/multidb/multidbtest"
+)
+
+// TestCost: with one browser open, under 10,000 operations a second, the console costs at most 1 % of a core. What counts is the
+// time on a processor of all its goroutines, those of the server that it stands in included. What a page with 15 minutes in the
+// picture costs is measured in package console.
+func TestCost(t *testing.T) {
+	const rate, workers, long, most = 10_000, 50, 20 * time.Second, 0.01
+	tab := open(t)
+	pair := multidbtest.NewPair(t)
+
+	// Goroutines inherit labels: all that serve the console, and the one that remembers, have this one.
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := &http.Server{}
+	var c *console.Console
+	made := make(chan struct{})
+	go pprof.Do(context.Background(), pprof.Labels("part", "console"), func(context.Context) {
+		c = console.New(pair.Hook, console.Options{Logger: slog.New(slog.DiscardHandler)})
+		server.Handler = c
+		close(made)
+		_ = server.Serve(ln)
+	})
+	<-made
+	defer c.Close()
+	defer server.Close()
+	pair.Client.AddHook(c.Timer())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var done atomic.Int64
+	for i := range workers {
+		go func() {
+			ticker := time.NewTicker(time.Second * workers / rate)
+			defer ticker.Stop()
+			for ctx.Err() == nil {
+				<-ticker.C
+				if pair.Client.Set(ctx, fmt.Sprint("k", i), 1, 0).Err() == nil {
+					done.Add(1)
+				}
+			}
+		}()
+	}
+	require.NoError(t, chromedp.Do(tab, chromedp.Navigate("http://"+ln.Addr().String())))
+	until(t, tab, `document.querySelector("#picture svg") !== null`)
+
+	var b bytes.Buffer
+	before, began := done.Load(), time.Now()
+	require.NoError(t, pprof.StartCPUProfile(&b))
+	time.Sleep(long) // this is how long it is looked at
+	pprof.StopCPUProfile()
+	passed := time.Since(began).Seconds()
+	reached := float64(done.Load()-before) / passed
+
+	p, err := profile.Parse(&b)
+	require.NoError(t, err)
+	var ours, all int64
+	for _, s := range p.Sample {
+		if all += s.Value[1]; s.HasLabel("part", "console") {
+			ours += s.Value[1]
+		}
+	}
+	share := float64(ours) / 1e9 / passed
+	t.Logf("console: %.2f %% of a core; the process: %.1f %%, at %.0f operations a second", share*100, float64(all)/1e7/passed, reached)
+	require.Greater(t, reached, rate*0.8, "the load must have been there")
+	require.Positive(t, ours, "the page must have been served")
+	require.LessOrEqual(t, share, most)
+}
