@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/redishook/multidb/internal/goredis"
 )
 
@@ -59,10 +61,19 @@ func (e *CommandError) Unwrap() error { return e.Err }
 
 // SafeToRetry reports whether the command that failed with err was certainly not executed, so that running it again
 // cannot apply it twice: it was never sent, or the server answered that it cannot serve now. It is false for nil, and for
-// every error that leaves a doubt. It is false for EXECABORT as well, after which a transaction was not executed either, but may
+// every error that leaves a doubt.
+//
+// The error of Exec speaks of the whole batch: it is safe if no command of the batch may have written. The error of each command
+// speaks of that command.
+//
+// A script, a function, or a command that the library does not know may have written before it answered TRYAGAIN or READONLY, so
+// SafeToRetry is false for the error of its command. The hook puts that on the error; a WithTimeout clone has no hook, so there
+// only what the text says is known.
+//
+// It is false for EXECABORT as well, after which a transaction was not executed either, but may
 // never be: a mistake in one of its commands is answered in the same way. Package txwrap tells them apart. Safe for concurrent use.
 func SafeToRetry(err error) bool {
-	if err == nil {
+	if err == nil || err == redis.Nil { //nolint:errorlint // the most common answer, before the long way
 		return false
 	}
 	// A chain may hold the errors of several attempts: one that was sent decides.
@@ -72,9 +83,12 @@ func SafeToRetry(err error) bool {
 			unsent = true // the session was lost before, and what is behind this is the request that it was lost with
 			return false
 		}
-		if failed, ok := e.(*CommandError); ok { //nolint:errorlint // walk visits each link itself
-			sent = sent || failed.Sent
-			unsent = unsent || !failed.Sent
+		switch e := e.(type) { //nolint:errorlint // walk visits each link itself
+		case *CommandError:
+			sent = sent || e.Sent
+			unsent = unsent || !e.Sent
+		case interface{ unsafe() }: // see maybeExecuted
+			sent = true
 		}
 		return true
 	})

@@ -26,9 +26,11 @@ func (h *Hook) afterBatchFailure(
 		setErrors(cmds, first.err)
 		return first.err
 	case first.final:
-		return h.countUnknown(h.finishBatch(cmds, err))
+		return h.finishFailedBatch(cmds, err)
 	}
+	again, doubt := tail, false // what is run again, and whether an earlier attempt may have executed it
 	err = h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
+		doubt = doubt || first.kind == lost || first.kind == cannotServeInside
 		setErrors(tail, nil) // a stale error would outlive the success
 		err := next(ctx, tail)
 		if err == nil {
@@ -36,16 +38,20 @@ func (h *Hook) afterBatchFailure(
 			return nil
 		}
 		stampUnanswered(tail, err)
-		var result *attempt
-		tail, result = h.classifyBatch(ctx, now, tail, err)
-		return result
+		tail, first = h.classifyBatch(ctx, now, tail, err)
+		return first
 	})
 	for _, cmd := range tail {
 		if err != nil && classify(ctx, cmd, cmd.Err()) != answered {
 			cmd.SetErr(err)
 		}
 	}
-	return h.countUnknown(h.finishBatch(cmds, err))
+	for _, cmd := range again {
+		if doubt && cmd.Err() != nil {
+			cmd.SetErr(unsafeToRetry(cmd.Err()))
+		}
+	}
+	return h.finishFailedBatch(cmds, err)
 }
 
 // classifyBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it. If
@@ -176,6 +182,12 @@ func decidingError(batch error, cmds []redis.Cmder) error {
 		}
 	}
 	return batch
+}
+
+// finishFailedBatch is finishBatch with what is known of the execution on each error.
+func (h *Hook) finishFailedBatch(cmds []redis.Cmder, err error) error {
+	ofCodeInBatch(cmds)
+	return h.ofBatch(cmds, h.countUnknown(h.finishBatch(cmds, err)))
 }
 
 // finishBatch makes the causes of failures visible again, on each command and in the error of the batch. That error is the

@@ -71,9 +71,9 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 	}
 	first := h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
 	if first.final {
-		return h.countUnknown(first.err)
+		return ofCode(cmd, h.countUnknown(first.err))
 	}
-	return h.countUnknown(h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
+	return ofCode(cmd, h.countUnknown(h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
 		// The error of the last attempt stays on the command: go-redis overwrites it in the end, and where next does
 		// not run anything (the full-duplex autopipeliner lets hooks only look on) a cleared one would turn the
 		// failure into a success.
@@ -87,7 +87,7 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 		}
 		err = again
 		return h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
-	}))
+	})))
 }
 
 // countUnknown counts an error that leaves a caller in doubt, and returns it.
@@ -149,6 +149,7 @@ func (h *Hook) databaseOf(now *epoch, err error) *database {
 // error of the answer, if the answer is one.
 func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Context, *epoch) *attempt) error {
 	last, sent := first, sentFailure(first.err)
+	doubt := false // an attempt may have executed it
 	hangs := first.hangs()
 	var refused refusals
 	refused.add(h, h.active.Load().db, first)
@@ -166,6 +167,7 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Co
 		}
 		if last.kind == lost || last.kind == cannotServeInside {
 			last.db.replayed.Add(1)
+			doubt = true
 		}
 		result := run(withAttempt(ctx, exec.Attempts(), last), now)
 		if result == nil {
@@ -189,7 +191,10 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Co
 		// The work is done, even if the caller's context ended meanwhile and failsafe-go says so.
 		return nil
 	}
-	return finish(ctx, last, sent, err)
+	if err = finish(ctx, last, sent, err); doubt {
+		return unsafeToRetry(err)
+	}
+	return err
 }
 
 // hangs is 1 if the work was in flight on a database that was left for its silence. One that is so twice is more likely the
