@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/resp"
 )
@@ -25,7 +26,7 @@ func (unencodable) MarshalBinary() ([]byte, error) { return nil, errPurge }
 // attachment is the hook as one client has it: it knows which connections are that client's.
 type attachment struct {
 	*Hook
-	client *clientTraits
+	client *conn.Client
 }
 
 // DialHook is [Hook.DialHook] for this client.
@@ -60,11 +61,10 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	if h.isClosed() {
 		return ErrClosed
 	}
-	var traits *clientTraits // nil: connections made before are not told apart by number
+	var traits *conn.Client // nil: connections made before are not told apart by number
 	switch HookOf(client) {
 	case nil:
-		traits = &clientTraits{}
-		traits.tracking.Store(caches(client))
+		traits = conn.NewClient(caches(client))
 		client.AddHook(attachment{h, traits})
 	case h:
 	default:
@@ -107,7 +107,7 @@ func caches(client *redis.Client) bool {
 
 // purgeLater replaces the connections that were in use when the client was attached, as they come back to the pool, and
 // those that were being dialed. It ends with the last of them, or with the client.
-func (h *Hook) purgeLater(pointer weak.Pointer[redis.Client], traits *clientTraits, dialTimeout time.Duration) {
+func (h *Hook) purgeLater(pointer weak.Pointer[redis.Client], traits *conn.Client, dialTimeout time.Duration) {
 	until := time.Now().Add(max(dialTimeout, time.Second))
 	for wait := 50 * time.Millisecond; ; {
 		pause(h.ctx, wait)
@@ -130,7 +130,7 @@ func (h *Hook) purgeLater(pointer weak.Pointer[redis.Client], traits *clientTrai
 
 // older returns how many connections of the client's pools are older than the hook. One that is being dialed by the hook
 // may hide one of them for that time.
-func older(client *redis.Client, traits *clientTraits) int {
+func older(client *redis.Client, traits *conn.Client) int {
 	if traits == nil {
 		return 0
 	}
@@ -139,7 +139,7 @@ func older(client *redis.Client, traits *clientTraits) int {
 	if stats.PipelineStats != nil {
 		have += int(stats.PipelineStats.TotalConns)
 	}
-	return have - int(traits.pooled.Load())
+	return have - traits.Pooled()
 }
 
 // prewarmed reports whether the connections that the client began to dial when it was made (MinIdleConns) have arrived.

@@ -45,6 +45,13 @@ func (*instant) SetReadDeadline(time.Time) error  { return nil }
 func (*instant) SetWriteDeadline(time.Time) error { return nil }
 func (*instant) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 
+// nothingThere is a socket with nothing to read and no error, as far as a peek can tell.
+type nothingThere struct{}
+
+func (nothingThere) Control(func(uintptr)) error    { return nil }
+func (nothingThere) Read(func(uintptr) bool) error  { return nil }
+func (nothingThere) Write(func(uintptr) bool) error { return nil }
+
 func dialInstant(context.Context, string, string) (net.Conn, error) { return &instant{}, nil }
 
 func instantOptions(addr string) *redis.Options {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
+	"github.com/redishook/multidb/internal/reply"
 )
 
 // Errors that say "not executed" by themselves, of work of which a part may have been executed. They are marked, because
@@ -53,7 +54,7 @@ func unsafeToRetry(err error) error {
 // ofCode marks the reply of a command that runs code of a user's (a script, a function, a command that is not known) unless the
 // server gave that reply before it ran the code. Such code may have written before it answered TRYAGAIN or READONLY.
 func ofCode(cmd redis.Cmder, err error) error {
-	if err != redis.Nil && goredis.IsReply(err) && replay.RunsCode(cmd) && !goredis.RefusedUnread(err) { //nolint:errorlint // never wrapped
+	if err != redis.Nil && goredis.IsReply(err) && replay.RunsCode(cmd) && !reply.Unread(goredis.ReplyText(err)) { //nolint:errorlint // never wrapped
 		return unsafeToRetry(err)
 	}
 	return err

@@ -9,8 +9,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
+	"github.com/redishook/multidb/internal/reply"
 )
 
 // outcome is what the end of one attempt says about the database it ran on, and about running it again.
@@ -25,8 +27,11 @@ const (
 	notSent
 	// cannotServe: the server answered that it cannot serve now (LOADING, READONLY, ...): certainly not executed.
 	cannotServe
-	// cannotServeInside: the same, but out of a script or a transaction, which may have been applied in part.
+	// cannotServeInside: the same, but out of a script or a transaction, which may have been applied in part, or from a proxy
+	// that has lost its server after it had sent the request.
 	cannotServeInside
+	// refusedHere: the server has refused this request and serves others (OOM): not executed, told to the caller at once.
+	refusedHere
 	// lost: the request was sent, the reply never came. Nobody knows whether it was executed.
 	lost
 	// sessionDead: the connection of a Conn or a Tx had died before; the next request on it will fail as well.
@@ -40,7 +45,7 @@ func (o outcome) failed() bool {
 
 // classify decides what err means as the end of cmd, or of several commands if that is nil. The order matters: what the
 // caller did itself comes first, because a cancelled context surfaces as any of the errors below it.
-func classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
+func (ask replyJudge) classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
 	if err == nil {
 		return answered
 	}
@@ -59,22 +64,33 @@ func classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
 		return notSent
 	case errors.Is(err, redis.Nil), errors.Is(err, redis.TxFailedErr):
 		return answered
-	case goredis.Unavailable(err):
-		if goredis.InsideScript(err) || cmd != nil && replay.RunsCode(cmd) && !goredis.RefusedUnread(err) {
-			return cannotServeInside
-		}
-		return cannotServe
 	case goredis.IsReply(err):
-		return answered
+		return ask.outcome(cmd, err)
 	}
 	// Pool timeout, pool exhausted, closed client, an argument that cannot be marshalled, another hook's own error.
 	return excluded
 }
 
+// outcome is what an error reply means as the end of cmd.
+func (ask replyJudge) outcome(cmd redis.Cmder, err error) outcome {
+	switch text := goredis.ReplyText(err); ask.of(cmd, err).meaning {
+	case ReplyRefused:
+		if reply.Inside(text) || cmd != nil && replay.RunsCode(cmd) && !reply.Unread(text) {
+			return cannotServeInside
+		}
+		return cannotServe
+	case ReplyRefusedHere:
+		return refusedHere
+	case ReplyDoubtful:
+		return cannotServeInside
+	}
+	return answered
+}
+
 // ourDoing reports a failure that says nothing about the database: the gate refused the request, the connection was
 // closed by a switch or by the pool, or there was no database to begin with.
 func ourDoing(err error) bool {
-	var gate refusal
+	var gate conn.Refusal
 	err = goredis.Cause(err)
 	return errors.Is(err, ErrNoDatabase) || errors.Is(err, net.ErrClosed) || errors.As(err, &gate)
 }

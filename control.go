@@ -93,6 +93,7 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	if err != nil {
 		return fmt.Errorf("multidb: Add: Database.%w", err)
 	}
+	h.connect(db)
 	for added := false; !added; {
 		// AddProbe and RemoveProbe may come in between, and what they do is for this one too.
 		checks, version := h.selector.laterChecks()
@@ -164,11 +165,11 @@ func (h *Hook) known(name string) (*database, error) {
 func (h *Hook) retire(db *database) {
 	db.nudge()
 	spawned := h.spawn(func() {
-		if db.draining.Load() {
+		if db.conns.Draining() {
 			pause(h.ctx, h.opt.DrainTimeout)
 		}
 		if !h.isClosed() {
-			cutAll(db.matching(func(*conn) bool { return true }))
+			db.conns.CutAll()
 		}
 		_ = db.close()
 		if err := db.checks.Load().all.CloseUnused(h.selector.left(db)); err != nil {

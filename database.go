@@ -14,6 +14,7 @@ import (
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/probes"
 	"github.com/redishook/multidb/window"
@@ -36,13 +37,9 @@ type database struct {
 
 	weight             atomic.Uint64 // math.Float64bits
 	weightAtLastSwitch float64       // the weight at the last choice; guarded by selector.mu
-	draining           atomic.Bool   // a planned switch has left it, and sessions may still finish
-	left               atomic.Uint64 // the last choice of it that was given up: the drain that belongs to that one ends the draining
 	removed            atomic.Bool
 
-	master  atomic.Pointer[string] // where the last dial by way of Sentinel led
-	conns   connections
-	dialing chan struct{} // a place for each dial under way; nil: no limit
+	conns *conn.Set
 	health
 	traffic
 }
@@ -81,6 +78,8 @@ type traffic struct {
 	timed     bool           // one of them is about time, see latency.go
 	replies   window.Counter // whose time was taken
 
+	refusals refusalLog
+
 	successes, failures, replayed, refused, unknown atomic.Uint64
 
 	notSent, cannotServe, unanswered atomic.Uint64 // the failures by kind
@@ -115,14 +114,10 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	}
 	db.breaker = newBreaker(opt.Breaker)
 	db.grace = newGrace(opt.Failback)
-	if opt.DialLimit > 0 {
-		db.dialing = make(chan struct{}, opt.DialLimit)
-	}
 	db.clockStart = time.Now()
 	db.since = db.clockStart
 	db.wake = make(chan struct{}, 1)
 	db.checkLock = make(chan struct{}, 1)
-	db.conns.open = make(map[*conn]struct{})
 	return db, nil
 }
 
@@ -199,13 +194,6 @@ func (db *database) usable() bool {
 	return db.checked && !db.removed.Load() && db.breaker.IsClosed()
 }
 
-// count returns how many connections are open, and how many were dialed altogether.
-func (db *database) count() (open int, dialed uint64) {
-	db.conns.mu.Lock()
-	defer db.conns.mu.Unlock()
-	return len(db.conns.open), db.conns.dialed
-}
-
 // close closes the probing clients and ends their dials. The checker goes first, because it may dial by what the other one
 // knows of Sentinel.
 func (db *database) close() error {
@@ -224,78 +212,4 @@ func redactURL(raw string, err error) error {
 		return parse.Err
 	}
 	return err
-}
-
-// connections are the open connections of a database. Leaf lock: nothing is called with it held.
-type connections struct {
-	mu     sync.Mutex
-	open   map[*conn]struct{}
-	dialed uint64
-	reads  uint64 // of connections that are closed
-
-	underWay atomic.Int64 // dials that have not ended
-}
-
-// admit registers a connection dialed during now, unless there has been another choice since: then it must not be
-// used. The check is made under the lock that the sweep after a switch takes: either the sweep finds the connection,
-// or the check finds the switch.
-func (db *database) admit(c *conn, now *epoch) bool {
-	db.conns.mu.Lock()
-	defer db.conns.mu.Unlock()
-	if c.hook.active.Load() != now {
-		return false
-	}
-	c.admitted = now.seq
-	db.conns.open[c] = struct{}{}
-	db.conns.dialed++
-	c.hello.client.pooled.Add(1)
-	return true
-}
-
-// subscribed notes that a connection is a subscription's, and so in no pool.
-func (db *database) subscribed(c *conn) {
-	db.conns.mu.Lock()
-	defer db.conns.mu.Unlock()
-	if _, ok := db.conns.open[c]; ok && !c.pubsub.Load() {
-		c.hello.client.pooled.Add(-1)
-	}
-	c.pubsub.Store(true)
-}
-
-func (db *database) forget(c *conn) {
-	db.conns.mu.Lock()
-	defer db.conns.mu.Unlock()
-	if _, ok := db.conns.open[c]; ok {
-		delete(db.conns.open, c)
-		db.conns.reads += c.reads.Load()
-		if !c.pubsub.Load() {
-			c.hello.client.pooled.Add(-1)
-		}
-	}
-}
-
-// matching returns the open connections for which want is true.
-func (db *database) matching(want func(*conn) bool) []*conn {
-	db.conns.mu.Lock()
-	defer db.conns.mu.Unlock()
-	var found []*conn
-	for c := range db.conns.open {
-		if want(c) {
-			found = append(found, c)
-		}
-	}
-	return found
-}
-
-// progress returns how often anything was read from the database, and whether a request is outstanding.
-func (db *database) progress() (reads uint64, outstanding bool) {
-	db.conns.mu.Lock()
-	defer db.conns.mu.Unlock()
-	reads = db.conns.reads
-	outstanding = db.conns.underWay.Load() > 0 // a way that leads nowhere swallows the first packet of a dial as well
-	for c := range db.conns.open {
-		reads += c.reads.Load()
-		outstanding = outstanding || c.busy.Load() && !c.pubsub.Load()
-	}
-	return reads, outstanding
 }

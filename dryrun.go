@@ -1,6 +1,10 @@
 package multidb
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/redishook/multidb/internal/conn"
+)
 
 // A dry run makes every decision and carries out none. What would have been done is kept beside what is, because the next
 // decision depends on it: after a failover that was only reported, a return is a failback, and the loss of the database
@@ -24,7 +28,7 @@ func (s *selector) shadowsOnly(to *database, reason Reason) bool {
 	case ReasonManual, ReasonRemoved:
 		return now.db == to && !now.down
 	}
-	return now.seq > 0
+	return now.Number > 0
 }
 
 // shadowMove is publish in a dry run. Everything that follows from a move for later decisions follows from this one too, so
@@ -34,7 +38,7 @@ func (s *selector) shadowMove(to *database, down, planned bool, reason Reason, c
 	event := describe(old, to, planned, reason, cause)
 	event.DryRun = true
 	s.moved(to)
-	s.shadow.Store(&epoch{db: to, down: down, seq: old.seq + 1, reason: reason, planned: planned})
+	s.shadow.Store(&epoch{Term: conn.Term{Number: old.Number + 1}, db: to, down: down, reason: reason, planned: planned})
 	to.nudge()
 	s.announce(event, old, down)
 	all := slices.Clone(s.dbs)

@@ -95,7 +95,7 @@ func SafeToRetry(err error) bool {
 	if sent {
 		return false
 	}
-	return unsent || goredis.Unavailable(err) && !goredis.InsideScript(err)
+	return unsent || notExecuted(err)
 }
 
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
@@ -148,19 +148,6 @@ func deadSession(db *database, err error) error {
 	}
 	return newCommandError(db, false, cause) // no net.Error itself, as go-redis' is none
 }
-
-// refusal is why the gate of a connection did not let a request pass. It is a net.Error that is no timeout because
-// that is what go-redis' own loop runs again on another connection, which is right: nothing was sent.
-type refusal string
-
-func (e refusal) Error() string   { return string(e) }
-func (e refusal) Timeout() bool   { return false }
-func (e refusal) Temporary() bool { return true }
-
-const (
-	errNotActive refusal = "the database of this connection is not the active one any more"
-	errRetype    refusal = "client-side caching needs another type of connection"
-)
 
 // noDatabase is the answer while nothing is usable; last is what the command's last attempt met, if it had one.
 func noDatabase(last error) error {

@@ -268,6 +268,13 @@ func (d *dispatcher) unrouted() {
 	})
 }
 
+// refusal logs a reply that says "cannot serve now"; the one who calls sees to it that this is not each of them.
+func (d *dispatcher) refusal(database, code string, reply error) {
+	d.enqueue(func() {
+		d.log.Warn("multidb: the database refuses commands", "database", database, "code", code, "reply", reply)
+	})
+}
+
 // indexConflict says that a client and a database name different indexes. Attach refuses such a client; AddHook cannot.
 func (d *dispatcher) indexConflict(database string, own int, client string) {
 	d.enqueue(func() {

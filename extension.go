@@ -46,7 +46,7 @@ func (h *Hook) Choice() Choice {
 	late := h.lateRequests.Load()
 	now := h.active.Load()
 	return Choice{
-		Database: now.db.name, Down: now.down, Number: now.seq, At: now.at,
+		Database: now.db.name, Down: now.down, Number: now.Number, At: now.at,
 		Reason: now.reason, Planned: now.planned, over: now.over(), late: late,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
 )
@@ -17,17 +18,18 @@ import (
 // Hook routes the connections of the clients that it is added to. Make it with [New], add it with rdb.AddHook(hook) or
 // [Hook.Attach], end it with [Hook.Close]. One hook may serve several clients. Safe for concurrent use.
 type Hook struct {
-	opt    Options
-	rules  replay.Rules
-	retry  failsafe.Executor[any]
-	events *dispatcher
+	opt   Options
+	rules replay.Rules
+	retry failsafe.Executor[any]
+
+	replies replyJudge // Options.Replies; nil: the table alone
+	events  *dispatcher
 
 	// active is the one place that says which database is in use. Only the selector writes it.
 	active   atomic.Pointer[epoch]
 	selector selector
 
-	// SELECTs under way that came as one command, and in a batch: see selectIsHandshake.
-	singleSelects, batchSelects atomic.Int64
+	selects conn.Selects
 
 	routing  atomic.Bool   // a client has asked for a connection; before that, what passes is over others' connections
 	dials    atomic.Uint64 // connections dialed for clients
@@ -65,7 +67,7 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hook{opt: opt, rules: rules, retry: newRetry(opt.Retry), startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}
+	h := &Hook{opt: opt, rules: rules, retry: newRetry(opt.Retry), replies: opt.Replies, startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.events = newDispatcher(opt.Events, opt.Logger)
 	h.selector.init(h)
@@ -82,6 +84,9 @@ func (h *Hook) start(ctx context.Context) error {
 	dbs, err := buildAll(&h.opt)
 	if err != nil {
 		return err
+	}
+	for _, db := range dbs {
+		h.connect(db)
 	}
 	h.selector.begin(dbs)
 	h.events.start()
@@ -192,8 +197,8 @@ func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.Pr
 		return nil
 	}
 	if cmd.Name() == "select" {
-		h.singleSelects.Add(1)
-		defer h.singleSelects.Add(-1)
+		h.selects.Single.Add(1)
+		defer h.selects.Single.Add(-1)
 	}
 	err := next(ctx, cmd)
 	if goredis.IsHandshakeError(err) {
@@ -205,8 +210,8 @@ func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.Pr
 // passHandshakeBatch is passHandshake for the option pipelines.
 func (h *Hook) passHandshakeBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) error {
 	if len(cmds) > 0 && cmds[0].Name() == "select" {
-		h.batchSelects.Add(1)
-		defer h.batchSelects.Add(-1)
+		h.selects.Batch.Add(1)
+		defer h.selects.Batch.Add(-1)
 	}
 	err := next(ctx, cmds)
 	if err == nil || goredis.IsHandshakeError(err) {

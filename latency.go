@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/window"
 )
 
@@ -50,24 +49,4 @@ func (db *database) answeredIn(took time.Duration) {
 		}
 	}
 	db.replies.Success()
-}
-
-// asks notes when a request was written that nothing is outstanding before. One that may wait for something else than the
-// database, and is slow by nature, is not timed.
-func (c *conn) asks(name []byte) {
-	if c.busy.Load() {
-		return // the reply to the first of several is the one that is timed
-	}
-	if replay.Blocks(name) {
-		c.asked.Store(0)
-		return
-	}
-	c.asked.Store(int64(time.Since(c.db.clockStart)))
-}
-
-// isAnswered is called when something has been read.
-func (c *conn) isAnswered() {
-	if at := c.asked.Swap(0); at > 0 {
-		c.db.answeredIn(time.Since(c.db.clockStart) - time.Duration(at))
-	}
 }

@@ -50,7 +50,7 @@ func (w *lockWatch) lookFor(place string, patience time.Duration) {
 	try("preparers.mu", &h.preparers.mu)
 	for _, db := range h.selector.all() {
 		try("database.mu", &db.mu)
-		try("connections.mu", &db.conns.mu)
+		try("connections.mu", db.conns.Mutex())
 	}
 }
 

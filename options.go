@@ -47,6 +47,12 @@ type Options struct {
 	// idempotent), or overrules the one it knows. Names in any case, e.g. {"json.get": ReplayRead}.
 	ReplayCommands map[string]Replay
 
+	// Replies is asked about each error reply to a command, and says what it means. known is what the library takes it for:
+	// LOADING, READONLY and their like, and the texts of the usual proxies, are ReplyRefused or ReplyDoubtful, OOM is
+	// ReplyRefusedHere, all else is ReplyAnswer. It is for the texts of other proxies, and for leaving a database that is
+	// full. It must be quick and safe for concurrent use; one that panics has no opinion. Default: known stands.
+	Replies func(reply error, known ReplyMeaning) ReplyMeaning
+
 	// DrainTimeout is how long a session (a Conn, a Tx, a reply still owed) may go on on the old, healthy database
 	// after a planned switch. The default, 10s, is longer than the full-duplex autopipeliner of go-redis holds a
 	// connection (its FullDuplexMaxHold, 5s), so that it returns it by itself. A blocking command that waits for longer

@@ -42,7 +42,7 @@ func (h *Hook) afterBatchFailure(
 		return first
 	})
 	for _, cmd := range tail {
-		if err != nil && classify(ctx, cmd, cmd.Err()) != answered {
+		if err != nil && h.replies.classify(ctx, cmd, cmd.Err()) != answered {
 			cmd.SetErr(err)
 		}
 	}
@@ -61,13 +61,14 @@ func (h *Hook) classifyBatch(ctx context.Context, now *epoch, cmds []redis.Cmder
 	if goredis.IsTxPipeline(cmds) {
 		return h.classifyTransaction(ctx, now, cmds, err)
 	}
-	from := unanswered(ctx, cmds)
+	from := unanswered(ctx, cmds, h.replies)
 	if from == len(cmds) {
 		// Every command has its answer, or an error that was made on this side (another hook, an argument).
-		if e := cannotServeAmong(cmds); e != nil {
-			err = e
+		cmd := commandOf(cmds, err)
+		if e := h.replies.cannotServeAmong(cmds); e != nil {
+			cmd, err = commandOf(cmds, e), e
 		}
-		result := h.classifyAttempt(ctx, now, nil, err, func() bool { return false })
+		result := h.classifyAttempt(ctx, now, cmd, err, func() bool { return false })
 		result.final = true
 		return nil, result
 	}
@@ -97,6 +98,20 @@ func (h *Hook) countReplies(now *epoch, cmds []redis.Cmder) {
 			h.databaseOf(now, err).replyCounts.add(err, &seen)
 		}
 	}
+}
+
+// commandOf returns the command whose own error err is, or nil. What a reply means depends on the command: a script makes up
+// its own.
+func commandOf(cmds []redis.Cmder, err error) redis.Cmder {
+	if !goredis.IsReply(err) {
+		return nil
+	}
+	for _, cmd := range cmds {
+		if sameError(cmd.Err(), err) {
+			return cmd
+		}
+	}
+	return nil
 }
 
 // stampUnanswered puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. A
@@ -129,7 +144,7 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis
 		now.db.succeeded()
 		return nil, &attempt{kind: answered, db: now.db, final: true}
 	}
-	if e := cannotServeAmong(inside); e != nil && goredis.IsReply(err) {
+	if e := h.replies.cannotServeAmong(inside); e != nil && goredis.IsReply(err) {
 		err = e // EXECABORT hides why
 	}
 	executed = executed && failed
@@ -145,14 +160,14 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis
 // unanswered returns the index of the first command of the unanswered tail, or len(cmds). Commands that the server
 // answered with "cannot serve now" are as good as unanswered if they are the whole rest: one of them between two that
 // were executed is left alone, for running it after the second would change the order.
-func unanswered(ctx context.Context, cmds []redis.Cmder) int {
+func unanswered(ctx context.Context, cmds []redis.Cmder, replies replyJudge) int {
 	from := len(cmds)
 	for i := len(cmds) - 1; i >= 0; i-- {
 		err := cmds[i].Err()
 		if err == nil {
 			break
 		}
-		if kind := classify(ctx, cmds[i], err); kind != lost && kind != notSent && kind != cannotServe {
+		if kind := replies.classify(ctx, cmds[i], err); kind != lost && kind != notSent && kind != cannotServe {
 			break
 		}
 		from = i
@@ -161,9 +176,13 @@ func unanswered(ctx context.Context, cmds []redis.Cmder) int {
 }
 
 // cannotServeAmong finds a reply by which the database says that it cannot serve now.
-func cannotServeAmong(cmds []redis.Cmder) error {
+func (ask replyJudge) cannotServeAmong(cmds []redis.Cmder) error {
 	for _, cmd := range cmds {
-		if err := cmd.Err(); err != nil && goredis.Unavailable(err) {
+		err := cmd.Err()
+		if err == nil || !goredis.IsReply(err) {
+			continue
+		}
+		if m := ask.of(cmd, err).meaning; m == ReplyRefused || m == ReplyDoubtful {
 			return err
 		}
 	}

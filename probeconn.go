@@ -32,7 +32,7 @@ func (d probeDial) DialHook(next redis.DialHook) redis.DialHook {
 		if err != nil {
 			return goredis.DeadConn{Err: goredis.WithoutReply(err)}, nil
 		}
-		d.db.reached(nc)
+		d.db.conns.Reached(nc)
 		c := &probeConn{Conn: nc, db: d.db}
 		if raw, ok := nc.(syscall.Conn); ok {
 			return plainProbeConn{c, raw}, nil

@@ -2,7 +2,6 @@ package multidb
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -107,11 +106,11 @@ func TestRegressionSubscribeDuringPlannedSwitch(t *testing.T) {
 	ctx := t.Context()
 	require.NoError(t, p.rdb.Ping(ctx).Err())
 	proxy.Delay(100 * time.Millisecond)
-	before, _ := p.hook.selector.find("east").count()
+	before, _ := p.hook.selector.find("east").conns.Count()
 	switched := make(chan error, 1)
 	go func() {
 		for open := before; open == before; time.Sleep(time.Millisecond) {
-			open, _ = p.hook.selector.find("east").count()
+			open, _ = p.hook.selector.find("east").conns.Count()
 		}
 		switched <- p.hook.SetActive(ctx, "west")
 	}()
@@ -239,19 +238,4 @@ func TestRegressionCloneConnectionInTheWrongIndex(t *testing.T) {
 	n, err := direct.Exists(ctx, "k", "k2").Result()
 	require.NoError(t, err)
 	require.EqualValues(t, 2, n, "both in index 3")
-}
-
-// Events: OnConnect runs CLIENT NO-EVICT on a fresh connection, which looks like the beginning of a session; the full-duplex
-// autopipeliner gets it, has INCR in flight, and its next write fails with nothing sent. All in flight is told "not sent".
-func TestRegressionOnConnectLooksLikeASession(t *testing.T) {
-	h := regressionHook(t, Options{Databases: []Database{{Name: "east", Options: redistest.Start(t).Options()}}})
-	fresh := &conn{hook: h, db: h.active.Load().db, hello: handshake{client: &clientTraits{}}}
-	fresh.ready.Store(true)
-	fresh.begin([]byte("client"))
-	require.True(t, sentFailure(fresh.writeError(errors.New("cut"), false, true)) != nil, "what is in flight may be anybody's")
-	lent := &conn{hook: h, db: h.active.Load().db, hello: handshake{client: &clientTraits{}}}
-	lent.ready.Store(true)
-	lent.lent.Store(true)
-	lent.begin([]byte("client"))
-	require.True(t, sentFailure(lent.writeError(errors.New("cut"), false, true)) == nil, "a session, where requests alternate")
 }

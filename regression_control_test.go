@@ -48,7 +48,7 @@ func TestRegressionCutBeforeReadDeadlineDoublesIncr(t *testing.T) {
 		return &cuttingConn{nc, "incr", func() {
 			if incrs.Add(1) == 1 {
 				time.Sleep(20 * time.Millisecond)
-				cutAll(h.selector.find("east").matching(func(*conn) bool { return true })) // what sweep does
+				h.selector.find("east").conns.CutAll() // what sweep does
 			}
 		}}, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/reply"
 )
 
 // replyCodes are the codes of replies by which a server refuses what it is asked, whatever the command. Statistics count
@@ -16,7 +17,7 @@ import (
 // every other reply that counts as a failure.
 var replyCodes = [...]string{
 	"LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "MISCONF", "MAXCLIENTS",
-	"BUSY", "OOM", "NOAUTH", "WRONGPASS", "NOPERM", otherCode,
+	"BUSY", "UNBLOCKED", "DENIED", "OOM", "PROXY", "NOAUTH", "WRONGPASS", "NOPERM", otherCode,
 }
 
 const otherCode = "other"
@@ -64,23 +65,19 @@ func replyCodeOf(err error) (index int, ok bool) {
 	if err == nil || err == redis.Nil { //nolint:errorlint // the usual case, and never wrapped by the server
 		return 0, false
 	}
-	var reply redis.Error
-	if !errors.As(err, &reply) || errors.Is(err, redis.Nil) {
+	if !goredis.IsReply(err) || errors.Is(err, redis.Nil) {
 		return 0, false
 	}
 	text := goredis.ReplyText(err)
+	if row, ok := reply.Of(text); ok {
+		return indexOfCode(row.Code), true
+	}
 	for i, code := range replyCodes[:len(replyCodes)-1] {
 		if strings.HasPrefix(text, code+" ") {
 			return i, true
 		}
 	}
-	if strings.HasPrefix(text, "max number of clients reached") {
-		return indexOfCode("MAXCLIENTS"), true
-	}
-	if goredis.QuotesReadOnly(text) {
-		return indexOfCode("READONLY"), true
-	}
-	return len(replyCodes) - 1, goredis.Unavailable(err)
+	return 0, false
 }
 
 func indexOfCode(code string) int {

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/reply"
 	"github.com/redishook/multidb/window"
 )
 
@@ -69,7 +70,7 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 	if !h.routing.Load() {
 		return err // another's client, over connections of its own: nothing of it is about our databases
 	}
-	first := h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
+	first := h.classifyCommand(ctx, now, cmd, err)
 	if first.final {
 		return ofCode(cmd, h.countUnknown(first.err))
 	}
@@ -86,7 +87,7 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 			return &attempt{err: goredis.Cause(err), final: true}
 		}
 		err = again
-		return h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
+		return h.classifyCommand(ctx, now, cmd, err)
 	})))
 }
 
@@ -98,20 +99,30 @@ func (h *Hook) countUnknown(err error) error {
 	return err
 }
 
+// classifyCommand is classifyAttempt for a single command.
+func (h *Hook) classifyCommand(ctx context.Context, now *epoch, cmd redis.Cmder, err error) *attempt {
+	h.databaseOf(now, err).replyCounts.add(err, nil)
+	return h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
+}
+
 // classifyAttempt counts the failure against the database it happened on and says whether the work may be run again. An error that
 // is an answer like any other is final, and it is what the caller gets. cmd is nil for several commands.
 func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder, err error, replayable func() bool) *attempt {
-	kind := classify(ctx, cmd, err)
+	kind := h.replies.classify(ctx, cmd, err)
 	db := h.databaseOf(now, err)
-	if cmd != nil {
-		db.replyCounts.add(err, nil)
-	}
 	switch {
 	case kind == answered:
 		db.succeeded()
 		return &attempt{err: goredis.Cause(err), kind: kind, db: db, final: true}
+	case kind == refusedHere:
+		db.failedAs(kind)
+		db.failures.Add(1) // and no detector is told: the database keeps its place
+		h.logRefusal(db, cmd, err)
 	case kind.failed() && !ourDoing(err):
 		db.failedAs(kind)
+		if goredis.IsReply(err) {
+			h.logRefusal(db, cmd, err)
+		}
 		h.failed(db, err)
 	}
 	a := &attempt{err: goredis.Cause(err), kind: kind, db: db, moved: now.superseded()}
@@ -213,23 +224,37 @@ type refusals struct {
 	db         *database
 	generation uint64 // of its breaker then: what it has refused before it was closed counts no longer
 	since      time.Time
+	told       bool // it counts among the pieces of work whose keys are refused
 }
 
 // refusalPatience is how long a database may refuse the same work before it is left for another one. It is longer than
 // the blip of a failover inside the database.
 const refusalPatience = 250 * time.Millisecond
 
+// refusedKeys is how many pieces of work must be refused for their keys, within a second, before the database is left: one
+// slot that moves is no outage.
+const refusedKeys = 5
+
 func (r *refusals) add(h *Hook, db *database, failed *attempt) {
-	switch {
-	case failed.kind != cannotServe || db != r.db || db.currentGeneration() != r.generation:
+	switch refuses := failed.kind == cannotServe || failed.kind == cannotServeInside; {
+	case !refuses || db != r.db || db.currentGeneration() != r.generation:
 		*r = refusals{}
-		if failed.kind == cannotServe {
-			*r = refusals{db, db.currentGeneration(), time.Now()}
+		if refuses {
+			*r = refusals{db: db, generation: db.currentGeneration(), since: time.Now()}
 		}
-	case time.Since(r.since) >= refusalPatience && h.isActive(db):
+	case time.Since(r.since) < refusalPatience || !h.isActive(db):
+	case h.replies.of(nil, failed.err).scope == reply.Key && !r.manyKeys():
+	default:
 		h.tripByTraffic(db, r.generation, window.Verdict{Failing: true, Reason: fmt.Sprintf("the same command was refused for %v: %v",
 			time.Since(r.since).Round(time.Millisecond), failed.err)})
 	}
+}
+
+// manyKeys counts this piece of work, once, among those that are refused for their keys, and reports whether they are many.
+func (r *refusals) manyKeys() bool {
+	first := !r.told
+	r.told = true
+	return r.db.refusals.keyed(first, time.Now()) >= refusedKeys
 }
 
 // finish is the error that the caller gets after all attempts. If one of them was sent, the last one's "not sent" is not

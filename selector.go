@@ -106,7 +106,7 @@ func (s *selector) carryOut(version uint64, target *database) (done func(), ok b
 		return func() {}, true
 	}
 	reason, cause := ReasonHealthCheck, error(nil)
-	if now.seq > 0 {
+	if now.Number > 0 {
 		reason, cause = now.db.outageReason()
 	}
 	if target == nil {
@@ -132,9 +132,8 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	s.shadow.Store(nil)
 	// The new database may still be draining from when it was left. It goes on so: current connections are not asked, and
 	// if it ended before the choice is visible, a session on it would be refused in between.
-	old.db.draining.Store(planned && s.h.opt.DrainTimeout > 0)
-	old.db.left.Store(old.seq)
-	next := newEpoch(to, down, old.seq+1)
+	old.db.conns.Leave(old.Number, planned && s.h.opt.DrainTimeout > 0)
+	next := newEpoch(to, down, old.Number+1)
 	next.reason, next.planned = reason, planned
 	s.h.active.Store(next)
 	old.end()
@@ -175,7 +174,7 @@ func (s *selector) announce(event Switch, old *epoch, down bool) {
 	case down:
 		s.h.events.allDown(event.Cause, event.DryRun)
 		return
-	case old.seq == 0:
+	case old.Number == 0:
 		s.h.events.started(event.To)
 		return
 	case old.down:
@@ -312,7 +311,7 @@ func (s *selector) close() {
 	s.version++
 	s.dropPin()
 	if now := s.h.active.Load(); now != nil && now.down {
-		s.h.active.Store(newEpoch(now.db, false, now.seq+1))
+		s.h.active.Store(newEpoch(now.db, false, now.Number+1))
 		now.end()
 	}
 }

@@ -34,7 +34,7 @@ func (h *Hook) ServedBy(before Choice, err error) (served Endpoint, ok bool) {
 	// A connection of another database than the active one is refused at its gate, unless a session goes on there. So
 	// without a switch and without such a session in between, the request was written to the active database.
 	now := h.active.Load()
-	if now.down || now.seq != before.Number || h.lateRequests.Load() != before.late {
+	if now.down || now.Number != before.Number || h.lateRequests.Load() != before.late {
 		return Endpoint{}, false
 	}
 	return now.db.endpoint(), true
@@ -44,10 +44,7 @@ func (h *Hook) ServedBy(before Choice, err error) (served Endpoint, ok bool) {
 func (db *database) endpoint() Endpoint {
 	e := Endpoint{Database: db.name, Network: db.opt.Network, Addr: db.opt.Addr, DB: db.opt.DB}
 	if e.Addr == goredis.SentinelAddr {
-		e.Addr = ""
-		if master := db.master.Load(); master != nil {
-			e.Addr = *master
-		}
+		e.Addr = db.conns.Master()
 	}
 	return e
 }

@@ -114,7 +114,7 @@ func (db *database) stats() DatabaseStats {
 	db.mu.Lock()
 	s.Breaker, s.Since, s.LastError, s.GracePeriod = db.state(), db.since, db.lastErr, db.grace.current
 	db.mu.Unlock()
-	s.Connections, s.Dialed = db.count()
+	s.Connections, s.Dialed = db.conns.Count()
 	return s
 }
 

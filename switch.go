@@ -8,15 +8,14 @@ import (
 // sweep does to connections what a switch has decided. It runs after the new choice is visible, without a lock: a
 // connection that is admitted meanwhile belongs to the new choice, and those it meets do not.
 func (h *Hook) sweep(old *epoch, to *database, down, planned bool) {
-	before := func(c *conn) bool { return c.admitted <= old.seq }
 	switch {
 	case old.db == to && !down:
 		// The end of an outage, at the same place: its connections were closed when it began.
 		return
 	case !planned || h.opt.DrainTimeout < 0:
-		cutAll(old.db.matching(before))
+		old.db.conns.Cut(old.Number)
 	default:
-		cutAll(old.db.matching(func(c *conn) bool { return before(c) && c.pubsub.Load() }))
+		old.db.conns.CutSubscribed(old.Number)
 		h.spawn(func() { h.drain(old) })
 	}
 	if down {
@@ -34,18 +33,10 @@ func (h *Hook) drain(old *epoch) {
 		// A closed hook lets everything through: what is in flight ends as it may, and sessions go on.
 		return
 	}
-	if now := h.active.Load(); now.db == old.db || old.db.left.Load() != old.seq {
-		// Back again meanwhile, so they are good connections; or left again since, and then that drain has just begun.
-		return
+	if h.active.Load().db == old.db {
+		return // back again meanwhile, so they are good connections
 	}
-	old.db.draining.Store(false)
-	cutAll(old.db.matching(func(c *conn) bool { return c.admitted <= old.seq }))
-}
-
-func cutAll(conns []*conn) {
-	for _, c := range conns {
-		c.cut()
-	}
+	old.db.conns.EndDrain(old.Number)
 }
 
 // spawn starts a goroutine that Close joins, unless Close has begun: then it reports false.

@@ -24,7 +24,7 @@ func (db *database) failedAs(kind outcome) {
 	switch kind {
 	case notSent:
 		db.notSent.Add(1)
-	case cannotServe, cannotServeInside:
+	case cannotServe, cannotServeInside, refusedHere:
 		db.cannotServe.Add(1)
 	case lost:
 		db.unanswered.Add(1)
@@ -131,7 +131,7 @@ func (h *Hook) monitor() {
 		if !stirred && s.db == before.db && s.reads == before.reads && !s.outstanding {
 			// In this order: a request that begins now either finds the monitor at rest or is found by it.
 			h.resting.Store(true)
-			if _, outstanding := now.db.progress(); !outstanding {
+			if _, outstanding := now.db.conns.Progress(); !outstanding {
 				timer.Reset(min(h.untilSlot(restInterval), 2*restInterval))
 				continue
 			}
@@ -178,7 +178,7 @@ type stall struct {
 
 // look returns how long the database has been silent although it owes replies.
 func (s *stall) look(db *database, now time.Time, rested bool) time.Duration {
-	reads, outstanding := db.progress()
+	reads, outstanding := db.conns.Progress()
 	if db == s.db && reads != s.reads {
 		db.heard(now)
 	}

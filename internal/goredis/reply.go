@@ -16,30 +16,10 @@ func IsReply(err error) bool {
 	return errors.As(err, &reply)
 }
 
-// Unavailable reports a reply that means "this database cannot serve now", in whatever form: typed, with a proxy's ERR
-// before it, or quoted by a script that failed on it. Each is one of go-redis' own retryable replies, and MISCONF
-// (the server cannot persist and refuses writes).
-func Unavailable(err error) bool {
-	if !IsReply(err) {
-		return false
-	}
-	switch {
-	case redis.IsLoadingError(err), redis.IsReadOnlyError(err), redis.IsClusterDownError(err),
-		redis.IsTryAgainError(err), redis.IsMasterDownError(err), redis.IsMaxClientsError(err), redis.IsNoReplicasError(err):
-		return true
-	}
-	text := ReplyText(err)
-	for _, code := range unavailableCodes {
-		if strings.HasPrefix(text, code) {
-			return true
-		}
-	}
-	return QuotesReadOnly(text)
-}
-
-var unavailableCodes = []string{
-	"LOADING ", "READONLY ", "CLUSTERDOWN ", "TRYAGAIN ", "MASTERDOWN ", "NOREPLICAS ", "MISCONF ",
-	"max number of clients reached",
+// runsAgain reports one of the replies that go-redis itself runs a command again for.
+func runsAgain(err error) bool {
+	return redis.IsLoadingError(err) || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) || redis.IsTryAgainError(err) ||
+		redis.IsMasterDownError(err) || redis.IsMaxClientsError(err) || redis.IsNoReplicasError(err)
 }
 
 // ReplyText is the server's text, without the ERR that some proxies and forks put before a code.
@@ -49,25 +29,6 @@ func ReplyText(err error) string {
 		return ""
 	}
 	return strings.TrimPrefix(reply.Error(), "ERR ")
-}
-
-// QuotesReadOnly finds the READONLY that a script met, which older servers quote inside an error of their own.
-func QuotesReadOnly(text string) bool {
-	return strings.Contains(text, "-READONLY You can't write against a read only replica")
-}
-
-// InsideScript reports that the reply comes out of a script or a transaction: what was executed before it stays.
-func InsideScript(err error) bool {
-	text := ReplyText(err)
-	return QuotesReadOnly(text) || strings.Contains(text, "script: ") || strings.HasPrefix(text, "EXECABORT")
-}
-
-// RefusedUnread finds the replies that a server gives before it looks at what a script does, and never out of one.
-func RefusedUnread(err error) bool {
-	text := ReplyText(err)
-	return strings.HasPrefix(text, "LOADING ") && strings.HasSuffix(text, " is loading the dataset in memory") ||
-		strings.HasPrefix(text, "MASTERDOWN Link with MASTER is down") ||
-		strings.HasPrefix(text, "max number of clients reached")
 }
 
 // IsSessionDead finds go-redis' BadConnError, which a Conn or a Tx returns for every request after its connection has

@@ -1,8 +1,11 @@
-package multidb
+package conn
 
 import (
+	"context"
 	"strconv"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/resp"
 )
@@ -44,4 +47,33 @@ func rewriteSelect(p []byte, index int) []byte {
 		return p
 	}
 	return append(resp.Encode("select", strconv.Itoa(index)), rest...)
+}
+
+// credentials are what one connection logs in with. They are resolved when it is dialed and dropped with the handshake.
+type credentials struct {
+	username, password string
+	index              int
+}
+
+// user is the name that HELLO wants in front of a password.
+func (c credentials) user() string {
+	if c.username == "" {
+		return "default"
+	}
+	return c.username
+}
+
+// resolveCredentials asks the sources in go-redis' own order (Options.resolveCredentials).
+func resolveCredentials(ctx context.Context, opt *redis.Options) (credentials, error) {
+	c := credentials{index: opt.DB}
+	var err error
+	switch {
+	case opt.CredentialsProviderContext != nil:
+		c.username, c.password, err = opt.CredentialsProviderContext(ctx)
+	case opt.CredentialsProvider != nil:
+		c.username, c.password = opt.CredentialsProvider()
+	default:
+		c.username, c.password = opt.Username, opt.Password
+	}
+	return c, err
 }

@@ -1,4 +1,4 @@
-package multidb
+package conn
 
 import (
 	"net"
@@ -15,7 +15,7 @@ import (
 
 // retired reports whether the pool must drop the connection. One that it may hand out is not stale, even if its database
 // was not the active one a moment ago.
-func (c *conn) retired() bool {
+func (c *Conn) retired() bool {
 	if c.failed.Load() != nil || !c.current() {
 		return true
 	}
@@ -24,7 +24,7 @@ func (c *conn) retired() bool {
 }
 
 // tcpConn is a conn over plain TCP or a Unix socket: the peek goes to the socket.
-type tcpConn struct{ *conn }
+type tcpConn struct{ *Conn }
 
 // SyscallConn returns the socket, or an error if the connection is of no use any more.
 func (c tcpConn) SyscallConn() (syscall.RawConn, error) {
@@ -32,14 +32,14 @@ func (c tcpConn) SyscallConn() (syscall.RawConn, error) {
 		return nil, errNotActive
 	}
 	c.lookingForPushes()
-	return c.conn.Conn.(syscall.Conn).SyscallConn()
+	return c.Conn.Conn.(syscall.Conn).SyscallConn()
 }
 
 // tlsConn is a conn over TLS or a pipe. A *tls.Conn is no syscall.Conn, because a peek would see encrypted records
 // and go-redis would try to read a reply out of them. This one is, for the sake of the drop, and answers the pool's peek
 // with "nothing there", which is what go-redis assumes of TLS. The peek costs what it costs over TCP, two small
 // allocations in go-redis, where TLS without the hook is not peeked at.
-type tlsConn struct{ *conn }
+type tlsConn struct{ *Conn }
 
 // SyscallConn returns what finds nothing, or an error if the connection is of no use any more. Asked outside the pool's
 // check (whether pushes have arrived), it answers with the socket below TLS, where go-redis looks without us.
@@ -49,7 +49,7 @@ func (c tlsConn) SyscallConn() (syscall.RawConn, error) {
 	}
 	c.lookingForPushes()
 	if !c.checking.Load() {
-		if raw, ok := below(c.conn.Conn).(syscall.Conn); ok {
+		if raw, ok := below(c.Conn.Conn).(syscall.Conn); ok {
 			return raw.SyscallConn()
 		}
 	}
@@ -60,7 +60,7 @@ func (c tlsConn) SyscallConn() (syscall.RawConn, error) {
 // looks for invalidations that TLS has decrypted but nobody has read. The pool cannot be told to drop it when it hands it
 // out, so after a switch its next request is refused instead, which go-redis runs again elsewhere. What it has in its
 // cache for the connection must not be answered until then: see NetConn.
-type cachingTLSConn struct{ *conn }
+type cachingTLSConn struct{ *Conn }
 
 // NetConn returns the raw connection below TLS, or nil. After a switch it returns one that answers with an error:
 // go-redis' drainer, which looks for invalidations on the idle connections of its pool and on no others, drops the
@@ -71,7 +71,7 @@ func (c cachingTLSConn) NetConn() net.Conn {
 		return goredis.DeadConn{Err: errNotActive}
 	}
 	c.lookingForPushes()
-	return below(c.conn.Conn)
+	return below(c.Conn.Conn)
 }
 
 func below(nc net.Conn) net.Conn {

@@ -1,4 +1,4 @@
-package multidb
+package conn
 
 import (
 	"bytes"
@@ -13,19 +13,18 @@ import (
 	"github.com/redishook/multidb/internal/resp"
 )
 
-// conn is a connection that belongs to one database for life. It is the gate through which every request to that
+// Conn is a connection that belongs to one database for life. It is the gate through which every request to that
 // database passes, and the witness of what became of it.
 //
 // go-redis uses a connection from one goroutine at a time (write a request, read its replies), except for pub/sub and
 // the full-duplex autopipeliner, where one goroutine writes and another reads. Every field that both sides touch is
 // therefore atomic; none is contended on the normal path.
-type conn struct {
+type Conn struct {
 	net.Conn
-	db    *database
-	hook  *Hook
+	set   *Set
 	hello handshake // owned by the side that writes until it is over, see handshake.go
 
-	admitted  uint64 // the choice it was dialed for; guarded by db.conns.mu
+	admitted  uint64 // the number of the term it was dialed in; guarded by s.mu
 	untracked bool   // its type is wrong for client-side caching: see poolcheck.go
 
 	// failed holds the cause that ended this connection. It is sticky: go-redis peeks for RESP3 pushes before it reads
@@ -55,14 +54,14 @@ type conn struct {
 	probing  atomic.Bool // the reads that follow look for pushes; a timeout means that there are none
 
 	reads atomic.Uint64 // reads that brought data
-	asked atomic.Int64  // when the request was written that is being timed, ns since db.clockStart; 0: none is
+	asked atomic.Int64  // when the request was written that is being timed, ns since the set's clockStart; 0: none is
 }
 
 type connFailure struct{ cause error }
 
 // newConn wraps nc in the type through which the pool can be told that it is of no use any more: see poolcheck.go.
-func newConn(h *Hook, db *database, nc net.Conn, client *clientTraits) (*conn, net.Conn) {
-	c := &conn{Conn: nc, db: db, hook: h, hello: handshake{client: client}}
+func newConn(s *Set, nc net.Conn, client *Client) (*Conn, net.Conn) {
+	c := &Conn{Conn: nc, set: s, hello: handshake{client: client}}
 	if _, ok := nc.(syscall.Conn); ok {
 		return c, tcpConn{c}
 	}
@@ -73,14 +72,14 @@ func newConn(h *Hook, db *database, nc net.Conn, client *clientTraits) (*conn, n
 	return c, tlsConn{c}
 }
 
-// current reports whether new requests may be written: one atomic load and a comparison.
-func (c *conn) current() bool {
-	now := c.hook.active.Load()
-	return now.db == c.db && !now.down
+// current reports whether new requests may be written: one call, which loads an atomic pointer.
+func (c *Conn) current() bool {
+	here, _ := c.set.owner.Open()
+	return here
 }
 
 // Write lets a request pass, or refuses it before its first byte.
-func (c *conn) Write(p []byte) (int, error) {
+func (c *Conn) Write(p []byte) (int, error) {
 	if c.writing.Load() {
 		return c.write(p, true, false)
 	}
@@ -91,9 +90,9 @@ func (c *conn) Write(p []byte) (int, error) {
 }
 
 // writeRequest writes the first piece of a request, which is often all of it.
-func (c *conn) writeRequest(p []byte) (int, error) {
-	if len(p) == len(routedRequest) && bytes.Equal(p, routedRequest) {
-		return 0, routedReply{c.hook}
+func (c *Conn) writeRequest(p []byte) (int, error) {
+	if question := c.set.cfg.Question; len(p) == len(question) && bytes.Equal(p, question) {
+		return 0, c.set.cfg.Answer
 	}
 	name := resp.CommandName(p)
 	c.multi.Store(len(name) == 5 && name[0]|0x20 == 'm' && strings.EqualFold(string(name), "multi"))
@@ -105,7 +104,7 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 		if !c.mayContinueSession() {
 			return 0, c.refuse(more)
 		}
-		c.hook.lateRequests.Add(1)
+		c.set.owner.LateRequest()
 	}
 	if !more {
 		c.begin(name)
@@ -116,12 +115,12 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 	if c.probing.Load() {
 		c.probing.Store(false)
 	}
-	if c.db.timed {
+	if c.set.cfg.Timed {
 		c.asks(name)
 	}
 	c.writing.Store(true)
 	c.busy.Store(true)
-	c.hook.wakeMonitor()
+	c.set.owner.Outstanding()
 	return c.write(p, false, more)
 }
 
@@ -129,10 +128,10 @@ func (c *conn) writeRequest(p []byte) (int, error) {
 // listen there until the drain ends. It does not fail, here or at the socket, but lets the read that follows fail: when the
 // first SUBSCRIBE of a PubSub fails, go-redis connects again before it has noted the channels, and the subscriber is deaf
 // from then on.
-func (c *conn) writeSubscribe(p []byte, more bool) (int, error) {
+func (c *Conn) writeSubscribe(p []byte, more bool) (int, error) {
 	c.dirty.Store(true)
 	if !c.pubsub.Load() {
-		c.db.subscribed(c)
+		c.set.subscribed(c)
 	}
 	if !c.current() {
 		c.local.Store(true) // nobody's evidence
@@ -145,7 +144,7 @@ func (c *conn) writeSubscribe(p []byte, more bool) (int, error) {
 }
 
 // begin notes what the first request since the connection was handed out says about its use.
-func (c *conn) begin(name []byte) {
+func (c *Conn) begin(name []byte) {
 	c.dirty.Store(true)
 	if beginsSession(name) && (c.lent.Load() || !setsUp(name)) {
 		c.session.Store(true)
@@ -154,11 +153,11 @@ func (c *conn) begin(name []byte) {
 
 // mayContinueSession reports whether a session may go on here although the database has lost its place: it is being drained,
 // and the connection is in somebody's hands: the pool has not handed it out since the switch, or it would be stale.
-func (c *conn) mayContinueSession() bool {
-	return c.db.draining.Load() && !c.stale.Load()
+func (c *Conn) mayContinueSession() bool {
+	return c.set.draining.Load() && !c.stale.Load()
 }
 
-func (c *conn) write(p []byte, continues, more bool) (int, error) {
+func (c *Conn) write(p []byte, continues, more bool) (int, error) {
 	if f := c.failed.Load(); f != nil {
 		return 0, c.writeError(f.cause, continues, more)
 	}
@@ -173,7 +172,7 @@ func (c *conn) write(p []byte, continues, more bool) (int, error) {
 }
 
 // Read reads replies, and remembers that the database is alive.
-func (c *conn) Read(p []byte) (int, error) {
+func (c *Conn) Read(p []byte) (int, error) {
 	if c.cleared.Load() {
 		c.cleared.Store(false)
 	}
@@ -188,14 +187,14 @@ func (c *conn) Read(p []byte) (int, error) {
 	} else if !c.busy.Load() && !c.probing.Load() && !c.pubsub.Load() {
 		// More of the replies owed: a request outstanding just as before.
 		c.busy.Store(true)
-		c.hook.wakeMonitor()
+		c.set.owner.Outstanding()
 	}
 	c.reading.Store(true)
 	n, err := c.Conn.Read(p)
 	c.reading.Store(false)
 	if n > 0 {
 		c.reads.Add(1)
-		if c.db.timed {
+		if c.set.cfg.Timed {
 			c.isAnswered()
 		}
 		if c.busy.Load() {
@@ -218,7 +217,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // SetDeadline is called by nobody but the pool, on an idle connection that it is about to hand out. A connection of
 // an old database that gets this far is refused at its next request; one that a session holds is not.
-func (c *conn) SetDeadline(t time.Time) error {
+func (c *Conn) SetDeadline(t time.Time) error {
 	c.stale.Store(!c.current())
 	if !c.lent.Load() {
 		c.lent.Store(true)
@@ -236,7 +235,7 @@ func (c *conn) SetDeadline(t time.Time) error {
 // SetReadDeadline comes before replies are read, and without a deadline before a look for pushes. On a connection that
 // was cut in between it must not return the bare error of the socket, which go-redis would take for a reason to send the
 // request again.
-func (c *conn) SetReadDeadline(t time.Time) error {
+func (c *Conn) SetReadDeadline(t time.Time) error {
 	if c.checking.Load() {
 		c.checking.Store(false)
 	}
@@ -251,7 +250,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline comes before a request is written. A failure is left to the Write that follows, which knows what it is
 // about: a transaction, for one, must not be run again by go-redis, see hide.
-func (c *conn) SetWriteDeadline(t time.Time) error {
+func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if err := c.Conn.SetWriteDeadline(t); err != nil {
 		_ = c.fail(err)
 	}
@@ -260,7 +259,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 
 // lookingForPushes is called when go-redis asks for the socket, which it does after it has taken the deadline away, to
 // see whether a push has arrived. A timeout of the read that may follow is an answer to that and no failure.
-func (c *conn) lookingForPushes() {
+func (c *Conn) lookingForPushes() {
 	if c.cleared.Load() {
 		c.cleared.Store(false)
 		c.probing.Store(true)
@@ -268,27 +267,27 @@ func (c *conn) lookingForPushes() {
 }
 
 // fail ends the connection with its first error, and returns that one.
-func (c *conn) fail(cause error) error {
+func (c *Conn) fail(cause error) error {
 	c.busy.Store(false)
 	if !c.failed.CompareAndSwap(nil, &connFailure{cause}) {
 		return c.failed.Load().cause
 	}
 	if !c.local.Load() && !isTimeout(cause) {
 		// Timeouts are left to the hook, which knows the caller's deadline.
-		c.hook.suspect(c.db, commandError(c.db, c.ready.Load() && c.dirty.Load(), cause))
+		c.set.owner.Suspect(c.set.owner.Fail(c.ready.Load() && c.dirty.Load(), cause))
 	}
 	return cause
 }
 
 // Close is called by the pool, by PubSub, or by whoever dialed.
-func (c *conn) Close() error {
+func (c *Conn) Close() error {
 	c.local.Store(true)
-	c.db.forget(c)
+	c.set.forget(c)
 	return c.Conn.Close()
 }
 
 // cut ends the connection from our side; a read that is blocked wakes up.
-func (c *conn) cut() {
+func (c *Conn) cut() {
 	c.local.Store(true)
 	_ = c.Conn.Close()
 }

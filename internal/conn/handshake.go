@@ -1,16 +1,11 @@
-package multidb
+package conn
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/resp"
@@ -24,35 +19,6 @@ import (
 //
 // The handshake is over with the first request that is none of it. A user's own SELECT, AUTH or HELLO comes later and
 // passes unchanged.
-
-// credentials are what one connection logs in with. They are resolved when it is dialed and dropped with the handshake.
-type credentials struct {
-	username, password string
-	index              int
-}
-
-// user is the name that HELLO wants in front of a password.
-func (c credentials) user() string {
-	if c.username == "" {
-		return "default"
-	}
-	return c.username
-}
-
-// resolveCredentials asks the sources in go-redis' own order (Options.resolveCredentials).
-func resolveCredentials(ctx context.Context, opt *redis.Options) (credentials, error) {
-	c := credentials{index: opt.DB}
-	var err error
-	switch {
-	case opt.CredentialsProviderContext != nil:
-		c.username, c.password, err = opt.CredentialsProviderContext(ctx)
-	case opt.CredentialsProvider != nil:
-		c.username, c.password = opt.CredentialsProvider()
-	default:
-		c.username, c.password = opt.Username, opt.Password
-	}
-	return c, err
-}
 
 type handshakePhase int
 
@@ -73,37 +39,18 @@ type handshake struct {
 	auth     bool   // what was written last is AUTH
 	loggedIn bool   // the credentials have been sent
 	selected bool   // the index of the database is selected
-	client   *clientTraits
-}
-
-// clientTraits is what the connections of one client have in common.
-type clientTraits struct {
-	// noSelect: the client uses index 0, so that its handshake has no SELECT and one that follows HELLO is a user's.
-	// Learnt from the first handshake that went on without one.
-	noSelect atomic.Bool
-
-	// hasSelect: the opposite, learnt from a SELECT that came with what only a handshake sends.
-	hasSelect atomic.Bool
-
-	// tracking: the client caches on its side. Learnt from the first CLIENT TRACKING.
-	tracking atomic.Bool
-
-	// contradicted: the log says already that the client names another index than a database does.
-	contradicted atomic.Bool
-
-	// pooled is how many routed connections the client has, those of subscriptions left out.
-	pooled atomic.Int64
+	client   *Client
 }
 
 // writeHandshake sends one request of the handshake, rewritten for the database of the connection, or finds that the
 // handshake is over and this is a user's request. A request may come in pieces, if the client's buffer is small or its
 // credentials are long: it is held until it is whole, for a piece that passed unread might hold a password.
-func (c *conn) writeHandshake(p []byte) (int, error) {
+func (c *Conn) writeHandshake(p []byte) (int, error) {
 	hs := &c.hello
 	if f := c.failed.Load(); f != nil {
 		return 0, c.writeError(f.cause, false, false)
 	}
-	if !c.current() && !c.db.draining.Load() {
+	if !c.current() && !c.set.draining.Load() {
 		return 0, c.refuse(false)
 	}
 	request := p
@@ -127,7 +74,7 @@ func (c *conn) writeHandshake(p []byte) (int, error) {
 }
 
 // handshakeStep reports whether a request is a step of go-redis' handshake.
-func (c *conn) handshakeStep(names []string) bool {
+func (c *Conn) handshakeStep(names []string) bool {
 	hs := &c.hello
 	switch names[0] {
 	case "hello":
@@ -135,7 +82,7 @@ func (c *conn) handshakeStep(names []string) bool {
 	case "auth":
 		return (hs.phase == expectHello || hs.refused) && len(names) == 1
 	case "select":
-		return hs.phase == expectOptions && allOptions(names[1:]) && c.hook.selectIsHandshake(hs.client, names[1:])
+		return hs.phase == expectOptions && allOptions(names[1:]) && c.set.selectIsHandshake(hs.client, names[1:])
 	}
 	return hs.phase >= expectOptions && allOptions(names)
 }
@@ -163,7 +110,7 @@ func isHandshakeName(name string) bool {
 }
 
 // sendHandshake writes a step of the handshake as this database wants it, and reports the length the caller knows.
-func (c *conn) sendHandshake(p, request []byte, name string) (int, error) {
+func (c *Conn) sendHandshake(p, request []byte, name string) (int, error) {
 	hs := &c.hello
 	switch name {
 	case "hello":
@@ -196,7 +143,7 @@ func (c *conn) sendHandshake(p, request []byte, name string) (int, error) {
 		}
 	}
 	c.busy.Store(true)
-	c.hook.wakeMonitor()
+	c.set.owner.Outstanding()
 	if n, err := c.Conn.Write(request); err != nil {
 		return min(n, len(p)), c.handshakeFailed(err)
 	}
@@ -204,7 +151,7 @@ func (c *conn) sendHandshake(p, request []byte, name string) (int, error) {
 }
 
 // handshakeFailed ends the connection before any user's request was written.
-func (c *conn) handshakeFailed(cause error) error {
+func (c *Conn) handshakeFailed(cause error) error {
 	return c.writeError(c.fail(cause), false, false)
 }
 
@@ -217,7 +164,7 @@ func (hs *handshake) leaveOptions() {
 }
 
 // finishHandshake makes up for what the client's own handshake has left out.
-func (c *conn) finishHandshake() error {
+func (c *Conn) finishHandshake() error {
 	c.hello.leaveOptions()
 	if err := c.logIn(); err != nil {
 		return err
@@ -232,7 +179,7 @@ func (c *conn) finishHandshake() error {
 
 // logIn sends the credentials where the client's handshake has not: its HELLO was refused, and it has no password of its
 // own to fall back to AUTH with.
-func (c *conn) logIn() error {
+func (c *Conn) logIn() error {
 	hs := &c.hello
 	if hs.as.password == "" || hs.loggedIn && !hs.refused {
 		return nil
@@ -244,7 +191,7 @@ func (c *conn) logIn() error {
 // selectIndex selects the index of the database where the client's handshake did not, because the client itself uses
 // index 0. It costs such a connection one round trip more, and it is not put in front of the first request to save it:
 // if the index does not exist, that request would run in index 0.
-func (c *conn) selectIndex() error {
+func (c *Conn) selectIndex() error {
 	hs := &c.hello
 	if hs.selected || hs.as.index == 0 {
 		return nil
@@ -255,20 +202,20 @@ func (c *conn) selectIndex() error {
 
 // chooseIndex puts the index of the database into the client's own SELECT. A database that names no index leaves the
 // client's: two clients of different indexes stay apart on every database.
-func (c *conn) chooseIndex(request []byte) []byte {
+func (c *Conn) chooseIndex(request []byte) []byte {
 	own := c.hello.as.index
 	if own == 0 {
 		return request
 	}
 	args, _, ok := resp.Parse(request)
 	if ok && len(args) == 2 && args[1] != "0" && args[1] != strconv.Itoa(own) && !c.hello.client.contradicted.Swap(true) {
-		c.hook.events.indexConflict(c.db.name, own, args[1])
+		c.set.owner.IndexConflict(own, args[1])
 	}
 	return rewriteSelect(request, own)
 }
 
 // exchange runs a request of our own.
-func (c *conn) exchange(what string, request []byte) error {
+func (c *Conn) exchange(what string, request []byte) error {
 	if err := c.Conn.SetReadDeadline(time.Now().Add(exchangeTimeout)); err != nil {
 		return err
 	}
@@ -291,7 +238,7 @@ const exchangeTimeout = 5 * time.Second
 // helloAnswered looks at the reply to HELLO or AUTH: go-redis sends AUTH next only if HELLO was refused. If AUTH is refused
 // as well, that is returned: go-redis would hand the bare reply to the caller of whatever command was to be sent, who could
 // not tell it from an answer to that.
-func (c *conn) helloAnswered(reply []byte) error {
+func (c *Conn) helloAnswered(reply []byte) error {
 	hs := &c.hello
 	if hs.phase != expectReply {
 		return nil
@@ -305,32 +252,11 @@ func (c *conn) helloAnswered(reply []byte) error {
 }
 
 // readCanned answers a request that was not passed on.
-func (c *conn) readCanned(p []byte) (int, error) {
+func (c *Conn) readCanned(p []byte) (int, error) {
 	n := copy(p, c.hello.canned)
 	if c.hello.canned = c.hello.canned[n:]; len(c.hello.canned) == 0 {
 		c.hello.canned = nil
 		c.hello.phase = expectOptions
 	}
 	return n, nil
-}
-
-// selectIsHandshake decides about a SELECT that follows HELLO: is it the client's own, of its handshake, or a user's
-// first command? A client whose handshake went on without one has none. Otherwise the process hook has seen it come: the
-// handshake's in a batch, a user's alone. A clone of the client passes no hook and is taken at its word.
-// What comes with it (the identity of the client, which only handshakes send) can settle it for good.
-func (h *Hook) selectIsHandshake(client *clientTraits, rest []string) bool {
-	switch {
-	case client.hasSelect.Load():
-		return true
-	case client.noSelect.Load():
-		return false
-	case slices.Contains(rest, "client|setinfo"):
-		client.hasSelect.Store(true)
-		return true
-	}
-	batch, single := h.batchSelects.Load() > 0, h.singleSelects.Load() > 0
-	if batch && !single {
-		client.hasSelect.Store(true)
-	}
-	return batch || !single
 }

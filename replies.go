@@ -1,0 +1,175 @@
+package multidb
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/replay"
+	"github.com/redishook/multidb/internal/reply"
+)
+
+// What an error reply says about the database, and the user's word about it.
+
+// ReplyMeaning is what an error reply says about the command and about the database that has sent it.
+type ReplyMeaning int
+
+const (
+	// ReplyAnswer: the database has done its part, whatever it says. The caller gets the reply.
+	ReplyAnswer ReplyMeaning = iota
+	// ReplyRefused: the database cannot serve now, and the command was certainly not executed. It is run again, and a
+	// database that goes on refusing is left.
+	ReplyRefused
+	// ReplyRefusedHere: the command was certainly not executed, and the caller gets the reply at once. It is counted, and the
+	// database keeps its place. OOM means this by default: a full database refuses writes and serves reads.
+	ReplyRefusedHere
+	// ReplyDoubtful: the database cannot serve now, and the command may have been executed: a proxy has lost its server. It
+	// is run again if its rung allows that, see Options.Replay. A database that goes on answering so is left.
+	ReplyDoubtful
+)
+
+// String returns the name of the constant.
+func (m ReplyMeaning) String() string {
+	switch m {
+	case ReplyAnswer:
+		return "ReplyAnswer"
+	case ReplyRefused:
+		return "ReplyRefused"
+	case ReplyRefusedHere:
+		return "ReplyRefusedHere"
+	case ReplyDoubtful:
+		return "ReplyDoubtful"
+	}
+	return "ReplyMeaning(?)"
+}
+
+// replyJudge is Options.Replies.
+type replyJudge func(reply error, known ReplyMeaning) ReplyMeaning
+
+// replyVerdict is what a reply means for the hook.
+type replyVerdict struct {
+	code    string // counted and logged by this
+	meaning ReplyMeaning
+	scope   reply.Scope
+}
+
+// of decides what a reply means as the end of cmd, or of one among several commands if that is nil. err must be a reply.
+func (ask replyJudge) of(cmd redis.Cmder, err error) replyVerdict {
+	text := goredis.ReplyText(err)
+	row, known := lookUp(cmd, text)
+	v := replyVerdict{meaning: ReplyAnswer}
+	if known {
+		v = replyVerdict{code: row.Code, meaning: meaningOf(row), scope: row.Scope}
+	}
+	if ask == nil || errors.Is(err, redis.Nil) || errors.Is(err, redis.TxFailedErr) {
+		return v
+	}
+	meaning := ask.contained(err, v.meaning)
+	if v.meaning == ReplyAnswer && meaning != ReplyAnswer {
+		v.code, v.scope = otherCode, reply.Everything
+	}
+	v.meaning = meaning
+	return v
+}
+
+// lookUp finds the row of a reply. Code of a user's makes up replies of its own, so less is believed there.
+func lookUp(cmd redis.Cmder, text string) (*reply.Row, bool) {
+	if cmd == nil {
+		return reply.Of(text)
+	}
+	if replay.RunsCode(cmd) {
+		return reply.OfCode(text)
+	}
+	row, ok := reply.Of(text)
+	if ok && row.Code == "UNBLOCKED" && strings.HasPrefix(cmd.Name(), "wait") {
+		// WAIT is about writes made before on this connection. On another connection it would answer about none.
+		return nil, false
+	}
+	return row, ok
+}
+
+func meaningOf(row *reply.Row) ReplyMeaning {
+	switch {
+	case row.Meaning == reply.Doubtful:
+		return ReplyDoubtful
+	case row.Stay:
+		return ReplyRefusedHere
+	}
+	return ReplyRefused
+}
+
+// contained asks the user's function. One that panics, or says what is no meaning, has no opinion.
+func (ask replyJudge) contained(err error, known ReplyMeaning) (meaning ReplyMeaning) {
+	defer func() {
+		if recover() != nil || meaning < ReplyAnswer || meaning > ReplyDoubtful {
+			meaning = known
+		}
+	}()
+	return ask(err, known)
+}
+
+// notExecuted reports a reply that says for certain that the command was not executed, without knowing which command it was.
+func notExecuted(err error) bool {
+	if !goredis.IsReply(err) {
+		return false
+	}
+	text := goredis.ReplyText(err)
+	row, ok := reply.OfCode(text)
+	if !ok {
+		row, ok = reply.Of(text)
+		ok = ok && row.Code == "UNBLOCKED"
+	}
+	return ok && row.Meaning == reply.Refused && !reply.Inside(text)
+}
+
+// refusalLog remembers what has been logged of the replies by which a database refuses, and which keys were refused. Leaf lock,
+// off the healthy path.
+type refusalLog struct {
+	mu     sync.Mutex
+	logged map[string]time.Time
+	keys   []time.Time // when a piece of work had been refused for long, for its keys
+}
+
+// refusalLogInterval is the least time between two log lines about the same code of the same database.
+const refusalLogInterval = time.Minute
+
+// due reports whether it is time for a log line about a code.
+func (l *refusalLog) due(code string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last, ok := l.logged[code]; ok && now.Sub(last) < refusalLogInterval {
+		return false
+	}
+	if l.logged == nil {
+		l.logged = make(map[string]time.Time)
+	}
+	l.logged[code] = now
+	return true
+}
+
+// keyed counts the pieces of work of the last second that were refused for their keys; one more says that this is another one.
+func (l *refusalLog) keyed(oneMore bool, now time.Time) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keys = slices.DeleteFunc(l.keys, func(at time.Time) bool { return now.Sub(at) > time.Second })
+	if oneMore {
+		l.keys = append(l.keys, now)
+	}
+	return len(l.keys)
+}
+
+// logRefusal logs the first reply of its code that says "cannot serve now", and one a minute after that: the traffic of a
+// database that refuses everything would fill the log.
+func (h *Hook) logRefusal(db *database, cmd redis.Cmder, err error) {
+	if _, counted := replyCodeOf(err); !counted {
+		db.replyCounts[indexOfCode(otherCode)].Add(1) // a reply that the user has a word about
+	}
+	if code := h.replies.of(cmd, err).code; db.refusals.due(code, time.Now()) {
+		h.events.refusal(db.name, code, err)
+	}
+}
