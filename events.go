@@ -2,10 +2,10 @@ package multidb
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"sync"
 	"time"
+
+	"github.com/redishook/multidb/internal/callback"
 )
 
 // Reason says why a switch was made.
@@ -79,131 +79,21 @@ type Events struct {
 	OnCheck func(HealthCheck)
 }
 
-// dispatcher delivers events: producers append under its lock, one goroutine calls. A function per event keeps the
-// queue free of types.
+// dispatcher tells the log and the subscribers what happens. Its queue keeps the order of what has happened.
 type dispatcher struct {
+	*callback.Queue
 	subscribers subscribers
-	log         *slog.Logger
-
-	mu      sync.Mutex
-	queue   []func()
-	running bool
-	closed  bool
-	wake    chan struct{}
-	done    chan struct{} // closed when the last event has been delivered after close
 }
 
 func newDispatcher(user Events, log *slog.Logger) *dispatcher {
-	d := &dispatcher{log: safeLogger(log), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	d := &dispatcher{Queue: callback.New(log)}
 	d.subscribers.all = []*Events{&user}
 	return d
 }
 
-// start begins the delivery. Whoever starts it joins it with wait.
-func (d *dispatcher) start() {
-	d.mu.Lock()
-	d.running = true
-	d.mu.Unlock()
-	go d.run()
-}
-
-// run delivers until close, and what is in the queue then.
-func (d *dispatcher) run() {
-	left := true
-	defer func() {
-		if left {
-			// A callback has called runtime.Goexit, as t.FailNow of a test does. Somebody else must deliver what follows.
-			go d.run()
-			d.enqueue(func() { d.log.Error("multidb: an event callback ended its goroutine") })
-		}
-	}()
-	for {
-		deliver, closed := d.next()
-		switch {
-		case deliver != nil:
-			d.contain("an event callback", deliver)
-		case closed:
-			left = false
-			close(d.done)
-			return
-		default:
-			<-d.wake
-		}
-	}
-}
-
-// next takes the oldest event out of the queue.
-func (d *dispatcher) next() (deliver func(), closed bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.queue) == 0 {
-		d.queue = nil
-		return nil, d.closed
-	}
-	deliver = d.queue[0]
-	d.queue[0] = nil
-	d.queue = d.queue[1:]
-	return deliver, d.closed
-}
-
-// contain calls a function of the user's, and logs its panic.
-func (d *dispatcher) contain(what string, call func()) {
-	defer func() {
-		if r := recover(); r != nil {
-			d.log.Error("multidb: "+what+" panicked", "panic", fmt.Sprint(r))
-		}
-	}()
-	call()
-}
-
-func (d *dispatcher) enqueue(deliver func()) {
-	d.mu.Lock()
-	if !d.closed {
-		d.queue = append(d.queue, deliver)
-	}
-	d.mu.Unlock()
-	d.signal()
-}
-
-func (d *dispatcher) close() {
-	d.mu.Lock()
-	d.closed = true
-	d.mu.Unlock()
-	d.signal()
-}
-
-// wait waits, after close, for what is left to be delivered. A callback that does not return is left to itself, and what
-// was to come after it is dropped.
-func (d *dispatcher) wait(patience time.Duration) error {
-	d.mu.Lock()
-	running := d.running
-	d.mu.Unlock()
-	if !running {
-		return nil
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-d.done:
-		return nil
-	case <-timer.C:
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.queue = nil
-	return fmt.Errorf("multidb: Close: a callback of Events, or the Logger, has not returned within %v", patience)
-}
-
-func (d *dispatcher) signal() {
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
-}
-
 func (d *dispatcher) switched(s Switch) {
-	d.enqueue(func() {
-		d.log.Log(context.Background(), s.Reason.level(), "multidb: switched", "from", s.From, "to", s.To, "reason", string(s.Reason),
+	d.Push(func() {
+		d.Log.Log(context.Background(), s.Reason.level(), "multidb: switched", "from", s.From, "to", s.To, "reason", string(s.Reason),
 			"took", s.Took, "planned", s.Planned, "dry_run", s.DryRun, "cause", s.Cause)
 		d.tell(func(e *Events) {
 			if e.OnSwitch != nil {
@@ -223,8 +113,8 @@ func (r Reason) level() slog.Level {
 }
 
 func (d *dispatcher) health(c HealthChange) {
-	d.enqueue(func() {
-		d.log.Info("multidb: health changed", "database", c.Database, "state", string(c.State), "cause", c.Cause)
+	d.Push(func() {
+		d.Log.Info("multidb: health changed", "database", c.Database, "state", string(c.State), "cause", c.Cause)
 		d.tell(func(e *Events) {
 			if e.OnHealth != nil {
 				e.OnHealth(c)
@@ -234,8 +124,8 @@ func (d *dispatcher) health(c HealthChange) {
 }
 
 func (d *dispatcher) allDown(cause error, dry bool) {
-	d.enqueue(func() {
-		d.log.Error("multidb: no database is usable", "dry_run", dry, "cause", cause)
+	d.Push(func() {
+		d.Log.Error("multidb: no database is usable", "dry_run", dry, "cause", cause)
 		d.tell(func(e *Events) {
 			if e.OnAllDown != nil {
 				e.OnAllDown(cause)
@@ -245,8 +135,8 @@ func (d *dispatcher) allDown(cause error, dry bool) {
 }
 
 func (d *dispatcher) recovered(database string, dry bool) {
-	d.enqueue(func() {
-		d.log.Warn("multidb: recovered", "database", database, "dry_run", dry)
+	d.Push(func() {
+		d.Log.Warn("multidb: recovered", "database", database, "dry_run", dry)
 		d.tell(func(e *Events) {
 			if e.OnRecovered != nil {
 				e.OnRecovered(database)
@@ -256,13 +146,13 @@ func (d *dispatcher) recovered(database string, dry bool) {
 }
 
 func (d *dispatcher) started(database string) {
-	d.enqueue(func() { d.log.Info("multidb: started", "database", database) })
+	d.Push(func() { d.Log.Info("multidb: started", "database", database) })
 }
 
 // unrouted logs what is wrong with the way a hook was added.
 func (d *dispatcher) unrouted() {
-	d.enqueue(func() {
-		d.log.Error("multidb: commands run through the hook, but over connections it has not dialed, so they do not follow " +
+	d.Push(func() {
+		d.Log.Error("multidb: commands run through the hook, but over connections it has not dialed, so they do not follow " +
 			"the active database. It was added to a client it cannot route (ClusterClient, Ring), or after the client had " +
 			"connections: use hook.Attach(client), which says what is wrong.")
 	})
@@ -270,15 +160,15 @@ func (d *dispatcher) unrouted() {
 
 // refusal logs a reply that says "cannot serve now"; the one who calls sees to it that this is not each of them.
 func (d *dispatcher) refusal(database, code string, reply error) {
-	d.enqueue(func() {
-		d.log.Warn("multidb: the database refuses commands", "database", database, "code", code, "reply", reply)
+	d.Push(func() {
+		d.Log.Warn("multidb: the database refuses commands", "database", database, "code", code, "reply", reply)
 	})
 }
 
 // indexConflict says that a client and a database name different indexes. Attach refuses such a client; AddHook cannot.
 func (d *dispatcher) indexConflict(database string, own int, client string) {
-	d.enqueue(func() {
-		d.log.Error("multidb: the client and a database name different database indexes; the commands of the client go to the "+
+	d.Push(func() {
+		d.Log.Error("multidb: the client and a database name different database indexes; the commands of the client go to the "+
 			"index of the database. Give both the same index, or leave one of them at 0.",
 			"database", database, "index", own, "client_index", client)
 	})
@@ -287,31 +177,31 @@ func (d *dispatcher) indexConflict(database string, own int, client string) {
 // suspected and cleared log what a suspicion is about, and that it came to nothing; one that is confirmed is a change of
 // health. Nobody subscribes to these either.
 func (d *dispatcher) suspected(database string, cause error) {
-	d.enqueue(func() { d.log.Debug("multidb: suspected", "database", database, "cause", cause) })
+	d.Push(func() { d.Log.Debug("multidb: suspected", "database", database, "cause", cause) })
 }
 
 func (d *dispatcher) cleared(database string, cause error, after time.Duration) {
-	d.enqueue(func() {
-		d.log.Debug("multidb: suspicion cleared", "database", database, "after", after, "cause", cause)
+	d.Push(func() {
+		d.Log.Debug("multidb: suspicion cleared", "database", database, "after", after, "cause", cause)
 	})
 }
 
 // leftOpen logs that a probe of a database that was removed could not be closed.
 func (d *dispatcher) leftOpen(database string, err error) {
-	d.enqueue(func() {
-		d.log.Warn("multidb: a probe of a removed database was not closed", "database", database, "error", err)
+	d.Push(func() {
+		d.Log.Warn("multidb: a probe of a removed database was not closed", "database", database, "error", err)
 	})
 }
 
 // checked tells of one check, if anybody listens.
 func (d *dispatcher) checked(c HealthCheck) {
-	logs := !c.Quick && d.log.Enabled(context.Background(), slog.LevelDebug)
+	logs := !c.Quick && d.Log.Enabled(context.Background(), slog.LevelDebug)
 	if !logs && !d.wantsChecks() {
 		return
 	}
-	d.enqueue(func() {
+	d.Push(func() {
 		if logs {
-			d.log.Debug("multidb: checked", "database", c.Database, "took", c.Took, "error", c.Err)
+			d.Log.Debug("multidb: checked", "database", c.Database, "took", c.Took, "error", c.Err)
 		}
 		d.tell(func(e *Events) {
 			if e.OnCheck != nil {

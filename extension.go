@@ -228,7 +228,7 @@ func (h *Hook) prepare(db *database) {
 		p.last.Store(this)
 		if h.spawn(func() {
 			defer close(this.done)
-			h.events.contain("a function of OnPrepare", func() { p.call(ctx, db.name) })
+			h.events.Contain("a function of OnPrepare", func() { p.call(ctx, db.name) })
 		}) {
 			waiting = append(waiting, this.done)
 		}

@@ -89,7 +89,7 @@ func (h *Hook) start(ctx context.Context) error {
 		h.connect(db)
 	}
 	h.selector.begin(dbs)
-	h.events.start()
+	h.events.Start()
 	for _, db := range dbs {
 		h.wg.Go(func() { h.watch(db) })
 	}
@@ -117,11 +117,11 @@ func (h *Hook) Close() error {
 		openHooks.Delete(h)
 		h.cancel()
 		h.selector.close()
-		h.events.close()
+		h.events.Close()
 		// Before the wait: what a probe is waiting for comes to an end with its connection, if with nothing else.
 		err = h.selector.closeDatabases()
 		h.wg.Wait()
-		err = errors.Join(err, h.events.wait(callbackPatience), h.selector.closeProbes())
+		err = errors.Join(err, h.events.Wait(callbackPatience), h.selector.closeProbes())
 	})
 	return err
 }

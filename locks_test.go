@@ -46,7 +46,7 @@ func (w *lockWatch) lookFor(place string, patience time.Duration) {
 		w.held.Store(name+" in "+place, true)
 	}
 	try("selector.mu", &h.selector.mu)
-	try("events.mu", &h.events.mu)
+	try("events.mu", h.events.Mutex())
 	try("preparers.mu", &h.preparers.mu)
 	for _, db := range h.selector.all() {
 		try("database.mu", &db.mu)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/callback"
 )
 
 // handlerFunc is a slog.Handler that is a function.
@@ -50,7 +52,7 @@ func TestRegressionLoggerPanicsAboutAPanicOfOnPrepare(t *testing.T) {
 
 // Events: a handler of the user's Logger panics when it is asked for its level, which the health loops do.
 func TestRegressionPanickingLevelEndsTheProcess(t *testing.T) {
-	log := safeLogger(slog.New(panickingLevel{handlerFunc(func(slog.Record) {})}))
+	log := callback.SafeLogger(slog.New(panickingLevel{handlerFunc(func(slog.Record) {})}))
 	require.False(t, log.Enabled(t.Context(), slog.LevelDebug))
 	log.With("a", 1).WithGroup("g").Info("nobody hears this")
 }

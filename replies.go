@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/callback"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/internal/reply"
@@ -105,12 +106,11 @@ func meaningOf(row *reply.Row) ReplyMeaning {
 
 // contained asks the user's function. One that panics, or says what is no meaning, has no opinion.
 func (ask replyJudge) contained(err error, known ReplyMeaning) (meaning ReplyMeaning) {
-	defer func() {
-		if recover() != nil || meaning < ReplyAnswer || meaning > ReplyDoubtful {
-			meaning = known
-		}
-	}()
-	return ask(err, known)
+	meaning = callback.Ask(func() ReplyMeaning { return ask(err, known) }, known)
+	if meaning < ReplyAnswer || meaning > ReplyDoubtful {
+		return known
+	}
+	return meaning
 }
 
 // notExecuted reports a reply that says for certain that the command was not executed, without knowing which command it was.

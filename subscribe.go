@@ -40,7 +40,7 @@ func (s *subscribers) current() []*Events {
 // tell calls a function for each subscriber. A panic of one is no loss of the others.
 func (d *dispatcher) tell(call func(*Events)) {
 	for _, e := range d.subscribers.current() {
-		d.contain("an event callback", func() { call(e) })
+		d.Contain("an event callback", func() { call(e) })
 	}
 }
 

@@ -3,6 +3,8 @@ package multidb
 import (
 	"slices"
 	"time"
+
+	"github.com/redishook/multidb/internal/callback"
 )
 
 // Candidate is a database in an election, as a [Strategy] sees it.
@@ -93,10 +95,5 @@ func chooseBy(s Strategy, dbs []*database, active *database, weight func(*databa
 
 // ask contains a panic of the user's strategy.
 func ask(s Strategy, candidates []Candidate) (name string) {
-	defer func() {
-		if recover() != nil {
-			name = ""
-		}
-	}()
-	return s.Choose(append([]Candidate(nil), candidates...))
+	return callback.Ask(func() string { return s.Choose(append([]Candidate(nil), candidates...)) }, "")
 }

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
+
+	"github.com/redishook/multidb/internal/callback"
 )
 
 type answer struct {
@@ -62,12 +63,10 @@ func attempt(ctx context.Context, p Probe, db Target, timeout time.Duration) err
 
 // guard turns a panic into an error.
 func guard(ctx context.Context, p Probe, db Target) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return p.Check(ctx, db)
+	if v := callback.Guard(func() { err = p.Check(ctx, db) }); v != nil {
+		return &PanicError{Value: v.Value, Stack: v.Stack}
+	}
+	return err
 }
 
 // timeoutError is what a probe fails with that took too long. It is a timeout to

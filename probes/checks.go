@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"runtime/debug"
 	"slices"
 	"sync"
+
+	"github.com/redishook/multidb/internal/callback"
 )
 
 // Checks are several checks that must all pass.
@@ -104,12 +105,10 @@ func (cs Checks) Close() error { return cs.CloseUnused(nil) }
 
 // closeGuarded turns a panic into an error, so that the other probes are closed all the same.
 func closeGuarded(c io.Closer) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return c.Close()
+	if v := callback.Guard(func() { err = c.Close() }); v != nil {
+		return &PanicError{Value: v.Value, Stack: v.Stack}
+	}
+	return err
 }
 
 // CloseUnused is Close for the probes that none of the checks has that are still in use. A probe and a [Gate] around it

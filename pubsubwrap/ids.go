@@ -1,11 +1,12 @@
 package pubsubwrap
 
 import (
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/callback"
 )
 
 // idSet remembers the ids of the latest messages, of all links together. Safe for concurrent use.
@@ -49,13 +50,12 @@ func (s *idSet) has(m *redis.Message) (bool, error) {
 
 // id calls the function and survives it: the message has no id then.
 func (s *idSet) id(m *redis.Message) (id string, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			id = ""
-			if s.panicked.CompareAndSwap(false, true) {
-				err = &PanicError{Function: "MessageID", Channel: m.Channel, Value: r, Stack: debug.Stack()}
-			}
-		}
-	}()
-	return s.of(m), nil
+	p := callback.Guard(func() { id = s.of(m) })
+	if p == nil {
+		return id, nil
+	}
+	if s.panicked.CompareAndSwap(false, true) {
+		err = &PanicError{Function: "MessageID", Channel: m.Channel, Value: p.Value, Stack: p.Stack}
+	}
+	return "", err
 }

@@ -3,9 +3,10 @@ package pubsubwrap
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/callback"
 )
 
 // Channel returns the stream as a Go channel, closed by Close. It is the same channel each time.
@@ -89,15 +90,13 @@ func (s *Subscriber) Run(ctx context.Context, other func(ctx context.Context, e 
 
 // contain calls a handler and survives it.
 func contain(ctx context.Context, call func(context.Context, Event), e Event) (panicked error) {
-	defer func() {
-		if r := recover(); r != nil {
-			p := &PanicError{Function: "handler", Value: r, Stack: debug.Stack()}
-			if e.Message != nil {
-				p.Channel = e.Message.Channel
-			}
-			panicked = p
-		}
-	}()
-	call(ctx, e)
-	return nil
+	p := callback.Guard(func() { call(ctx, e) })
+	if p == nil {
+		return nil
+	}
+	err := &PanicError{Function: "handler", Value: p.Value, Stack: p.Stack}
+	if e.Message != nil {
+		err.Channel = e.Message.Channel
+	}
+	return err
 }

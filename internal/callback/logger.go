@@ -1,4 +1,4 @@
-package multidb
+package callback
 
 import (
 	"context"
@@ -8,21 +8,15 @@ import (
 // safeHandler is a handler of the user's that may panic: a log line is lost then, and nothing else.
 type safeHandler struct{ slog.Handler }
 
-// safeLogger makes a logger whose handler is contained.
-func safeLogger(log *slog.Logger) *slog.Logger { return slog.New(safeHandler{log.Handler()}) }
+// SafeLogger makes a logger whose handler is contained.
+func SafeLogger(log *slog.Logger) *slog.Logger { return slog.New(safeHandler{log.Handler()}) }
 
-func (c safeHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
-	defer func() {
-		if recover() != nil {
-			enabled = false
-		}
-	}()
-	return c.Handler.Enabled(ctx, level)
+func (c safeHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return Ask(func() bool { return c.Handler.Enabled(ctx, level) }, false)
 }
 
 func (c safeHandler) Handle(ctx context.Context, record slog.Record) error {
-	defer func() { _ = recover() }()
-	return c.Handler.Handle(ctx, record)
+	return Ask(func() error { return c.Handler.Handle(ctx, record) }, nil)
 }
 
 // WithAttrs is not used by this package, but must not lead out of the containment.
