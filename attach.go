@@ -204,7 +204,7 @@ func purgePipelines(ctx context.Context, client *redis.Client) {
 
 // warnIfUnrouted reports, once, that commands run through the hook but none of their connections was dialed by it.
 func (h *Hook) warnIfUnrouted(db *database) {
-	if h.dials.Load() > 0 || db.successes.Load() == 0 || !h.unrouted.CompareAndSwap(false, true) {
+	if h.dials.Load() > 0 || db.traffic.Successes.Load() == 0 || !h.unrouted.CompareAndSwap(false, true) {
 		return
 	}
 	h.events.unrouted()

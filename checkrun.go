@@ -89,7 +89,7 @@ func (h *Hook) finishRun(db *database, r *checkRun, err error) {
 	case halfOpenRun:
 		r.again = time.Now().Add(max(h.opt.Breaker.Delay/4, downInterval))
 		if err == nil {
-			db.resetDetectors()
+			db.traffic.Reset()
 		}
 		if h.recordTrial(db, r.generation, err) {
 			h.selector.review()

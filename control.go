@@ -50,7 +50,7 @@ func (h *Hook) ForceActive(name string, d time.Duration) error {
 	}
 	h.prepare(db)
 	if !db.usable() {
-		db.resetDetectors() // they run without a lock, so before the breaker closes
+		db.traffic.Reset() // they run without a lock, so before the breaker closes
 	}
 	return h.selector.pin(db, d, true)
 }

@@ -16,8 +16,8 @@ import (
 
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/traffic"
 	"github.com/redishook/multidb/probes"
-	"github.com/redishook/multidb/window"
 )
 
 // database is one of the databases of a hook: how to get there, the connections that are there now, and what is known
@@ -41,7 +41,10 @@ type database struct {
 
 	conns *conn.Set
 	health
-	traffic
+	traffic *traffic.Traffic
+
+	refusals    refusalLog
+	replyCounts replyCounts
 }
 
 // health is what probes have found. The fields without atomics are guarded by mu.
@@ -71,21 +74,6 @@ type health struct {
 	rtt       atomic.Int64          // smoothed round trip of healthy probes, ns
 }
 
-// traffic is what real commands have met.
-type traffic struct {
-	outcomes  window.Counter
-	detectors []*detector
-	timed     bool           // one of them is about time, see latency.go
-	replies   window.Counter // whose time was taken
-
-	refusals refusalLog
-
-	successes, failures, replayed, refused, unknown atomic.Uint64
-
-	notSent, cannotServe, unanswered atomic.Uint64 // the failures by kind
-	replyCounts                      replyCounts
-}
-
 // newDatabase builds a database from its options, which have been validated as far as that goes without building.
 func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	db := &database{name: spec.Name, order: order}
@@ -107,11 +95,7 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	}
 	db.checks.Store(db.newCheckSet(checks))
 	db.target = probes.Target{Name: spec.Name, Client: db.checker, HealthCheckURL: spec.HealthCheckURL, Addr: db.opt.Addr}
-	for _, make := range opt.Detectors {
-		j := newDetector(make())
-		db.detectors = append(db.detectors, j)
-		db.timed = db.timed || j.bound > 0
-	}
+	db.traffic = traffic.New(opt.Detectors)
 	db.breaker = newBreaker(opt.Breaker)
 	db.grace = newGrace(opt.Failback)
 	db.clockStart = time.Now()

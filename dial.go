@@ -69,7 +69,7 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client) (net.Conn, error) 
 // connect gives a database its connections.
 func (h *Hook) connect(db *database) {
 	db.conns = conn.NewSet(conn.Config{
-		Options: db.opt, DialLimit: h.opt.DialLimit, Timed: db.timed, Selects: &h.selects, NoDatabase: ErrNoDatabase,
+		Options: db.opt, DialLimit: h.opt.DialLimit, Timed: db.traffic.Timed(), Selects: &h.selects, NoDatabase: ErrNoDatabase,
 		Question: routedRequest, Answer: routedReply{h},
 	}, owner{h, db})
 }
@@ -87,7 +87,7 @@ func (o owner) Open() (here, somewhere bool) {
 
 func (o owner) Outstanding()                      { o.h.wakeMonitor() }
 func (o owner) LateRequest()                      { o.h.lateRequests.Add(1) }
-func (o owner) Replied(took time.Duration)        { o.db.answeredIn(took) }
+func (o owner) Replied(took time.Duration)        { o.db.traffic.Replied(took) }
 func (o owner) Suspect(err error)                 { o.h.suspect(o.db, err) }
 func (o owner) Fail(sent bool, cause error) error { return commandError(o.db, sent, cause) }
 func (o owner) IndexConflict(own int, client string) {

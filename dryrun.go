@@ -44,7 +44,7 @@ func (s *selector) shadowMove(to *database, down, planned bool, reason Reason, c
 	all := slices.Clone(s.dbs)
 	return func() {
 		if to != old.db {
-			to.resetDetectors()
+			to.traffic.Reset()
 		}
 		if down {
 			nudgeAll(all)

@@ -143,7 +143,7 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		err := next(ctx, cmd)
 		if err == nil {
-			now.db.outcomes.Success()
+			now.db.traffic.Succeeded()
 			return nil
 		}
 		return h.afterFailure(ctx, cmd, next, now, err)
@@ -162,7 +162,7 @@ func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.Pro
 	if err := next(ctx, cmd); err != nil {
 		return h.afterFailure(ctx, cmd, next, now, err)
 	}
-	now.db.succeeded()
+	now.db.traffic.Succeeded()
 	return nil
 }
 
@@ -183,7 +183,7 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 		}
 		err := next(ctx, cmds)
 		if err == nil {
-			now.db.succeeded()
+			now.db.traffic.Succeeded()
 			return nil
 		}
 		return h.afterBatchFailure(ctx, cmds, next, now, err)

@@ -34,7 +34,7 @@ func (h *Hook) afterBatchFailure(
 		setErrors(tail, nil) // a stale error would outlive the success
 		err := next(ctx, tail)
 		if err == nil {
-			now.db.succeeded()
+			now.db.traffic.Succeeded()
 			return nil
 		}
 		stampUnanswered(tail, err)
@@ -141,7 +141,7 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis
 		// none, this is a caller's own of the same types: the answers say "queued", and it is EXEC that has none.)
 		cmds[0].SetErr(nil)
 		cmds[len(cmds)-1].SetErr(nil)
-		now.db.succeeded()
+		now.db.traffic.Succeeded()
 		return nil, &attempt{kind: answered, db: now.db, final: true}
 	}
 	if e := h.replies.cannotServeAmong(inside); e != nil && goredis.IsReply(err) {

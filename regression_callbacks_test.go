@@ -97,7 +97,7 @@ func TestRegressionBlockingLoggerStopsTheMonitor(t *testing.T) {
 		})),
 	})
 	db := h.selector.find("east")
-	db.successes.Add(1)
+	db.traffic.Successes.Add(1)
 	done := make(chan struct{})
 	go func() { h.warnIfUnrouted(db); close(done) }()
 	select {

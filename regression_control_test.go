@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/testkit/redistest"
+	"github.com/redishook/multidb/internal/traffic"
 	"github.com/redishook/multidb/probes"
 	"github.com/redishook/multidb/window"
 )
@@ -177,6 +178,6 @@ func TestRegressionStaleReleaseEndsNewChoice(t *testing.T) {
 // Events: a user's failure detector (window.Factory is an option) panics in Record. Strategies, probes and callbacks are
 // contained; a detector's panic comes out of the hook's own monitor goroutine and ends the process.
 func TestRegressionPanickingDetectorEndsProcess(t *testing.T) {
-	db := &database{traffic: traffic{detectors: []*detector{newDetector(panicDetector{})}}}
-	require.NotPanics(t, func() { db.sample(1) }) // what monitor calls every 100 ms
+	all := traffic.New([]window.Factory{func() window.Detector { return panicDetector{} }})
+	require.NotPanics(t, func() { all.Sample(1) }) // what monitor calls every 100 ms
 }

@@ -80,7 +80,7 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 		// failure into a success.
 		again := next(ctx, cmd)
 		if again == nil {
-			now.db.succeeded()
+			now.db.traffic.Succeeded()
 			return nil
 		}
 		if !goredis.IsReply(err) && sameError(again, err) { // nothing was run. (Replies of one text are always the same.)
@@ -94,7 +94,7 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 // countUnknown counts an error that leaves a caller in doubt, and returns it.
 func (h *Hook) countUnknown(err error) error {
 	if sent := sentFailure(err); sent != nil && sent.db != nil {
-		sent.db.unknown.Add(1)
+		sent.db.traffic.Unknown.Add(1)
 	}
 	return err
 }
@@ -112,11 +112,11 @@ func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder,
 	db := h.databaseOf(now, err)
 	switch {
 	case kind == answered:
-		db.succeeded()
+		db.traffic.Succeeded()
 		return &attempt{err: goredis.Cause(err), kind: kind, db: db, final: true}
 	case kind == refusedHere:
 		db.failedAs(kind)
-		db.failures.Add(1) // and no detector is told: the database keeps its place
+		db.traffic.Failures.Add(1) // and no detector is told: the database keeps its place
 		h.logRefusal(db, cmd, err)
 	case kind.failed() && !ourDoing(err):
 		db.failedAs(kind)
@@ -177,7 +177,7 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Co
 			}
 		}
 		if last.kind == lost || last.kind == cannotServeInside {
-			last.db.replayed.Add(1)
+			last.db.traffic.Replayed.Add(1)
 			doubt = true
 		}
 		result := run(withAttempt(ctx, exec.Attempts(), last), now)
@@ -316,7 +316,7 @@ func (h *Hook) awaitDatabase(ctx context.Context, now *epoch, last error) (*epoc
 }
 
 func (h *Hook) refused(now *epoch, last error) (*epoch, error) {
-	now.db.refused.Add(1)
+	now.db.traffic.Refused.Add(1)
 	return now, noDatabase(last)
 }
 

@@ -142,7 +142,7 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	s.announce(event, old, down)
 	return func() {
 		if to != old.db {
-			to.resetDetectors() // of what was before, see window.Detector; they may be a user's, so without the lock
+			to.traffic.Reset() // of what was before, see window.Detector; they may be a user's, so without the lock
 		}
 		s.h.sweep(old, to, down, planned)
 	}

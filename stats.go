@@ -2,8 +2,6 @@ package multidb
 
 import (
 	"time"
-
-	"github.com/redishook/multidb/window"
 )
 
 // Stats is a snapshot of what a dashboard needs. Counters never go back. The parts are read one after the other, so
@@ -90,13 +88,13 @@ func (h *Hook) Stats() Stats {
 }
 
 func (db *database) stats() DatabaseStats {
-	db.sample(0)
+	db.traffic.Sample(0)
 	s := DatabaseStats{
 		Name: db.name, Weight: db.getWeight(), Latency: time.Duration(db.rtt.Load()),
-		Successes: db.successes.Load(), Failures: db.failures.Load(), Replayed: db.replayed.Load(),
-		Unknown: db.unknown.Load(), Refused: db.refused.Load(),
+		Successes: db.traffic.Successes.Load(), Failures: db.traffic.Failures.Load(), Replayed: db.traffic.Replayed.Load(),
+		Unknown: db.traffic.Unknown.Load(), Refused: db.traffic.Refused.Load(),
 		Suspicions: db.suspicions.Load(), Cleared: db.cleared.Load(),
-		NotSent: db.notSent.Load(), CannotServe: db.cannotServe.Load(), Unanswered: db.unanswered.Load(),
+		NotSent: db.traffic.NotSent.Load(), CannotServe: db.traffic.CannotServe.Load(), Unanswered: db.traffic.Unanswered.Load(),
 		Replies: db.replyCounts.snapshot(),
 	}
 	at := db.endpoint()
@@ -104,13 +102,7 @@ func (db *database) stats() DatabaseStats {
 	if err := db.gateErr.Load(); err != nil {
 		s.GateError = *err
 	}
-	for _, d := range db.detectors {
-		if counting, ok := d.Detector.(window.Counting); ok {
-			in := counting.Total(time.Now())
-			s.WindowFailures, s.WindowCommands = in.Failures, in.Failures+in.Successes
-			break
-		}
-	}
+	s.WindowFailures, s.WindowCommands = db.traffic.Window()
 	db.mu.Lock()
 	s.Breaker, s.Since, s.LastError, s.GracePeriod = db.state(), db.since, db.lastErr, db.grace.current
 	db.mu.Unlock()

@@ -8,13 +8,10 @@ import (
 
 // What real traffic says about a database, and what follows from it.
 
-// succeeded counts an answered command.
-func (db *database) succeeded() { db.outcomes.Success() }
-
 // failed counts a failure of the database, makes it suspect, and asks the detectors: a PING that passes does not
 // overrule traffic that keeps failing.
 func (h *Hook) failed(db *database, cause error) {
-	db.failures.Add(1)
+	db.traffic.Failures.Add(1)
 	h.suspect(db, cause)
 	h.consult(db, 1)
 }
@@ -23,70 +20,29 @@ func (h *Hook) failed(db *database, cause error) {
 func (db *database) failedAs(kind outcome) {
 	switch kind {
 	case notSent:
-		db.notSent.Add(1)
+		db.traffic.NotSent.Add(1)
 	case cannotServe, cannotServeInside, refusedHere:
-		db.cannotServe.Add(1)
+		db.traffic.CannotServe.Add(1)
 	case lost:
-		db.unanswered.Add(1)
+		db.traffic.Unanswered.Add(1)
 	}
 }
 
 // consult gives the detectors what has been counted since the last time and acts on their verdicts.
 func (h *Hook) consult(db *database, failures uint64) {
 	generation := db.currentGeneration()
-	verdict := db.sample(failures)
+	verdict := db.traffic.Sample(failures)
 	if !verdict.Failing || !h.isActive(db) {
 		return
 	}
 	h.tripByTraffic(db, generation, verdict)
 }
 
-// sample drains the counters into the detectors.
-func (db *database) sample(failures uint64) (verdict window.Verdict) {
-	successes, replies := db.outcomes.Take(), uint64(0)
-	if db.timed {
-		replies = db.replies.Take()
-	}
-	db.successes.Add(successes)
-	now := time.Now()
-	for _, d := range db.detectors {
-		if v := verdictOf(d, now, d.sample(successes, failures, replies)); v.Failing && !verdict.Failing {
-			verdict = v
-		}
-	}
-	return verdict
-}
-
-// verdictOf asks one detector, which may be a user's and may panic: it then has no opinion.
-func verdictOf(d window.Detector, now time.Time, s window.Sample) (v window.Verdict) {
-	defer func() {
-		if recover() != nil {
-			v = window.Verdict{}
-		}
-	}()
-	d.Record(now, s)
-	return d.Verdict(now)
-}
-
-// resetDetectors makes the detectors forget, and with them what has been counted and not told yet: of a database that was
-// left, that may be the very replies that it was left for, kept until it is in use again.
-func (db *database) resetDetectors() {
-	db.successes.Add(db.outcomes.Take())
-	db.replies.Take()
-	for _, d := range db.detectors {
-		d.slow.Store(0)
-		func() {
-			defer func() { _ = recover() }() // as above
-			d.Reset()
-		}()
-	}
-}
-
 // tripByTraffic acts on the verdict of a detector, if there is another database to go to. If there is none, failing
 // traffic is still better than none, and the callers see the errors themselves.
 func (h *Hook) tripByTraffic(db *database, generation uint64, verdict window.Verdict) {
 	if !h.selector.hasAlternative(db) {
-		db.resetDetectors()
+		db.traffic.Reset()
 		return
 	}
 	h.trip(db, generation, ReasonFailureDetector, detectorError(verdict.Reason))

@@ -220,7 +220,7 @@ func (h *Hook) restore(db *database, generation uint64) {
 // renew is readmit without what follows from it.
 func (h *Hook) renew(db *database, generation uint64) {
 	if !db.usable() {
-		db.resetDetectors()
+		db.traffic.Reset()
 		h.passed(db, generation)
 	}
 }

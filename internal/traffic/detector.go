@@ -1,9 +1,10 @@
-package multidb
+package traffic
 
 import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redishook/multidb/internal/callback"
 	"github.com/redishook/multidb/window"
 )
 
@@ -19,34 +20,32 @@ type detector struct {
 	slow  atomic.Uint64 // replies that took longer and that it has not been told of yet
 }
 
-func newDetector(d window.Detector) *detector {
-	j := &detector{Detector: d}
-	if timed, ok := d.(window.Timed); ok {
-		j.bound = timed.SlowerThan()
+func newDetector(own window.Detector) *detector {
+	d := &detector{Detector: own}
+	if timed, ok := own.(window.Timed); ok {
+		d.bound = timed.SlowerThan()
 	}
-	return j
+	return d
 }
 
 // sample is what a detector is told. One that is about time learns of the replies that were timed, each of which is counted as
 // slow before it is counted: what is slow and not yet among them is kept for the next time.
-func (j *detector) sample(successes, failures, replies uint64) window.Sample {
-	if j.bound <= 0 {
+func (d *detector) sample(successes, failures, replies uint64) window.Sample {
+	if d.bound <= 0 {
 		return window.Sample{Successes: successes, Failures: failures}
 	}
-	slow := j.slow.Swap(0)
+	slow := d.slow.Swap(0)
 	if early := slow - min(slow, replies); early > 0 {
-		j.slow.Add(early)
+		d.slow.Add(early)
 		slow -= early
 	}
 	return window.Sample{Successes: replies, Failures: failures, Slow: slow}
 }
 
-// answeredIn counts a reply for the detectors that are about time.
-func (db *database) answeredIn(took time.Duration) {
-	for _, j := range db.detectors {
-		if j.bound > 0 && took > j.bound {
-			j.slow.Add(1)
-		}
-	}
-	db.replies.Success()
+// ask asks the detector, which may be a user's and may panic: it then has no opinion.
+func (d *detector) ask(now time.Time, s window.Sample) window.Verdict {
+	return callback.Ask(func() window.Verdict {
+		d.Record(now, s)
+		return d.Verdict(now)
+	}, window.Verdict{})
 }
