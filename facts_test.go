@@ -168,13 +168,14 @@ func TestStatsTellFailuresByKindAndByReplyCode(t *testing.T) {
 	require.Error(t, err)
 	east := p.hook.Stats().Databases[0]
 	require.Equal(t, map[string]uint64{"OOM": 2}, east.Replies, "a pipeline counts a code once")
-	require.Zero(t, east.Failures, "an answer is no failure")
+	require.EqualValues(t, 2, east.Failures)
+	require.Zero(t, east.Suspicions, "a full database keeps its place")
 
 	text = "-READONLY You can't write against a read only replica.\r\n"
 	require.Error(t, p.rdb.Set(ctx, "k", 1, 0).Err())
 	east = p.hook.Stats().Databases[0]
 	require.Equal(t, map[string]uint64{"OOM": 2, "READONLY": 1}, east.Replies)
-	require.EqualValues(t, 1, east.CannotServe)
+	require.EqualValues(t, 3, east.CannotServe)
 
 	p.toEast.Answer(nil)
 	p.toEast.DropReplies(func(args []string) bool { return strings.EqualFold(args[0], "incr") })

@@ -107,7 +107,7 @@ func commandOf(cmds []redis.Cmder, err error) redis.Cmder {
 		return nil
 	}
 	for _, cmd := range cmds {
-		if sameError(cmd.Err(), err) {
+		if e := cmd.Err(); e != nil && sameError(e, err) {
 			return cmd
 		}
 	}

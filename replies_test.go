@@ -219,3 +219,12 @@ func TestOneRefusedKeyMovesNobody(t *testing.T) {
 	require.Empty(t, gets.errs)
 	require.False(t, errors.Is(err, ErrNoDatabase))
 }
+
+// Events: a pipeline of a command that succeeds and one that is answered with redis.Nil. The error of the batch belongs to the
+// second.
+func TestErrorOfABatchBelongsToACommand(t *testing.T) {
+	ctx := context.Background()
+	good, bad := redis.NewStatusCmd(ctx, "set", "k", 1), redis.NewStringCmd(ctx, "get", "missing")
+	bad.SetErr(redis.Nil)
+	require.Equal(t, redis.Cmder(bad), commandOf([]redis.Cmder{good, bad}, redis.Nil))
+}
