@@ -43,6 +43,9 @@ func (o outcome) failed() bool {
 	return o == notSent || o == cannotServe || o == cannotServeInside || o == lost
 }
 
+// told reports whether the caller gets the reply that it was answered with, as it is.
+func (o outcome) told() bool { return o == answered || o == refusedHere }
+
 // classify decides what err means as the end of cmd, or of several commands if that is nil. The order matters: what the
 // caller did itself comes first, because a cancelled context surfaces as any of the errors below it.
 func (ask replyJudge) classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
@@ -107,5 +110,5 @@ func callerGaveUp(ctx context.Context) bool {
 
 // sameError reports whether two errors are one value.
 func sameError(a, b error) bool {
-	return reflect.TypeOf(a).Comparable() && a == b //nolint:errorlint // the same value, not the same kind
+	return a != nil && reflect.TypeOf(a).Comparable() && a == b //nolint:errorlint // the same value, not the same kind
 }

@@ -42,7 +42,7 @@ func (h *Hook) afterBatchFailure(
 		return first
 	})
 	for _, cmd := range tail {
-		if err != nil && h.replies.classify(ctx, cmd, cmd.Err()) != answered {
+		if err != nil && !h.replies.classify(ctx, cmd, cmd.Err()).told() {
 			cmd.SetErr(err)
 		}
 	}

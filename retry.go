@@ -261,7 +261,7 @@ func (r *refusals) manyKeys() bool {
 // the whole truth; and if the caller gave up meanwhile, that shows as well. An answer is the whole truth.
 func finish(ctx context.Context, ending *attempt, sent *CommandError, ended error) error {
 	last := ending.err
-	if ending.kind == answered {
+	if ending.kind.told() {
 		return last
 	}
 	if sent != nil && sentFailure(last) == nil {

@@ -126,7 +126,7 @@ func transactions(answer scripted.Answer) scripted.Answer {
 // command: LOADING, after which a caller ran all of it again, and INCR ran twice.
 func TestExecTellsTheWorst(t *testing.T) {
 	const kind = "WRONGTYPE Operation against a key holding the wrong kind of value"
-	for _, first := range []string{"LOADING Redis is loading the dataset in memory", "TRYAGAIN Multiple keys request",
+	for _, first := range []string{"LOADING Redis is loading the dataset in memory", "TRYAGAIN Multiple keys request during rehashing of slot",
 		"READONLY You can't write against a read only replica.", kind} {
 		for _, lost := range []bool{true, false} {
 			for _, way := range uses(t) {
