@@ -100,8 +100,8 @@ func TestRegressionTwoSlowDetectorsShareTheSmallerBound(t *testing.T) {
 		delay.Store(int64(50 * time.Millisecond))
 		run(60)
 		require.Equal(t, "a", h.Active())
-		require.Greater(t, (*first)[0].(window.Counting).Total(time.Now()).Slow, uint64(50))
-		require.Zero(t, (*second)[0].(window.Counting).Total(time.Now()).Slow)
+		require.Greater(t, ofFirst(first).(window.Counting).Total(time.Now()).Slow, uint64(50))
+		require.Zero(t, ofFirst(second).(window.Counting).Total(time.Now()).Slow)
 		delay.Store(int64(250 * time.Millisecond))
 		run(60)
 		require.Equal(t, "b", h.Active())
@@ -126,7 +126,7 @@ func TestRegressionWaitForAConnectionCountsAsSlow(t *testing.T) {
 		time.AfterFunc(150*time.Millisecond, func() { _ = conn.Close() })
 		require.NoError(t, p.rdb.Set(ctx, "k", 1, 0).Err())
 	}
-	require.Less(t, (*made)[0].(window.Counting).Total(time.Now()).Slow, uint64(20))
+	require.Less(t, ofFirst(made).(window.Counting).Total(time.Now()).Slow, uint64(20))
 	require.Empty(t, p.switched())
 }
 
@@ -166,7 +166,7 @@ func TestRegressionRepliesOfADrainCountAfterTheReturn(t *testing.T) {
 	})
 }
 
-// remember keeps the detectors that a factory makes: one for each database, in their order.
+// remember keeps the detectors that a factory makes: one to validate the options, then one for each database in their order.
 func remember(factory *window.Factory) *[]window.Detector {
 	made, original := &[]window.Detector{}, *factory
 	*factory = func() window.Detector {
@@ -176,3 +176,6 @@ func remember(factory *window.Factory) *[]window.Detector {
 	}
 	return made
 }
+
+// ofFirst is the detector of the first of two databases.
+func ofFirst(made *[]window.Detector) window.Detector { return (*made)[len(*made)-2] }
