@@ -108,7 +108,7 @@ func callerGaveUp(ctx context.Context) bool {
 	return ok && !time.Now().Before(deadline)
 }
 
-// sameError reports whether two errors are one value.
+// sameError reports whether two errors are one value. Either may be nil.
 func sameError(a, b error) bool {
 	return a != nil && reflect.TypeOf(a).Comparable() && a == b //nolint:errorlint // the same value, not the same kind
 }
