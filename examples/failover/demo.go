@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,17 +33,43 @@ type demo struct {
 	unusable map[string]bool
 	acts     sync.WaitGroup // what the script and the keyboard have started
 	broken   *member        // by the script, until it is mended
+
+	consoleAt string   // its address, if there is one
+	drawing   *drawing // nil without -svg
+	since     interval // what was collected since the last line
 }
 
+// interval is what has come of the load.
+type interval struct {
+	tally tally
+	took  []time.Duration
+	last  error
+}
+
+// quiet is the log of a program that shows what happens by itself.
+var quiet = slog.New(slog.DiscardHandler)
+
 func newDemo(cfg config, f *fleet, out io.Writer) *demo {
-	return &demo{
+	d := &demo{
 		cfg: cfg, fleet: f, out: out,
 		line: &timeline{out: out}, notes: make(chan func(), 100), unusable: make(map[string]bool),
 	}
+	if cfg.svg != "" {
+		d.drawing = &drawing{}
+	}
+	return d
 }
 
 // run shows what happens to the connected client, until the duration is over or ctx ends.
 func (d *demo) run(ctx context.Context, stdin io.Reader) error {
+	if d.cfg.http != "" {
+		end, err := d.startConsole(d.cfg.http)
+		if err != nil {
+			return errors.Join(err, d.rdb.Close(), d.hook.Close())
+		}
+		defer end()
+	}
+	d.rdb.AddHook(d.hook)
 	d.introduce()
 	loadCtx, endLoad := context.WithTimeout(ctx, d.cfg.duration)
 	defer endLoad()
@@ -52,6 +79,9 @@ func (d *demo) run(ctx context.Context, stdin io.Reader) error {
 	err := d.watch(loadCtx)
 	d.summary(ctx.Err() != nil)
 	_ = d.rdb.Close() // it has nothing to flush
+	if d.drawing != nil {
+		err = errors.Join(err, d.drawing.write(d.cfg.svg, "A failover: "+d.cfg.scenario.name))
+	}
 	return err
 }
 
@@ -63,14 +93,13 @@ func (d *demo) connect(ctx context.Context) error {
 		Databases: d.fleet.databases(),
 		Failback:  multidb.Failback{GracePeriod: d.cfg.grace, Jitter: -1},
 		Events:    d.events(),
-		Logger:    slog.New(slog.DiscardHandler), // the timeline shows the events
+		Logger:    quiet, // the timeline shows the events
 	})
 	if err != nil {
 		return err
 	}
 	d.hook = hook
 	d.rdb = redis.NewClient(&redis.Options{Addr: d.fleet.members[0].opt.Addr})
-	d.rdb.AddHook(hook)
 	return nil
 }
 
@@ -82,6 +111,9 @@ func (d *demo) events() multidb.Events {
 			d.note(func() {
 				d.switches = append(d.switches, m)
 				d.line.event(m.at, "SWITCH "+m.String())
+				if d.drawing != nil {
+					d.drawing.mark(m.at, "quiet", m.From+" → "+m.To)
+				}
 				if m.Cause != nil {
 					d.line.detail("cause: " + m.Cause.Error())
 				}
@@ -120,6 +152,12 @@ func (d *demo) say(format string, args ...any) {
 func (d *demo) watch(ctx context.Context) error {
 	ticker := time.NewTicker(d.cfg.every)
 	defer ticker.Stop()
+	fine := make(<-chan time.Time) // never, unless there is something to draw
+	if d.drawing != nil {
+		ticker := time.NewTicker(resolution)
+		defer ticker.Stop()
+		fine = ticker.C
+	}
 	ended := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -133,6 +171,8 @@ func (d *demo) watch(ctx context.Context) error {
 			f()
 		case now := <-ticker.C:
 			d.tick(now)
+		case now := <-fine:
+			d.collect(now)
 		case err := <-ended:
 			for len(d.notes) > 0 {
 				(<-d.notes)()
@@ -143,13 +183,40 @@ func (d *demo) watch(ctx context.Context) error {
 	}
 }
 
-func (d *demo) tick(now time.Time) {
-	active := d.hook.Active()
-	if d.hook.Stats().Down {
-		active = "(none)"
+// collect adds what the load has done since the last call, and returns who is active, or nothing.
+func (d *demo) collect(now time.Time) (active string) {
+	if s := d.hook.Stats(); !s.Down {
+		active = s.Active
 	}
 	sum, took, last := d.load.collect()
-	d.line.tick(now, active, sum, took, last)
+	if d.drawing != nil {
+		d.drawing.add(now, active, sum, took)
+	}
+	d.since.tally.add(sum)
+	d.since.took = append(d.since.took, took...)
+	if last != nil {
+		d.since.last = last
+	}
+	return active
+}
+
+// tick prints a line.
+func (d *demo) tick(now time.Time) {
+	active := d.collect(now)
+	if active == "" {
+		active = "(none)"
+	}
+	s := d.since
+	d.since = interval{}
+	d.line.tick(now, active, s.tally, s.took, s.last)
+}
+
+// point puts a mark into the drawing, for what happens now.
+func (d *demo) point(class, text string) {
+	if d.drawing != nil {
+		at := time.Now()
+		d.note(func() { d.drawing.mark(at, class, text) })
+	}
 }
 
 // obeyAll does what is typed, one line after the other, until ctx ends. A read cannot be interrupted, so the goroutine

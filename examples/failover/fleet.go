@@ -10,8 +10,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
+
+// password is that of our own servers: a login can be refused only where there is one.
+const password = "demo"
 
 // server is a Redis server of our own that can be broken.
 type server interface {
@@ -29,6 +33,9 @@ type member struct {
 	weight float64
 	opt    *redis.Options
 	server server
+
+	proxy   *faultproxy.Proxy // nil unless the fault happens on the way
+	release chan struct{}     // what waits in the proxy goes on when it is closed
 }
 
 // fleet is the databases of the demo, heaviest first.
@@ -37,14 +44,14 @@ type fleet struct {
 	members []member
 }
 
-func startFleet(ctx context.Context, c config) (*fleet, error) {
+func startFleet(ctx context.Context, c *config) (*fleet, error) {
 	if len(c.addrs) > 0 {
 		return foreignFleet(c.addrs)
 	}
 	start := func() (server, error) {
 		// Data survives the kill, so that the counters can be compared in the end. Without waiting for the disk: what was
 		// handed to the kernel survives the death of the process, and the latency on screen is that of Redis.
-		return redistest.Run(ctx, redistest.Config{Persist: true, Lines: []string{"appendfsync no"}})
+		return redistest.Run(ctx, redistest.Config{Persist: true, Lines: []string{"appendfsync no"}, Password: password})
 	}
 	f := &fleet{kind: "two redis-server processes, started for this"}
 	if c.miniredis {
@@ -60,12 +67,28 @@ func startFleet(ctx context.Context, c config) (*fleet, error) {
 			return nil, errors.Join(err, f.close())
 		}
 		f.members = append(f.members,
-			member{name: name, weight: 1 / float64(i+1), opt: &redis.Options{Addr: s.Addr()}, server: s})
+			member{name: name, weight: 1 / float64(i+1), opt: &redis.Options{Addr: s.Addr(), Password: password}, server: s})
 	}
-	if _, mini := f.members[0].server.(miniServer); mini && c.fault == faultHang {
-		return nil, errors.Join(errors.New("-fault hang needs redis-server: a server inside this program cannot be stopped"), f.close())
+	if _, mini := f.members[0].server.(miniServer); mini && c.scenario.name == "hang" {
+		c.scenario = hangByProxy(c.scenario)
+	}
+	if c.scenario.proxied {
+		for i := range f.members {
+			if err := f.members[i].through(); err != nil {
+				return nil, errors.Join(err, f.close())
+			}
+		}
 	}
 	return f, nil
+}
+
+// through puts a proxy before the server.
+func (m *member) through() (err error) {
+	if m.proxy, err = faultproxy.New(m.opt.Addr); err != nil {
+		return err
+	}
+	m.opt.Addr = m.proxy.Addr()
+	return nil
 }
 
 // foreignFleet is databases that were there before us.
@@ -133,7 +156,12 @@ func (f *fleet) other(name string) *member {
 
 func (f *fleet) close() error {
 	var errs []error
-	for _, m := range f.members {
+	for i := range f.members {
+		m := &f.members[i]
+		m.unblock()
+		if m.proxy != nil {
+			m.proxy.Close()
+		}
 		if m.server != nil {
 			errs = append(errs, m.server.Close())
 		}
@@ -146,6 +174,9 @@ type miniServer struct{ *miniredis.Miniredis }
 
 func startMini() (server, error) {
 	m, err := miniredis.Run()
+	if err == nil {
+		m.RequireAuth(password)
+	}
 	return miniServer{m}, err
 }
 

@@ -9,6 +9,10 @@
 //
 //	go run ./examples/failover -addrs localhost:6379,redis://user:password@localhost:6380/1
 //
+// It can show other faults than a crash, serve the console of the hook, and draw what it has seen:
+//
+//	go run ./examples/failover -scenario pausewrites -http localhost:8080 -svg failover.svg
+//
 // While it runs, the name (or the number) of a database and Enter switches to it, "r" and Enter ends that choice, and
 // Ctrl-C ends the program early. -switch-at 5s switches without a terminal. -help lists the rest.
 package main
@@ -51,7 +55,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	f, err := startFleet(ctx, cfg)
+	f, err := startFleet(ctx, &cfg)
 	if err != nil {
 		return notBegun(ctx, err, stdout)
 	}
@@ -81,26 +85,23 @@ type config struct {
 	every     time.Duration
 	pause     time.Duration
 	workers   int
-	fault     string
+	scenario  scenario
+	http      string
+	svg       string
 	miniredis bool
 }
 
-// The faults of -fault.
-const (
-	faultCrash = "crash"
-	faultHang  = "hang"
-	faultNone  = "none"
-)
-
 func parseFlags(args []string, out io.Writer) (config, error) {
 	var c config
-	var addrs string
+	var addrs, name string
 	fs := flag.NewFlagSet("failover", flag.ContinueOnError)
 	fs.SetOutput(out)
 	fs.StringVar(&addrs, "addrs", "", "`databases` to use instead of own ones, heaviest first: host:port or URLs, comma-separated; none is killed")
 	fs.DurationVar(&c.duration, "duration", 20*time.Second, "how long to run")
 	fs.DurationVar(&c.switchAt, "switch-at", 0, "when to switch by hand to another database (0: never)")
-	fs.StringVar(&c.fault, "fault", faultCrash, "what happens to the active database: crash, hang (needs redis-server) or none")
+	fs.StringVar(&name, "scenario", crash, "what happens to the active database: "+scenarioNames())
+	fs.StringVar(&c.http, "http", "", "serve the console of the hook at this `address`, localhost:8080 for instance")
+	fs.StringVar(&c.svg, "svg", "", "draw what was seen into this `file`")
 	fs.DurationVar(&c.grace, "grace", 3*time.Second, "Failback.GracePeriod, the good health asked for before the return")
 	fs.IntVar(&c.workers, "workers", 20, "goroutines that share the client")
 	fs.DurationVar(&c.pause, "pause", time.Millisecond, "how long a worker rests between two operations (0: not at all)")
@@ -113,8 +114,11 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 		for addr := range strings.SplitSeq(addrs, ",") {
 			c.addrs = append(c.addrs, strings.TrimSpace(addr))
 		}
-		c.fault = faultNone
+		name = none
 	}
+	known := false
+	c.scenario, known = scenarios[name]
+	c.scenario.name = name
 	switch {
 	case fs.NArg() > 0:
 		return c, fmt.Errorf("unexpected argument %q: everything is a flag, see -help", fs.Arg(0))
@@ -126,8 +130,8 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 		return c, errors.New("-duration, -every, -workers and -grace must be > 0")
 	case c.pause < 0, c.switchAt < 0:
 		return c, errors.New("-pause and -switch-at must not be negative")
-	case c.fault != faultCrash && c.fault != faultHang && c.fault != faultNone:
-		return c, fmt.Errorf("-fault %q: must be crash, hang or none", c.fault)
+	case !known:
+		return c, fmt.Errorf("-scenario %q: must be one of %s", name, scenarioNames())
 	}
 	return c, nil
 }

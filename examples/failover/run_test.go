@@ -31,8 +31,8 @@ func TestRunShowsAFailoverAndTheReturn(t *testing.T) {
 		needsRedis bool
 	}{
 		{"crash of a server inside the program", "-miniredis", false},
-		{"crash of a redis-server", "-fault crash", true},
-		{"hang of a redis-server", "-fault hang", true},
+		{"crash of a redis-server", "-scenario crash", true},
+		{"hang of a redis-server", "-scenario hang", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -81,7 +81,7 @@ func TestRunSwitchesByHand(t *testing.T) {
 	t.Parallel()
 	t.Run("typed", func(t *testing.T) {
 		t.Parallel()
-		out := demoOutput(t, t.Context(), "-miniredis -fault none -duration 2s", strings.NewReader("west\nnowhere\n\nr\n"))
+		out := demoOutput(t, t.Context(), "-miniredis -scenario none -duration 2s", strings.NewReader("west\nnowhere\n\nr\n"))
 		assert.Contains(t, out, "SWITCH east -> west, reason manual (planned switch)")
 		assert.Contains(t, out, `"nowhere" is no database`)
 		assert.Contains(t, out, "released")
@@ -89,7 +89,7 @@ func TestRunSwitchesByHand(t *testing.T) {
 	})
 	t.Run("at a time", func(t *testing.T) {
 		t.Parallel()
-		out := demoOutput(t, t.Context(), "-miniredis -fault none -duration 2s -switch-at 500ms", nil)
+		out := demoOutput(t, t.Context(), "-miniredis -scenario none -duration 2s -switch-at 500ms", nil)
 		assert.Contains(t, out, "SWITCH east -> west, reason manual (planned switch)")
 		assert.Equal(t, 1, number(t, out, "switches"))
 		assert.Equal(t, 0, number(t, out, "errors"))
@@ -121,8 +121,7 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 		"-addrs localhost:1,u:hush@localhost:2":      "number 2",
 		"-addrs localhost:1,,localhost:2":            "-addrs: number 2 is empty",
 		"-addrs localhost:1,":                        "-addrs: number 2 is empty",
-		"-fault fire":                                `-fault "fire"`,
-		"-miniredis -fault hang":                     "redis-server",
+		"-scenario fire":                             `-scenario "fire"`,
 		"-duration -1s":                              "-duration",
 		"-workers 0":                                 "-workers",
 		"-pause -1s":                                 "-pause",
@@ -138,7 +137,7 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 func TestAddrsAreTrimmedAndNamedApart(t *testing.T) {
 	cfg, err := parseFlags([]string{"-addrs", " h:1, redis://h:1/2 ,h:1,\tredis://u:hush@h:1/2,h:2"}, io.Discard)
 	require.NoError(t, err)
-	f, err := startFleet(t.Context(), cfg)
+	f, err := startFleet(t.Context(), &cfg)
 	require.NoError(t, err)
 	var names, addrs []string
 	for _, m := range f.members {

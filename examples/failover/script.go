@@ -18,7 +18,7 @@ type step struct {
 // script is what happens in this run, in order of time.
 func (d *demo) script() []step {
 	var steps []step
-	if d.cfg.fault != faultNone {
+	if d.cfg.scenario.begin != nil {
 		breakAt, mendAt := d.faultTimes()
 		steps = append(steps, step{breakAt, d.breakActive}, step{mendAt, d.mend})
 	}
@@ -49,12 +49,9 @@ func (d *demo) faultTimes() (breakAt, mendAt time.Duration) {
 func (d *demo) breakActive() {
 	m := d.fleet.find(d.hook.Active())
 	d.broken = m
-	what, act := "KILLED", m.server.Kill
-	if d.cfg.fault == faultHang {
-		what, act = "STOPPED: it accepts connections and answers nothing", m.server.Stop
-	}
-	d.say("%s is %s", m.name, what)
-	if err := act(); err != nil {
+	d.say("%s is %s", m.name, d.cfg.scenario.what)
+	d.point("bad", m.name+": "+d.cfg.scenario.name)
+	if err := d.cfg.scenario.begin(m); err != nil {
 		d.say("that failed: %v", err)
 	}
 }
@@ -66,15 +63,12 @@ func (d *demo) mend() {
 		return
 	}
 	d.broken = nil
-	act := m.server.Restart
-	if d.cfg.fault == faultHang {
-		act = m.server.Cont
-	}
-	if err := act(); err != nil {
+	if err := d.cfg.scenario.end(m); err != nil {
 		d.say("%s does not come back: %v", m.name, err)
 		return
 	}
 	d.say("%s is back", m.name)
+	d.point("good", m.name+" is back")
 }
 
 func (d *demo) switchAway() {
@@ -92,16 +86,25 @@ func (d *demo) introduce() {
 		names = append(names, m.name)
 	}
 	fmt.Fprintf(d.out, "load: %d goroutines with SET, GET and INCR through one *redis.Client, for %v\n", d.cfg.workers, d.cfg.duration)
-	if d.cfg.fault != faultNone {
+	if d.cfg.scenario.begin != nil {
 		breakAt, mendAt := d.faultTimes()
 		fmt.Fprintf(d.out, "script: at %v the active database fails (%s), at %v it is back; after %v of good health\n",
-			breakAt, d.cfg.fault, mendAt, d.cfg.grace)
+			breakAt, d.cfg.scenario.name, mendAt, d.cfg.grace)
 		fmt.Fprintf(d.out, "        (Failback.GracePeriod, 15s if not set) the heavier one is active again\n")
+		if expect := d.cfg.scenario.expect; expect != "" {
+			fmt.Fprintf(d.out, "expect: %s\n", expect)
+		}
 	}
 	if d.cfg.switchAt > 0 {
 		fmt.Fprintf(d.out, "script: at %v a switch by hand\n", d.cfg.switchAt)
 	}
 	fmt.Fprintf(d.out, "keys: %s + Enter switches, r + Enter releases, Ctrl-C ends\n", strings.Join(names, " or "))
+	if d.consoleAt != "" {
+		fmt.Fprintf(d.out, "console: %s\n", d.consoleAt)
+	}
 	d.line.began = time.Now()
+	if d.drawing != nil {
+		d.drawing.names, d.drawing.began = names, d.line.began
+	}
 	d.line.header(names)
 }
