@@ -57,6 +57,7 @@ func (h *Hook) openBreaker(db *database, generation uint64, reason Reason, cause
 		return false
 	}
 	was := db.state()
+	cause = db.at(cause)
 	db.checked = true
 	db.lastErr = cause
 	db.gateErr.Store(nil) // of before; its gates are asked again when it is back
@@ -69,7 +70,8 @@ func (h *Hook) openBreaker(db *database, generation uint64, reason Reason, cause
 		// One that was down at the start has failed like any other: it is returned to after its grace period.
 		db.grace.relapsed(db.since)
 		db.lastOutage = outage{reason, cause}
-		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, From: was, Cause: cause})
+		h.events.health(HealthChange{Database: db.name, State: BreakerOpen, From: was, Cause: cause}, db.endpoint().Addr, 0)
+		db.outageBegan = db.since
 	}
 	return true
 }
@@ -126,7 +128,7 @@ func (h *Hook) recordTrial(db *database, generation uint64, err error) bool {
 		return false
 	case err != nil:
 		db.breaker.RecordFailure()
-		db.lastErr = err
+		db.lastErr = db.at(err)
 		return false
 	}
 	db.breaker.RecordSuccess()
@@ -141,10 +143,11 @@ func (h *Hook) recordTrial(db *database, generation uint64, err error) bool {
 func (h *Hook) closed(db *database, was BreakerState) {
 	db.generation++
 	db.since, db.lastErr = time.Now(), nil
+	lasted := db.since.Sub(db.outageBegan).Round(time.Millisecond)
 	db.heard(db.since)
 	db.grace.recovered()
 	db.recheck.Store(true) // when the next regular check is due was decided before it failed, and the grace may end earlier
-	h.events.health(HealthChange{Database: db.name, State: BreakerClosed, From: was})
+	h.events.health(HealthChange{Database: db.name, State: BreakerClosed, From: was}, db.endpoint().Addr, lasted)
 }
 
 // grace is how long a database must have been healthy before we return to it of our own accord. It grows with each

@@ -3,6 +3,8 @@ package multidb
 import (
 	"context"
 	"time"
+
+	"github.com/redishook/multidb/probes"
 )
 
 // runKind says what a round of checks is about.
@@ -180,6 +182,9 @@ func (h *Hook) askGates(ctx context.Context, db *database) error {
 	case err == nil:
 		db.gateErr.Store(nil)
 		return nil
+	}
+	if probes.OutcomeOf(err) == probes.NotPermitted {
+		h.forbidden(db, err)
 	}
 	if wasOpen := db.gateErr.Load() == nil; wasOpen && h.selector.prefers(db) {
 		defer recheckAll(h.selector.all()) // the choice is among the others now

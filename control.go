@@ -71,8 +71,10 @@ func (h *Hook) SetWeight(name string, weight float64) error {
 		return fmt.Errorf("multidb: SetWeight: weight = %v: %w", weight, err)
 	}
 	h.selector.mu.Lock()
+	before := db.getWeight()
 	db.setWeight(weight)
 	h.selector.version++
+	h.events.changed(Change{Kind: ChangeWeight, Database: name, Weight: weight, Before: before}, "")
 	dbs := slices.Clone(h.selector.dbs)
 	h.selector.mu.Unlock()
 	recheckAll(dbs)
@@ -214,9 +216,13 @@ func (s *selector) pinLocked(db *database, d time.Duration, force bool) (done fu
 	case !db.usable():
 		return done, notHealthy(db, db.trouble())
 	}
-	s.dropPin()
+	if s.pinned == db {
+		s.dropPin("") // the same again: it goes on
+	}
+	s.dropPin(UnpinnedReplaced)
 	s.pinned = db
 	s.pinNumber++
+	s.h.events.changed(Change{Kind: ChangePinned, Database: db.name, Weight: db.getWeight(), For: d}, "")
 	if this := s.pinNumber; d > 0 {
 		s.unpinTimer = time.AfterFunc(d, func() { s.unpin(this) })
 	}
@@ -242,7 +248,11 @@ func (s *selector) unpin(which uint64) {
 		s.mu.Unlock()
 		return
 	}
-	s.dropPin()
+	why := UnpinnedOver
+	if which == 0 {
+		why = UnpinnedReleased
+	}
+	s.dropPin(why)
 	s.version++
 	dbs := slices.Clone(s.dbs)
 	s.mu.Unlock()
@@ -266,6 +276,7 @@ func (s *selector) add(db *database, version uint64) (added bool, err error) {
 	db.weightAtLastSwitch = db.getWeight()
 	s.dbs = append(s.dbs, db)
 	s.version++
+	s.h.events.changed(Change{Kind: ChangeAdded, Database: db.name, Weight: db.getWeight()}, db.endpoint().Addr)
 	return true, nil
 }
 
@@ -290,6 +301,7 @@ func (s *selector) remove(db *database) (bool, error) {
 	s.dbs = slices.DeleteFunc(slices.Clone(s.dbs), func(d *database) bool { return d == db })
 	s.leaving = append(s.leaving, db)
 	s.version++
+	s.h.events.changed(Change{Kind: ChangeRemoved, Database: db.name, Weight: db.getWeight()}, db.endpoint().Addr)
 	return true, nil
 }
 

@@ -45,19 +45,23 @@ type database struct {
 
 	refusals    refusalLog
 	replyCounts replyCounts
+
+	failing       failing
+	forbiddenTold atomic.Int64 // when it was mentioned that a check is not permitted; ns since clockStart, 0: never
 }
 
 // health is what probes have found. The fields without atomics are guarded by mu.
 type health struct {
-	mu         sync.Mutex
-	breaker    circuitbreaker.CircuitBreaker[any]
-	checked    bool // the first check is over: before that nothing is known
-	suspicion  *suspicion
-	since      time.Time // when the breaker changed last
-	generation uint64    // how often it has: a result that was begun before a turn is void
-	lastErr    error     // of the last failed check
-	lastOutage outage    // why it became unusable the last time
-	calmedAt   time.Time // when the last suspicion ended
+	mu          sync.Mutex
+	breaker     circuitbreaker.CircuitBreaker[any]
+	checked     bool // the first check is over: before that nothing is known
+	suspicion   *suspicion
+	since       time.Time // when the breaker changed last
+	generation  uint64    // how often it has: a result that was begun before a turn is void
+	lastErr     error     // of the last failed check
+	outageBegan time.Time // when it became unusable the last time
+	lastOutage  outage    // why it became unusable the last time
+	calmedAt    time.Time // when the last suspicion ended
 
 	suspicions, cleared atomic.Uint64
 

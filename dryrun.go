@@ -2,6 +2,7 @@ package multidb
 
 import (
 	"slices"
+	"time"
 
 	"github.com/redishook/multidb/internal/conn"
 )
@@ -37,8 +38,8 @@ func (s *selector) shadowMove(to *database, down, planned bool, reason Reason, c
 	old := s.effective()
 	event := describe(old, to, planned, reason, cause)
 	event.DryRun = true
-	s.moved(to)
-	s.shadow.Store(&epoch{Term: conn.Term{Number: old.Number + 1}, db: to, down: down, reason: reason, planned: planned})
+	s.moved(to, reason)
+	s.shadow.Store(&epoch{Term: conn.Term{Number: old.Number + 1}, db: to, down: down, at: time.Now(), reason: reason, planned: planned})
 	to.nudge()
 	s.announce(event, old, down)
 	all := slices.Clone(s.dbs)

@@ -80,9 +80,10 @@ func TestRegressionLogLevels(t *testing.T) {
 		"manual": slog.LevelWarn, "failback": slog.LevelInfo, "health_check": slog.LevelWarn,
 		"failure_detector": slog.LevelWarn, "weight": slog.LevelWarn, "removed": slog.LevelWarn,
 	}, log.levels("multidb: switched", "reason"))
-	require.Equal(t, map[string]slog.Level{"open": slog.LevelInfo, "closed": slog.LevelInfo}, log.levels("multidb: health changed", "state"))
+	require.Equal(t, map[string]slog.Level{"": slog.LevelWarn}, log.levels("multidb: database UNUSABLE", ""))
+	require.Equal(t, map[string]slog.Level{"": slog.LevelInfo}, log.levels("multidb: database usable again", ""))
 	require.Equal(t, map[string]slog.Level{"": slog.LevelError}, log.levels("multidb: no database is usable", ""))
-	require.Equal(t, map[string]slog.Level{"": slog.LevelWarn}, log.levels("multidb: recovered", ""))
+	require.Equal(t, map[string]slog.Level{"": slog.LevelInfo}, log.levels("multidb: recovered", ""))
 	require.Equal(t, map[string]slog.Level{"": slog.LevelDebug}, log.levels("multidb: checked", ""))
 }
 

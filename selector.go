@@ -128,7 +128,7 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	}
 	old, began := s.h.active.Load(), time.Now()
 	event := describe(old, to, planned, reason, cause)
-	s.moved(to)
+	s.moved(to, reason)
 	s.shadow.Store(nil)
 	// The new database may still be draining from when it was left. It goes on so: current connections are not asked, and
 	// if it ended before the choice is visible, a session on it would be refused in between.
@@ -138,7 +138,7 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	s.h.active.Store(next)
 	old.end()
 	to.nudge() // its timer was set at the pace of a passive database
-	event.Took += time.Since(began)
+	event.took(began)
 	s.announce(event, old, down)
 	return func() {
 		if to != old.db {
@@ -148,20 +148,44 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	}
 }
 
-// describe is the event of a move, as far as it is known before the move. Took begins with the suspicion that led to it.
+// describe is the event of a move, as far as it is known before the move.
 func describe(old *epoch, to *database, planned bool, reason Reason, cause error) Switch {
 	event := Switch{From: old.db.name, To: to.name, Reason: reason, Cause: cause, Planned: planned}
-	if at, ok := old.db.suspectedAt(); ok && !planned {
-		event.Took = time.Since(at)
+	if planned {
+		return event
+	}
+	now := time.Now()
+	at, suspected := old.db.suspectedAt()
+	if suspected {
+		event.Decided = now.Sub(at)
+	}
+	if since, failing := old.db.failing.began(now); failing {
+		event.Took = max(now.Sub(since), event.Decided)
 	}
 	return event
 }
 
+// took adds the time that the move itself has taken.
+func (s *Switch) took(began time.Time) {
+	if s.Planned {
+		return
+	}
+	moving := time.Since(began)
+	s.Decided += moving
+	if s.Took > 0 {
+		s.Took += moving
+	}
+}
+
 // moved notes what decisions after a move are made on. Caller must hold mu.
-func (s *selector) moved(to *database) {
+func (s *selector) moved(to *database, reason Reason) {
 	s.version++
 	if to != s.pinned {
-		s.dropPin()
+		why := UnpinnedLeft
+		if reason == ReasonManual {
+			why = UnpinnedReplaced
+		}
+		s.dropPin(why)
 	}
 	for _, db := range s.dbs {
 		db.weightAtLastSwitch = db.getWeight()
@@ -175,10 +199,10 @@ func (s *selector) announce(event Switch, old *epoch, down bool) {
 		s.h.events.allDown(event.Cause, event.DryRun)
 		return
 	case old.Number == 0:
-		s.h.events.started(event.To)
+		s.h.events.started(event.To, s.lookup(event.To).endpoint().Addr)
 		return
 	case old.down:
-		s.h.events.recovered(event.To, event.DryRun)
+		s.h.events.recovered(event.To, event.DryRun, time.Since(old.at).Round(time.Millisecond))
 	}
 	if event.From != event.To {
 		s.switches[event.Reason]++
@@ -186,8 +210,11 @@ func (s *selector) announce(event Switch, old *epoch, down bool) {
 	}
 }
 
-// dropPin ends a manual choice. Caller must hold mu.
-func (s *selector) dropPin() {
+// dropPin ends a manual choice, if there is one. Caller must hold mu.
+func (s *selector) dropPin(why string) {
+	if s.pinned != nil && why != "" {
+		s.h.events.changed(Change{Kind: ChangeUnpinned, Database: s.pinned.name, Weight: s.pinned.getWeight(), Why: why}, "")
+	}
 	s.pinned = nil
 	if s.unpinTimer != nil {
 		s.unpinTimer.Stop()
@@ -200,6 +227,8 @@ func (s *selector) dropPin() {
 // the heaviest.
 func (s *selector) awaitInitial(ctx context.Context, policy Initial) error {
 	var settled <-chan time.Time
+	began, reminder := time.Now(), time.NewTicker(remindWaiting)
+	defer reminder.Stop()
 	for {
 		healthy, unchecked, total := s.count()
 		need := policy.of(total)
@@ -213,6 +242,9 @@ func (s *selector) awaitInitial(ctx context.Context, policy Initial) error {
 		}
 		select {
 		case <-s.changed:
+			continue
+		case now := <-reminder.C:
+			s.h.events.waits(healthy, need, policy, roundedSince(began, now), s.troubles())
 			continue
 		case <-settled:
 		case <-ctx.Done():
@@ -309,7 +341,7 @@ func (s *selector) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.version++
-	s.dropPin()
+	s.dropPin("")
 	if now := s.h.active.Load(); now != nil && now.down {
 		s.h.active.Store(newEpoch(now.db, false, now.Number+1))
 		now.end()

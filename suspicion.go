@@ -32,6 +32,7 @@ type suspicion struct {
 
 // suspect makes a database suspect and returns a channel that is closed with the verdict.
 func (h *Hook) suspect(db *database, cause error) <-chan struct{} {
+	db.noteFailing(cause)
 	db.mu.Lock()
 	s := db.suspicion
 	if s == nil {
@@ -240,6 +241,7 @@ func (h *Hook) pingOnce(ctx context.Context, db *database) error {
 	select {
 	case err := <-answer:
 		if probes.OutcomeOf(err) == probes.NotPermitted && (!redis.IsAuthError(err) || h.inUse(db)) {
+			h.forbidden(db, err)
 			return nil
 		}
 		return err

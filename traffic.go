@@ -45,13 +45,8 @@ func (h *Hook) tripByTraffic(db *database, generation uint64, verdict window.Ver
 		db.traffic.Reset()
 		return
 	}
-	h.trip(db, generation, ReasonFailureDetector, detectorError(verdict.Reason))
+	h.trip(db, generation, ReasonFailureDetector, &detectorError{verdict.Reason, db.failing.lastError(time.Now())})
 }
-
-// detectorError is the cause of a switch that a failure detector asked for.
-type detectorError string
-
-func (e detectorError) Error() string { return "failure detector: " + string(e) }
 
 // monitorInterval is the resolution of stall detection and of the detectors' successes.
 const monitorInterval = 50 * time.Millisecond
@@ -65,6 +60,7 @@ func (h *Hook) monitor() {
 	timer := time.NewTimer(monitorInterval)
 	defer timer.Stop()
 	var s stall
+	var said reminders
 	for ticks := 0; ; ticks++ {
 		stirred := false
 		select {
@@ -83,6 +79,7 @@ func (h *Hook) monitor() {
 		if resting || ticks%2 == 0 {
 			h.consult(now.db, 0)
 			h.warnIfUnrouted(now.db)
+			h.remind(&said, time.Now())
 		}
 		if !stirred && s.db == before.db && s.reads == before.reads && !s.outstanding {
 			// In this order: a request that begins now either finds the monitor at rest or is found by it.

@@ -156,6 +156,7 @@ func (h *Hook) check(ctx context.Context, db *database, checks probes.Checks) er
 		if redis.IsAuthError(err) && !h.inUse(db) {
 			return err
 		}
+		h.forbidden(db, err)
 		return nil
 	case probes.Passed:
 		return nil

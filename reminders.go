@@ -1,0 +1,99 @@
+package multidb
+
+import "time"
+
+// Reminders: what goes on for long is said again, for a log is looked at from its end.
+
+const (
+	// remindDown is how often the loss of all databases is repeated.
+	remindDown = time.Minute
+	// remindUnusable is when one unusable database is mentioned again for the first time. The time doubles up to
+	// remindUnusableMax: redundancy is gone, and nobody must find that out on the day when it is needed.
+	remindUnusable    = time.Minute
+	remindUnusableMax = time.Hour
+	// remindForbidden is how often a check that is not permitted is mentioned.
+	remindForbidden = time.Hour
+	// remindWaiting is how often New says what it waits for.
+	remindWaiting = 5 * time.Second
+	// remindPace is how often it is looked whether a reminder is due.
+	remindPace = time.Second
+)
+
+// reminders is when something was said last. It belongs to the monitor.
+type reminders struct {
+	looked time.Time
+	down   *reminder
+	of     map[*database]*reminder
+}
+
+// reminder is one trouble that goes on.
+type reminder struct {
+	since, next time.Time
+	wait        time.Duration
+}
+
+// due reports whether the trouble is to be mentioned, and when after that.
+func (r *reminder) due(now time.Time, factor, most time.Duration) bool {
+	if now.Before(r.next) {
+		return false
+	}
+	r.wait = min(r.wait*factor, most)
+	r.next = now.Add(r.wait)
+	return true
+}
+
+// remind mentions what is due.
+func (h *Hook) remind(r *reminders, now time.Time) {
+	if now.Sub(r.looked) < remindPace {
+		return
+	}
+	r.looked = now
+	down := h.selector.effective().down
+	if down {
+		r.of = nil // the line about all of them says it
+		if r.down == nil {
+			r.down = &reminder{since: now, next: now.Add(remindDown), wait: remindDown}
+		}
+		if r.down.due(now, 1, remindDown) {
+			h.events.stillDown(roundedSince(r.down.since, now), h.opt.DryRun, h.selector.troubles())
+		}
+		return
+	}
+	r.down = nil
+	of := make(map[*database]*reminder)
+	for _, db := range h.selector.all() {
+		if db.usable() || db.status() == BreakerUnknown {
+			continue
+		}
+		one := r.of[db]
+		if one == nil {
+			one = &reminder{since: now, next: now.Add(remindUnusable), wait: remindUnusable}
+		}
+		of[db] = one
+		if one.due(now, 2, remindUnusableMax) {
+			h.events.stillUnusable(db.name, db.endpoint().Addr, roundedSince(one.since, now), db.at(db.trouble()))
+		}
+	}
+	r.of = of
+}
+
+func roundedSince(since, now time.Time) time.Duration { return now.Sub(since).Round(time.Second) }
+
+// troubles are the names and causes of all databases that are not usable, as attributes of a log line.
+func (s *selector) troubles() (attrs []any) {
+	for _, db := range s.all() {
+		if !db.usable() {
+			attrs = append(attrs, db.name, db.at(db.trouble()))
+		}
+	}
+	return attrs
+}
+
+// forbidden mentions that a check of a database is not permitted, now and every hour as long as that is so.
+func (h *Hook) forbidden(db *database, err error) {
+	now, last := int64(time.Since(db.clockStart))+1, db.forbiddenTold.Load()
+	if last > 0 && time.Duration(now-last) < remindForbidden || !db.forbiddenTold.CompareAndSwap(last, now) {
+		return
+	}
+	h.events.checkForbidden(db.name, db.endpoint().Addr, err)
+}
