@@ -9,7 +9,7 @@ import (
 )
 
 // follower keeps a subscriber on the active database. It is one goroutine: everything it owns, it changes alone, and it
-// waits for nobody: links open, are read, written and end in goroutines of their own and tell it.
+// waits for nobody: connections open, are read, written and end in goroutines of their own and tell it.
 type follower struct {
 	s        *Subscriber
 	prepares chan *preparation
@@ -20,22 +20,22 @@ type follower struct {
 	followed bool  // cur was on its database
 	absentAt int64 // since when a database may have been in use that was never subscribed; 0: none was
 
-	cur    *link  // promoted, on the active database as far as that can be reached
-	lastDB string // where it is or was; empty at first
-	lostAt int64  // since when cur is gone
-	unsaid []remark
+	cur    *subConn // promoted, on the active database as far as that can be reached
+	lastDB string   // where it is or was; empty at first
+	lostAt int64    // since when cur is gone
+	unsaid []gapNotice
 
-	next     *link // what is to become cur; gated, unless it is still on its way back from leaving
-	ready    bool  // next is subscribed to everything
-	early    bool  // and was so before its database was chosen
+	next     *subConn // what is to become cur; gated, unless it is still on its way back from leaving
+	ready    bool     // next is subscribed to everything
+	early    bool     // and was so before its database was chosen
 	prepared *preparation
 	failures int
 	retryAt  int64
 
-	leaving map[*link]struct{}
-	vigils  []*vigil
-	orphan  bool // the hook is closed
-	givenUp bool
+	leaving         map[*subConn]struct{}
+	resubscriptions []*resubscription
+	hookClosed      bool // the hook is closed
+	givenUp         bool
 }
 
 const (
@@ -52,7 +52,7 @@ const (
 func backoff(failures int) int64 { return int64(min(maxRetry, minRetry<<min(failures, 10))) }
 
 func newFollower(s *Subscriber) *follower {
-	return &follower{s: s, prepares: make(chan *preparation), leaving: make(map[*link]struct{})}
+	return &follower{s: s, prepares: make(chan *preparation), leaving: make(map[*subConn]struct{})}
 }
 
 func (f *follower) run() {
@@ -83,12 +83,12 @@ func (f *follower) run() {
 
 // rest is how long there is nothing to do unless something happens.
 func (f *follower) rest() time.Duration {
-	if f.next != nil || f.cur == nil || len(f.vigils) > 0 {
+	if f.next != nil || f.cur == nil || len(f.resubscriptions) > 0 {
 		return busy
 	}
 	rest := calm
 	for l := range f.leaving {
-		if l.farewell || l.stalled.Load() != 0 {
+		if l.closing || l.stalled.Load() != 0 {
 			return busy
 		}
 		rest = min(rest, time.Duration(l.until-now()))
@@ -121,7 +121,7 @@ func (f *follower) look() {
 
 // step does what can be done now.
 func (f *follower) step() {
-	f.bury()
+	f.dropDead()
 	need := f.need()
 	if f.next != nil && f.next.db != need {
 		f.abandon()
@@ -135,19 +135,19 @@ func (f *follower) step() {
 	}
 	f.followed = f.followed || f.cur != nil && f.cur.db == f.choice.Database
 	if f.absentAt != 0 && f.cur != nil && f.cur.db == f.choice.Database && !f.choice.Down {
-		f.say(remark{f.cur.db, f.choice.Reason, f.absentAt})
+		f.say(gapNotice{f.cur.db, f.choice.Reason, f.absentAt})
 		f.absentAt = 0
 	}
 	if p := f.prepared; p != nil && (f.ready && f.next.db == p.database || f.cur != nil && f.cur.db == p.database) {
 		p.release()
 	}
-	f.tend()
+	f.stepResubscriptions()
 	f.check()
 	f.mayGiveUp()
 }
 
-// bury notes which links are gone.
-func (f *follower) bury() {
+// dropDead notes which connections are gone.
+func (f *follower) dropDead() {
 	if f.cur != nil && !f.cur.alive() {
 		f.lostAt = f.cur.goneSince()
 		if now()-f.cur.usedAt < int64(steady) {
@@ -160,7 +160,7 @@ func (f *follower) bury() {
 		f.s.setHome(nil)
 	}
 	if f.next != nil && !f.next.alive() {
-		f.mourn(f.next)
+		f.scheduleResubscribe(f.next)
 		f.next.withdraw()
 		f.next, f.ready = nil, false
 		f.retryAt = now() + backoff(f.failures)
@@ -169,7 +169,7 @@ func (f *follower) bury() {
 	for l := range f.leaving {
 		if !l.alive() {
 			delete(f.leaving, l)
-			f.mourn(l)
+			f.scheduleResubscribe(l)
 		}
 	}
 	if f.prepared != nil && now() > f.prepared.until {
@@ -178,7 +178,7 @@ func (f *follower) bury() {
 	}
 }
 
-// need is the database on which a link is to be opened or kept ready; empty if cur is all that is needed.
+// need is the database on which a connection is to be opened or kept ready; empty if cur is all that is needed.
 func (f *follower) need() string {
 	if !f.choice.Down && (f.cur == nil || f.cur.db != f.choice.Database) {
 		return f.choice.Database
@@ -189,7 +189,7 @@ func (f *follower) need() string {
 	return ""
 }
 
-// begin gets a link to a database under way: one that was about to leave it, or a new one.
+// begin gets a connection to a database under way: one that was about to leave it, or a new one.
 func (f *follower) begin(database string) {
 	for l := range f.leaving {
 		if l.db != database {
@@ -197,7 +197,7 @@ func (f *follower) begin(database string) {
 		}
 		if l.comeBack() {
 			delete(f.leaving, l)
-			f.next, f.ready, f.early, l.farewell = l, false, true, false
+			f.next, f.ready, f.early, l.closing = l, false, true, false
 			l.ping(tokenBehind)
 		}
 		// Else it is about to end. A second one before that would bring what it still receives twice.
@@ -206,9 +206,9 @@ func (f *follower) begin(database string) {
 	if now() < f.retryAt {
 		return
 	}
-	l, err := f.s.newLink(database)
+	l, err := f.s.newSubConn(database)
 	if err != nil {
-		f.orphan = f.orphan || errors.Is(err, multidb.ErrClosed)
+		f.hookClosed = f.hookClosed || errors.Is(err, multidb.ErrClosed)
 		f.retryAt = now() + int64(maxRetry)
 		return
 	}
@@ -221,9 +221,9 @@ func (f *follower) begin(database string) {
 	})
 }
 
-// open opens a link beside the follower, and tells it of success; of a failure the link tells by its end. early is true if
+// open opens a connection beside the follower, and tells it of success; of a failure the connection tells by its end. early is true if
 // the database was not in use then.
-func (f *follower) open(l *link, opened func(early bool)) {
+func (f *follower) open(l *subConn, opened func(early bool)) {
 	f.s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(f.s.ctx, openTimeout)
 		defer cancel()
@@ -235,7 +235,7 @@ func (f *follower) open(l *link, opened func(early bool)) {
 	})
 }
 
-// hurry does not let a link that comes back wait for its place behind the others if its database is in use already, whose
+// hurry does not let a connection that comes back wait for its place behind the others if its database is in use already, whose
 // messages are later than what is held for it; nor if its reader waits for the application, which holds up no switch.
 func (f *follower) hurry() {
 	l := f.next
@@ -246,14 +246,14 @@ func (f *follower) hurry() {
 	f.ready = true
 }
 
-// behind is told by a link that has taken its place behind the others.
-func (f *follower) behind(l *link) {
+// behind is told by a connection that has taken its place behind the others.
+func (f *follower) behind(l *subConn) {
 	if f.next == l {
 		f.ready = true
 	}
 }
 
-// abandon gives up a link that is not needed any more.
+// abandon gives up a connection that is not needed any more.
 func (f *follower) abandon() {
 	l := f.next
 	f.next, f.ready = nil, false
@@ -267,7 +267,7 @@ func (f *follower) abandon() {
 	l.withdraw()
 }
 
-// promote makes next the link that counts, and lets the old one leave.
+// promote makes next the connection that counts, and lets the old one leave.
 func (f *follower) promote() {
 	old, l := f.cur, f.next
 	f.cur, f.next, f.ready = l, nil, false
@@ -296,14 +296,14 @@ func (f *follower) promote() {
 	f.s.setHome(l)
 }
 
-// mayGiveUp ends the stream when the last link is gone and the hook, being closed, has no other.
+// mayGiveUp ends the stream when the last connection is gone and the hook, being closed, has no other.
 func (f *follower) mayGiveUp() {
-	if !f.orphan || f.givenUp || f.cur != nil || f.next != nil || len(f.leaving) > 0 {
+	if !f.hookClosed || f.givenUp || f.cur != nil || f.next != nil || len(f.leaving) > 0 {
 		return
 	}
-	f.s.row.mu.Lock()
-	empty := f.s.row.tail == nil // everything is delivered
-	f.s.row.mu.Unlock()
+	f.s.order.mu.Lock()
+	empty := f.s.order.tail == nil // everything is delivered
+	f.s.order.mu.Unlock()
 	if f.givenUp = empty; empty {
 		f.s.giveUp()
 	}

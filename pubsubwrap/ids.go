@@ -9,7 +9,7 @@ import (
 	"github.com/redishook/multidb/internal/callback"
 )
 
-// idSet remembers the ids of the latest messages, of all links together. Safe for concurrent use.
+// idSet remembers the ids of the latest messages, of all connections together. Safe for concurrent use.
 type idSet struct {
 	of       func(*redis.Message) string
 	panicked atomic.Bool // it has, and that was said

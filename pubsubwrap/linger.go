@@ -8,8 +8,8 @@ import (
 	"github.com/redishook/multidb"
 )
 
-// leave lets a link go: after a planned switch when its time to linger is over, else when all that it was sent has come.
-func (f *follower) leave(l *link, linger time.Duration) {
+// leave lets a connection go: after a planned switch when its time to linger is over, else when all that it was sent has come.
+func (f *follower) leave(l *subConn, linger time.Duration) {
 	l.until = now()
 	if l.planned {
 		l.until += int64(max(0, linger))
@@ -24,11 +24,11 @@ func (f *follower) check() {
 		f.cur.checkHealth(interval)
 	}
 	for l := range f.leaving {
-		if interval > 0 && !l.farewell {
+		if interval > 0 && !l.closing {
 			l.checkHealth(interval)
 		}
-		if now() >= l.until && !l.farewell {
-			l.farewell = true
+		if now() >= l.until && !l.closing {
+			l.closing = true
 			l.leave()
 		}
 		if l.silentFor() > l.patience {
@@ -40,49 +40,49 @@ func (f *follower) check() {
 	}
 }
 
-// vigil is kept for a database that is being left after a planned switch, when the connection to it is lost before its
+// resubscription is kept for a database that is being left after a planned switch, when the connection to it is lost before its
 // time: publishers may still be there. It is subscribed again until then, and the stream is told what may be missing.
-type vigil struct {
+type resubscription struct {
 	db       string
 	since    int64 // when it was lost
 	until    int64
-	link     *link // being opened; nil: none
+	conn     *subConn // being opened; nil: none
 	opened   bool
 	retryAt  int64
 	failures int
 }
 
-// mourn keeps a vigil for a link that has ended, unless it has left with nothing missing, or was never in use, or its
+// scheduleResubscribe schedules a resubscription for a connection that has ended, unless it has left with nothing missing, or was never in use, or its
 // database had failed: the notice of that switch has said it then.
-func (f *follower) mourn(l *link) {
+func (f *follower) scheduleResubscribe(l *subConn) {
 	if l.promoted && l.planned && !l.hasLeft() {
-		v := &vigil{db: l.db, since: l.goneSince(), until: l.until}
+		v := &resubscription{db: l.db, since: l.goneSince(), until: l.until}
 		if now()-l.usedAt < int64(steady) {
 			v.retryAt, v.failures = now()+backoff(l.failures), l.failures+1
 		}
-		f.vigils = append(f.vigils, v)
+		f.resubscriptions = append(f.resubscriptions, v)
 	}
 }
 
-// tend does for the vigils what can be done now.
-func (f *follower) tend() {
-	f.vigils = slices.DeleteFunc(f.vigils, func(v *vigil) bool {
-		if v.link != nil && !v.link.alive() {
-			v.link, v.opened = nil, false
+// stepResubscriptions does for the resubscriptions what can be done now.
+func (f *follower) stepResubscriptions() {
+	f.resubscriptions = slices.DeleteFunc(f.resubscriptions, func(v *resubscription) bool {
+		if v.conn != nil && !v.conn.alive() {
+			v.conn, v.opened = nil, false
 			v.retryAt = now() + backoff(v.failures)
 			v.failures++
 		}
 		switch {
 		case f.cur != nil && f.cur.db == v.db, now() >= v.until && !v.opened && !f.opening(v.db):
 			v.giveUp()
-			f.say(remark{v.db, ReasonConnectionLost, v.since})
+			f.say(gapNotice{v.db, ReasonConnectionLost, v.since})
 			return true
 		case f.opening(v.db):
 			v.giveUp() // that one will do, and two would bring everything twice
 		case v.opened:
 			f.rejoin(v)
 			return true
-		case v.link == nil && now() >= v.retryAt:
+		case v.conn == nil && now() >= v.retryAt:
 			f.reopen(v)
 		}
 		return false
@@ -92,45 +92,45 @@ func (f *follower) tend() {
 // opening reports whether a database is about to be used again.
 func (f *follower) opening(database string) bool { return f.next != nil && f.next.db == database }
 
-func (v *vigil) giveUp() {
-	if v.link != nil {
-		v.link.kill()
-		v.link, v.opened = nil, false
+func (v *resubscription) giveUp() {
+	if v.conn != nil {
+		v.conn.kill()
+		v.conn, v.opened = nil, false
 	}
 }
 
-// reopen opens a link that stands in no row yet, and holds what it receives.
-func (f *follower) reopen(v *vigil) {
-	l, err := f.s.newLink(v.db)
+// reopen opens a connection that stands in no order yet, and holds what it receives.
+func (f *follower) reopen(v *resubscription) {
+	l, err := f.s.newSubConn(v.db)
 	if err != nil {
-		f.orphan = f.orphan || errors.Is(err, multidb.ErrClosed)
+		f.hookClosed = f.hookClosed || errors.Is(err, multidb.ErrClosed)
 		v.retryAt = v.until
 		return
 	}
 	l.gated = true
-	v.link = l
+	v.conn = l
 	f.open(l, func(bool) {
-		if v.link == l {
+		if v.conn == l {
 			v.opened = true
 		}
 	})
 }
 
-// rejoin puts the new link where the lost one was: before the others.
-func (f *follower) rejoin(v *vigil) {
-	l := v.link
+// rejoin puts the new connection where the lost one was: before the others.
+func (f *follower) rejoin(v *resubscription) {
+	l := v.conn
 	l.promoted, l.planned, l.patience = true, true, patience
 	l.usedAt, l.failures = now(), v.failures
 	l.until = v.until
 	f.leaving[l] = struct{}{}
 	f.s.queueFirst(l)
-	l.promote(remark{v.db, ReasonConnectionLost, v.since}.event())
+	l.promote(gapNotice{v.db, ReasonConnectionLost, v.since}.event())
 }
 
 var errSilent = errors.New("pubsubwrap: a subscribed connection does not answer a PING")
 
-// checkHealth asks a silent link for a sign of life, and ends one that gives none.
-func (l *link) checkHealth(interval time.Duration) {
+// checkHealth asks a silent connection for a sign of life, and ends one that gives none.
+func (l *subConn) checkHealth(interval time.Duration) {
 	if l.silentFor() > interval {
 		l.kill()
 		l.sub.hook.Report(l.db, errSilent)
@@ -141,7 +141,7 @@ func (l *link) checkHealth(interval time.Duration) {
 
 // silentFor is how long the connection has been waiting for an answer in vain; 0 if it has not, or if it is the
 // application that is waited for.
-func (l *link) silentFor() time.Duration {
+func (l *subConn) silentFor() time.Duration {
 	asked := l.stalled.Load()
 	if asked == 0 || !l.idle.Load() {
 		return 0

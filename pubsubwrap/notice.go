@@ -6,8 +6,8 @@ import (
 	"github.com/redishook/multidb"
 )
 
-// notice says what has happened; old is the link before if it is still alive.
-func (f *follower) notice(old *link) *Switched {
+// notice says what has happened; old is the connection before if it is still alive.
+func (f *follower) notice(old *subConn) *Switched {
 	n := &Switched{From: f.lastDB, To: f.cur.db, Reason: f.choice.Reason, Planned: f.choice.Planned}
 	if n.From == n.To {
 		n.Reason, n.Planned = ReasonConnectionLost, false
@@ -32,21 +32,21 @@ func (f *follower) notice(old *link) *Switched {
 	return n
 }
 
-// remark is a notice that speaks of one database only.
-type remark struct {
+// gapNotice is a notice that speaks of one database only.
+type gapNotice struct {
 	database string
 	reason   multidb.Reason
 	since    int64
 }
 
-func (r remark) event() Event {
+func (r gapNotice) event() Event {
 	return Event{Switched: &Switched{
 		From: r.database, To: r.database, Reason: r.reason, Gap: time.Duration(now() - r.since),
 	}}
 }
 
-// say puts a remark into the stream, behind the next switch if there is no link now.
-func (f *follower) say(r remark) {
+// say puts a notice into the stream, behind the next switch if there is no connection now.
+func (f *follower) say(r gapNotice) {
 	if f.cur == nil {
 		f.unsaid = append(f.unsaid, r)
 		return

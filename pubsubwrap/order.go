@@ -7,48 +7,48 @@ import (
 )
 
 // While two databases are subscribed, messages of one publisher may come over both connections: first over the old one,
-// then, once it has moved, over the new one. To deliver them in that order, the links of a subscriber stand in a row, and
-// what a link receives is held until the link before it has answered a PING that was sent after it came: whatever the
+// then, once it has moved, over the new one. To deliver them in that order, the connections of a subscriber stand in an order, and
+// what a connection receives is held until the connection before it has answered a PING that was sent after it came: whatever the
 // publisher had sent to the old database before is in front of that answer.
 //
-// A link that has not been promoted yet is gated: it holds everything. The first of the row that is not gated delivers
+// A connection that has not been promoted yet is gated: it holds everything. The first of the order that is not gated delivers
 // directly, without a lock.
 
-// row is the order of a subscriber's links.
-type row struct {
+// deliveryOrder is the order of a subscriber's connections.
+type deliveryOrder struct {
 	mu   sync.Mutex
-	room sync.Cond // of a link that holds too much
-	tail *link     // guarded by mu, as is every place
+	room sync.Cond // of a connection that holds too much
+	tail *subConn  // guarded by mu, as is every place
 }
 
-// place is a link's place in the row, guarded by row.mu.
+// place is a connection's place in the order, guarded by order.mu.
 type place struct {
 	direct  atomic.Bool
-	pred    *link
-	succ    *link
-	inRow   bool
+	pred    *subConn
+	succ    *subConn
+	inOrder bool
 	gated   bool
 	held    []Event
 	covered int // the first of held that are waiting for an answer of pred; 0: none was asked for
 
 	owed      bool   // it was in use before it was gated, so what it holds must not be dropped
-	returning bool   // it is to go to the end of the row before it is used again
-	leaves    int    // farewells so far
+	returning bool   // it is to go to the end of the order before it is used again
+	leaves    int    // requests to close so far
 	leaving   string // the token of the latest; empty: none, or it was taken back
-	left      bool   // it was answered: nothing that was sent to this link before is missing
+	left      bool   // it was answered: nothing that was sent to this connection before is missing
 }
 
-// queue puts a new link at the end, gated.
-func (s *Subscriber) queue(l *link) {
-	s.row.mu.Lock()
-	defer s.row.mu.Unlock()
+// queue puts a new connection at the end, gated.
+func (s *Subscriber) queue(l *subConn) {
+	s.order.mu.Lock()
+	defer s.order.mu.Unlock()
 	l.gated = true
-	s.row.append(l)
+	s.order.append(l)
 }
 
-// append puts a link at the end. Caller must hold mu.
-func (r *row) append(l *link) {
-	l.inRow = true
+// append puts a connection at the end. Caller must hold mu.
+func (r *deliveryOrder) append(l *subConn) {
+	l.inOrder = true
 	l.direct.Store(false)
 	l.pred, l.succ = r.tail, nil
 	if r.tail != nil {
@@ -57,9 +57,9 @@ func (r *row) append(l *link) {
 	r.tail = l
 }
 
-// queueFirst puts a link to a database that was left before the others.
-func (s *Subscriber) queueFirst(l *link) {
-	row := &s.row
+// queueFirst puts a connection to a database that was left before the others.
+func (s *Subscriber) queueFirst(l *subConn) {
+	row := &s.order
 	row.mu.Lock()
 	first := row.tail
 	if first == nil {
@@ -70,7 +70,7 @@ func (s *Subscriber) queueFirst(l *link) {
 	for first.pred != nil {
 		first = first.pred
 	}
-	l.inRow, l.succ, first.pred = true, first, l
+	l.inOrder, l.succ, first.pred = true, first, l
 	first.direct.Store(false)
 	first.covered = 0
 	ask := first.cover()
@@ -78,13 +78,13 @@ func (s *Subscriber) queueFirst(l *link) {
 	ask()
 }
 
-// deliver gives an event to the application, or holds it. Called by the link's reader, or by that of the link before it.
-func (l *link) deliver(e Event) {
+// deliver gives an event to the application, or holds it. Called by the connection's reader, or by that of the connection before it.
+func (l *subConn) deliver(e Event) {
 	if l.direct.Load() {
 		l.push(e)
 		return
 	}
-	row, waited := &l.sub.row, false
+	row, waited := &l.sub.order, false
 	row.mu.Lock()
 	for l.opened.Load() && len(l.held) >= l.sub.opt.Buffer+heldMore && (l.pred != nil || l.gated) &&
 		!l.killed.Load() && !l.sub.isClosed() {
@@ -110,19 +110,19 @@ func (l *link) deliver(e Event) {
 }
 
 // push gives an event to the application. Called by a reader.
-func (l *link) push(e Event) {
+func (l *subConn) push(e Event) {
 	if l.sub.buf.push(e, &l.blocked) {
 		l.fellBehind()
 	}
 }
 
-// heldMore is what a link may hold beyond the size of the buffer, so that a small buffer does not stop the reader, which
-// has answers to read, for every message. A link that is being opened may hold anything: it has all its answers to read.
+// heldMore is what a connection may hold beyond the size of the buffer, so that a small buffer does not stop the reader, which
+// has answers to read, for every message. A connection that is being opened may hold anything: it has all its answers to read.
 const heldMore = 1024
 
-// cover asks the link before for an answer behind which everything held may be delivered, unless that has been asked
+// cover asks the connection before for an answer behind which everything held may be delivered, unless that has been asked
 // already. Caller must hold mu, and call the result without it.
-func (l *link) cover() func() {
+func (l *subConn) cover() func() {
 	if l.gated || l.covered > 0 || l.pred == nil || len(l.held) == 0 {
 		return func() {}
 	}
@@ -131,9 +131,9 @@ func (l *link) cover() func() {
 	return func() { pred.ping(tokenBarrier) }
 }
 
-// drain delivers what a link has held that is the first now. Called by its reader.
-func (l *link) drain() {
-	row := &l.sub.row
+// drain delivers what a connection has held that is the first now. Called by its reader.
+func (l *subConn) drain() {
+	row := &l.sub.order
 	for {
 		row.mu.Lock()
 		if l.pred != nil || l.gated {
@@ -156,9 +156,9 @@ func (l *link) drain() {
 	}
 }
 
-// release delivers what the link behind has held until this answer. Called by this link's reader.
-func (l *link) release() {
-	row := &l.sub.row
+// release delivers what the connection behind has held until this answer. Called by this connection's reader.
+func (l *subConn) release() {
+	row := &l.sub.order
 	row.mu.Lock()
 	next := l.succ
 	if next == nil || next.covered == 0 {
@@ -183,9 +183,9 @@ func (l *link) release() {
 	ask()
 }
 
-// promote opens the gate: what the link has held and will receive follows the notices.
-func (l *link) promote(notices ...Event) {
-	row := &l.sub.row
+// promote opens the gate: what the connection has held and will receive follows the notices.
+func (l *subConn) promote(notices ...Event) {
+	row := &l.sub.order
 	row.mu.Lock()
 	l.gated, l.owed, l.returning = false, false, false
 	l.held = append(append([]Event(nil), notices...), l.held...)
@@ -198,10 +198,10 @@ func (l *link) promote(notices ...Event) {
 	ask()
 }
 
-// comeBack takes back the farewell of a link whose database is about to be used again, and reports whether there was time
-// for that. The link is to step behind the others then.
-func (l *link) comeBack() bool {
-	row := &l.sub.row
+// comeBack takes back the closing of a connection whose database is about to be used again, and reports whether there was time
+// for that. The connection is to step behind the others then.
+func (l *subConn) comeBack() bool {
+	row := &l.sub.order
 	row.mu.Lock()
 	defer row.mu.Unlock()
 	if l.left {
@@ -211,13 +211,13 @@ func (l *link) comeBack() bool {
 	return true
 }
 
-// stepBehind takes a link that comes back to the end of the row. It reports whether that was still wanted: the link may
+// stepBehind takes a connection that comes back to the end of the order. It reports whether that was still wanted: the connection may
 // have been given up, or promoted, while the answer was on its way, and would be gated with nobody to open the gate.
 // Called by its reader, or by the follower if there is no time for that.
-func (l *link) stepBehind() bool {
-	row := &l.sub.row
+func (l *subConn) stepBehind() bool {
+	row := &l.sub.order
 	row.mu.Lock()
-	if !l.returning || !l.inRow {
+	if !l.returning || !l.inOrder {
 		row.mu.Unlock()
 		return false
 	}
@@ -230,9 +230,9 @@ func (l *link) stepBehind() bool {
 	return true
 }
 
-// leave asks for the answer behind which the link may end.
-func (l *link) leave() {
-	row := &l.sub.row
+// leave asks for the answer behind which the connection may end.
+func (l *subConn) leave() {
+	row := &l.sub.order
 	row.mu.Lock()
 	l.leaves++
 	token := tokenLeave + strconv.Itoa(l.leaves)
@@ -241,9 +241,9 @@ func (l *link) leave() {
 	l.ping(token)
 }
 
-// mayLeave reports whether a farewell with this token stands. Called by its reader, which ends then.
-func (l *link) mayLeave(token string) bool {
-	row := &l.sub.row
+// mayLeave reports whether a closing with this token stands. Called by its reader, which ends then.
+func (l *subConn) mayLeave(token string) bool {
+	row := &l.sub.order
 	row.mu.Lock()
 	defer row.mu.Unlock()
 	if token != l.leaving || token == "" {
@@ -253,20 +253,20 @@ func (l *link) mayLeave(token string) bool {
 	return true
 }
 
-// hasLeft reports whether the link has ended, or is about to, with nothing missing.
-func (l *link) hasLeft() bool {
-	row := &l.sub.row
+// hasLeft reports whether the connection has ended, or is about to, with nothing missing.
+func (l *subConn) hasLeft() bool {
+	row := &l.sub.order
 	row.mu.Lock()
 	defer row.mu.Unlock()
 	return l.left
 }
 
-// withdraw takes a link out of the row that was never used: it may be dialing for a while yet, and those behind it have
+// withdraw takes a connection out of the order that was never used: it may be dialing for a while yet, and those behind it have
 // nothing to expect from it.
-func (l *link) withdraw() {
-	row := &l.sub.row
+func (l *subConn) withdraw() {
+	row := &l.sub.order
 	row.mu.Lock()
-	if !l.gated || l.owed || !l.inRow {
+	if !l.gated || l.owed || !l.inOrder {
 		row.mu.Unlock()
 		return
 	}
@@ -275,10 +275,10 @@ func (l *link) withdraw() {
 	ask()
 }
 
-// finish takes a link out of the row, when what it holds has been delivered: that waits for the link before it, which
+// finish takes a connection out of the order, when what it holds has been delivered: that waits for the connection before it, which
 // answers or is ended by the follower. Called by its reader, as the last thing.
-func (l *link) finish() {
-	row := &l.sub.row
+func (l *subConn) finish() {
+	row := &l.sub.order
 	row.mu.Lock()
 	ask := func() {}
 	if l.owed {
@@ -294,7 +294,7 @@ func (l *link) finish() {
 	row.mu.Unlock()
 	l.drain()
 	row.mu.Lock()
-	if !l.inRow {
+	if !l.inOrder {
 		row.mu.Unlock()
 		return
 	}
@@ -303,12 +303,12 @@ func (l *link) finish() {
 	ask()
 }
 
-// remove takes a link out of the row. What it holds goes to the link behind it. Caller must hold mu, and call the result
+// remove takes a connection out of the order. What it holds goes to the connection behind it. Caller must hold mu, and call the result
 // without it.
-func (r *row) remove(l *link) func() {
+func (r *deliveryOrder) remove(l *subConn) func() {
 	r.room.Broadcast()
 	pred, next := l.pred, l.succ
-	l.inRow, l.pred, l.succ = false, nil, nil
+	l.inOrder, l.pred, l.succ = false, nil, nil
 	if pred != nil {
 		pred.succ = next
 	}
@@ -322,7 +322,7 @@ func (r *row) remove(l *link) func() {
 	next.pred = pred
 	if !l.gated && len(l.held) > 0 && !next.gated {
 		next.held = append(l.held, next.held...)
-		l.held = nil // or a link that goes to the end of the row would deliver it once more
+		l.held = nil // or a connection that goes to the end of the order would deliver it once more
 	}
 	next.covered = 0
 	if pred == nil && !next.gated {
@@ -332,8 +332,8 @@ func (r *row) remove(l *link) func() {
 }
 
 // wakeHeld wakes a reader that waits for room.
-func (l *link) wakeHeld() {
-	l.sub.row.mu.Lock()
-	defer l.sub.row.mu.Unlock()
-	l.sub.row.room.Broadcast()
+func (l *subConn) wakeHeld() {
+	l.sub.order.mu.Lock()
+	defer l.sub.order.mu.Unlock()
+	l.sub.order.room.Broadcast()
 }

@@ -62,10 +62,10 @@ func TestRegressionAnswerIsNotForgotten(t *testing.T) {
 	s.ctx, s.cancel = context.WithCancel(t.Context())
 	defer s.wg.Wait()
 	defer s.cancel()
-	s.row.room.L = &s.row.mu
+	s.order.room.L = &s.order.mu
 	s.buf = newBuffer(&s.opt, s.ctx.Done(), s.wg.Go)
-	add := func() *link {
-		l := &link{sub: s}
+	add := func() *subConn {
+		l := &subConn{sub: s}
 		l.wake = make(chan struct{}, 1)
 		s.queue(l)
 		l.promote()

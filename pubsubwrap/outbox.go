@@ -6,14 +6,14 @@ import (
 	"sync"
 )
 
-// outbox is what is to be written to a link's connection, in this order, by one goroutine. Who changes subscriptions puts
-// the change into the outboxes of all links while it holds the subscriber's mu: so each database gets the changes in the
+// outbox is what is to be written to a connection, in this order, by one goroutine. Who changes subscriptions puts
+// the change into the outboxes of all connections while it holds the subscriber's mu: so each database gets the changes in the
 // order of the calls, also one that is still being dialed, and nobody waits for a connection that is not his.
 type outbox struct {
 	mu      sync.Mutex
 	unsent  []*request    // guarded by mu, as all of these
 	asked   []*request    // what was not answered, sent or not, because an error says nothing of what it is the answer to
-	initial int           // of those, how many must be answered before the link is ready
+	initial int           // of those, how many must be answered before the connection is ready
 	wake    chan struct{} // room for one
 }
 
@@ -29,7 +29,7 @@ type request struct {
 }
 
 // enqueue leaves a request to the writer.
-func (l *link) enqueue(r *request) {
+func (l *subConn) enqueue(r *request) {
 	o := &l.outbox
 	o.mu.Lock()
 	o.unsent = append(o.unsent, r)
@@ -50,7 +50,7 @@ func (l *link) enqueue(r *request) {
 }
 
 // subscribe has names subscribed. Caller must hold the subscriber's mu.
-func (l *link) subscribe(kind Kind, initial bool, names ...string) {
+func (l *subConn) subscribe(kind Kind, initial bool, names ...string) {
 	if len(names) == 0 {
 		return
 	}
@@ -61,7 +61,7 @@ func (l *link) subscribe(kind Kind, initial bool, names ...string) {
 }
 
 // unsubscribe has subscriptions ended. Caller must hold the subscriber's mu.
-func (l *link) unsubscribe(kind Kind, names ...string) {
+func (l *subConn) unsubscribe(kind Kind, names ...string) {
 	if len(names) > 0 {
 		l.enqueue(&request{kind: kind, unsubscribe: true, names: names})
 	}
@@ -69,7 +69,7 @@ func (l *link) unsubscribe(kind Kind, names ...string) {
 
 // write sends what comes into the outbox, until the connection ends. The error of a write is left to the reader, whose
 // connection is broken then.
-func (l *link) write() {
+func (l *subConn) write() {
 	o := &l.outbox
 	for {
 		o.mu.Lock()
@@ -93,7 +93,7 @@ func (l *link) write() {
 	}
 }
 
-func (l *link) send(r *request) error {
+func (l *subConn) send(r *request) error {
 	ctx := context.Background() // bounded by WriteTimeout, and ended by kill
 	if r.token != "" {
 		return l.ps.Ping(ctx, r.token)
@@ -125,11 +125,11 @@ const (
 )
 
 // ping asks for an answer, for which it does not wait.
-func (l *link) ping(token string) { l.enqueue(&request{token: token}) }
+func (l *subConn) ping(token string) { l.enqueue(&request{token: token}) }
 
 // answers takes an answer to the first of the requests that wait for one like it; whole is one in place of all that are
 // left. last is true if there are no more. The result is nil if no such request waits.
-func (l *link) answers(whole bool, like func(*request) bool) (r *request, last bool) {
+func (l *subConn) answers(whole bool, like func(*request) bool) (r *request, last bool) {
 	o := &l.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -153,8 +153,8 @@ func (l *link) answers(whole bool, like func(*request) bool) (r *request, last b
 
 func isPing(r *request) bool { return r.token != "" }
 
-// settle notes that an initial request is answered. The link is ready when that was the last one.
-func (l *link) settle() {
+// initialAnswered notes that an initial request is answered. The connection is ready when that was the last one.
+func (l *subConn) initialAnswered() {
 	o := &l.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()

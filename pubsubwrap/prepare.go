@@ -15,7 +15,7 @@ type preparation struct {
 	also     *preparation // an earlier one for the same database
 }
 
-// prepareValid is how long a link is kept ready for a switch: one that has not come by then will not come.
+// prepareValid is how long a connection is kept ready for a switch: one that has not come by then will not come.
 const prepareValid = 2 * time.Second
 
 // prepare is called before a planned switch, by whoever makes it.

@@ -193,7 +193,7 @@ func TestRegressionSubscribeDoesNotWaitForADial(t *testing.T) {
 	eventually(t, waitFor, "the link", func() bool {
 		sub.mu.Lock()
 		defer sub.mu.Unlock()
-		return len(sub.links) == 2
+		return len(sub.conns) == 2
 	})
 	require.NoError(t, sub.Subscribe(ctx, "b"))
 	require.Less(t, time.Since(began), 700*time.Millisecond)

@@ -161,7 +161,7 @@ func TestRegressionGivenUpLinkDelaysNothing(t *testing.T) {
 	eventually(t, waitFor, "the link", func() bool {
 		sub.mu.Lock()
 		defer sub.mu.Unlock()
-		return len(sub.links) == 2
+		return len(sub.conns) == 2
 	})
 	sub.follow.prepare(ctx, "west")
 	require.NoError(t, p.west.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
@@ -294,7 +294,7 @@ func TestRegressionGapOfAnUnplannedSwitchBack(t *testing.T) {
 	stop.Store(true)
 	wg.Wait()
 	require.Equal(t, Switched{From: "west", To: "east", Reason: n.Reason, Gap: n.Gap}, n)
-	require.Greater(t, n.Gap, lastBreath/2)
+	require.Greater(t, n.Gap, endMargin/2)
 	require.Less(t, n.Gap, 500*time.Millisecond, "east was subscribed all the time")
 }
 

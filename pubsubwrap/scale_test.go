@@ -82,7 +82,7 @@ func TestLostConnectionIsNoSecret(t *testing.T) {
 	require.Equal(t, "east", notice.To)
 	require.Equal(t, ReasonConnectionLost, notice.Reason)
 	require.Positive(t, notice.Gap)
-	require.Less(t, notice.Gap, time.Since(lost)+2*lastBreath, "nothing was missed before")
+	require.Less(t, notice.Gap, time.Since(lost)+2*endMargin, "nothing was missed before")
 	require.NoError(t, p.rdb.Publish(ctx, "a", 1).Err())
 	require.Equal(t, "1", message(t, sub).Payload)
 }

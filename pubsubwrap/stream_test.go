@@ -259,7 +259,7 @@ func TestFanInLosesNothing(t *testing.T) {
 		sub.mu.Lock()
 		defer sub.mu.Unlock()
 		n := 0
-		for l := range sub.links {
+		for l := range sub.conns {
 			if l.opened.Load() && l.alive() {
 				n++
 			}
@@ -291,7 +291,7 @@ func TestFanInLosesNothing(t *testing.T) {
 			dying := false
 			for _, dead := range deaths {
 				before := dead.Sub(w.done[g][i])
-				dying = dying || before > -time.Millisecond && before < lastBreath
+				dying = dying || before > -time.Millisecond && before < endMargin
 			}
 			if dying {
 				unspoken++

@@ -16,20 +16,20 @@ import (
 // [New] or [Subscribe], end it with Close. Its stream is read in one of three ways: Channel, Receive or Run; they share
 // it. Safe for concurrent use.
 type Subscriber struct {
-	hook *multidb.Hook
-	opt  Options
-	buf  *buffer
-	row  row
+	hook  *multidb.Hook
+	opt   Options
+	buf   *buffer
+	order deliveryOrder
 
-	mu      sync.Mutex         // held while changes of subscriptions are put into outboxes: their order is that of the calls
-	topics  map[topic]Handler  // what is wanted; a nil handler leaves it to the stream. Guarded by mu
-	links   map[*link]struct{} // those that live, or are being opened; guarded by mu
-	home    *link              // where calls wait for their answers; guarded by mu
-	change  chan struct{}      // closed and replaced when something a call waits for has changed; guarded by mu
+	mu      sync.Mutex            // held while changes of subscriptions are put into outboxes: their order is that of the calls
+	topics  map[topic]Handler     // what is wanted; a nil handler leaves it to the stream. Guarded by mu
+	conns   map[*subConn]struct{} // those that live, or are being opened; guarded by mu
+	home    *subConn              // where calls wait for their answers; guarded by mu
+	change  chan struct{}         // closed and replaced when something a call waits for has changed; guarded by mu
 	waiting atomic.Int64
 
 	follow *follower   // nil with FanIn
-	fan    *fan        // nil without
+	fan    *fanIn      // nil without
 	inbox  chan func() // for the follower, from readers
 
 	lost   chan struct{} // closed when the stream is about to end with an error: calls end then
@@ -37,8 +37,8 @@ type Subscriber struct {
 
 	ctx    context.Context
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // of every goroutine but the lead
-	ended  chan struct{}  // closed when the lead, and so everything, has ended
+	wg     sync.WaitGroup // of every goroutine but run
+	ended  chan struct{}  // closed when run, and so everything, has ended
 }
 
 // topic is what one can subscribe to.
@@ -58,36 +58,36 @@ func New(rdb redis.UniversalClient, opt Options) (*Subscriber, error) {
 	}
 	s := &Subscriber{
 		hook: hook, opt: opt.withDefaults(),
-		topics: make(map[topic]Handler), links: make(map[*link]struct{}),
+		topics: make(map[topic]Handler), conns: make(map[*subConn]struct{}),
 		change: make(chan struct{}), inbox: make(chan func(), 16), lost: make(chan struct{}), ended: make(chan struct{}),
 	}
-	s.row.room.L = &s.row.mu
+	s.order.room.L = &s.order.mu
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.buf = newBuffer(&s.opt, s.ctx.Done(), s.wg.Go)
 	if s.opt.FanIn {
-		s.fan = newFan(s)
-		go s.lead(s.fan.run)
+		s.fan = newFanIn(s)
+		go s.run(s.fan.run)
 		return s, nil
 	}
 	s.follow = newFollower(s)
-	go s.lead(s.follow.run)
+	go s.run(s.follow.run)
 	return s, nil
 }
 
-// lead is the goroutine that all others of a subscriber belong to. When its work ends, because of Close or because the
+// run is the goroutine that all others of a subscriber belong to. When its work ends, because of Close or because the
 // hook is closed and the connection lost, it ends and joins them and closes the stream.
-func (s *Subscriber) lead(work func()) {
+func (s *Subscriber) run(work func()) {
 	defer close(s.ended)
 	work()
 	s.cancel()
 	s.mu.Lock()
-	for l := range s.links {
+	for l := range s.conns {
 		s.wg.Go(l.kill)
 	}
 	s.mu.Unlock()
-	s.row.mu.Lock()
-	s.row.room.Broadcast()
-	s.row.mu.Unlock()
+	s.order.mu.Lock()
+	s.order.room.Broadcast()
+	s.order.mu.Unlock()
 	s.wg.Wait()
 	close(s.buf.events)
 }
@@ -167,11 +167,11 @@ func (s *Subscriber) Stats() Stats {
 	return stats
 }
 
-// enlist makes a link known to those who change subscriptions, and puts what is wanted now into its outbox.
-func (s *Subscriber) enlist(l *link) {
+// enlist makes a connection known to those who change subscriptions, and puts what is wanted now into its outbox.
+func (s *Subscriber) enlist(l *subConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.links[l] = struct{}{}
+	s.conns[l] = struct{}{}
 	if s.isClosed() {
 		l.killed.Store(true)
 	}
@@ -184,15 +184,15 @@ func (s *Subscriber) enlist(l *link) {
 	}
 }
 
-func (s *Subscriber) delist(l *link) {
+func (s *Subscriber) delist(l *subConn) {
 	s.mu.Lock()
-	delete(s.links, l)
+	delete(s.conns, l)
 	s.mu.Unlock()
 	s.changed()
 }
 
 // setHome says where calls wait for their answers.
-func (s *Subscriber) setHome(l *link) {
+func (s *Subscriber) setHome(l *subConn) {
 	s.mu.Lock()
 	s.home = l
 	s.mu.Unlock()

@@ -76,7 +76,7 @@ func (s *Subscriber) add(ctx context.Context, kind Kind, h Handler, names []stri
 		}
 		s.topics[topic{kind, name}] = h
 	}
-	for l := range s.links {
+	for l := range s.conns {
 		var ask []string
 		for _, name := range names {
 			if fresh[name] || l.refusal(topic{kind, name}) != nil {
@@ -86,7 +86,7 @@ func (s *Subscriber) add(ctx context.Context, kind Kind, h Handler, names []stri
 		l.subscribe(kind, false, ask...)
 	}
 	s.mu.Unlock()
-	return s.await(ctx, func(l *link) (bool, error) {
+	return s.await(ctx, func(l *subConn) (bool, error) {
 		for _, name := range names {
 			if _, answered := l.settled.Load(topic{kind, name}); !answered && s.wants(topic{kind, name}) {
 				return false, nil
@@ -108,11 +108,11 @@ func (s *Subscriber) drop(ctx context.Context, kind Kind, names []string) error 
 			delete(s.topics, topic{kind, name})
 		}
 	}
-	for l := range s.links {
+	for l := range s.conns {
 		l.unsubscribe(kind, known...)
 	}
 	s.mu.Unlock()
-	return s.await(ctx, func(l *link) (bool, error) {
+	return s.await(ctx, func(l *subConn) (bool, error) {
 		for _, name := range known {
 			_, settled := l.settled.Load(topic{kind, name})
 			refusal := l.refusal(topic{kind, name})
@@ -130,7 +130,7 @@ func (s *Subscriber) drop(ctx context.Context, kind Kind, names []string) error 
 
 // again asks for the names of a refused request one by one, except for those about which the application has changed its
 // mind: its later request is in the outbox already, and would be undone.
-func (s *Subscriber) again(l *link, r *request) {
+func (s *Subscriber) again(l *subConn, r *request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, name := range r.names {
@@ -152,16 +152,16 @@ func (s *Subscriber) wants(t topic) bool {
 	return ok
 }
 
-// refusal returns what the database has answered, if that was an error.
-func (l *link) refusal(t topic) *SubscribeError {
+// execRefused returns what the database has answered, if that was an error.
+func (l *subConn) refusal(t topic) *SubscribeError {
 	answer, _ := l.settled.Load(t)
 	refusal, _ := answer.(*SubscribeError)
 	return refusal
 }
 
-// await waits until the link at home has answered. What lies before the answer on its connection is read meanwhile, even
+// await waits until the connection at home has answered. What lies before the answer on its connection is read meanwhile, even
 // if the application does not take it: it may be the application that waits here.
-func (s *Subscriber) await(ctx context.Context, answered func(*link) (bool, error)) error {
+func (s *Subscriber) await(ctx context.Context, answered func(*subConn) (bool, error)) error {
 	defer s.buf.call()()
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)

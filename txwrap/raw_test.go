@@ -161,7 +161,7 @@ func TestRegressionRefusedLoginLooksLikeAnExec(t *testing.T) {
 	ctx := t.Context()
 	cmds := []redis.Cmder{redis.NewCmd(ctx, "multi"), redis.NewCmd(ctx, "incr", "n"), redis.NewCmd(ctx, "exec")}
 	refused := fmt.Errorf("failed to authenticate: %w", &multidb.CommandError{Err: quoted("WRONGPASS")})
-	w := &witness{}
+	w := &recorder{}
 	err := w.ProcessPipelineHook(func(context.Context, []redis.Cmder) error { return refused })(ctx, cmds)
 	require.ErrorIs(t, err, refused)
 	require.False(t, w.committed)

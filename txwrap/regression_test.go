@@ -252,13 +252,13 @@ func TestRegressionAMistakeInACommandIsNotRefused(t *testing.T) {
 //
 // Events: the commands are queued; then the database becomes a replica, or runs out of memory, and refuses EXEC itself.
 func TestRegressionTheReasonIsInTheAnswerToExec(t *testing.T) {
-	refuse := func(text string) *refusal {
+	refuse := func(text string) *execRefused {
 		ctx := context.Background()
 		cmds := []redis.Cmder{redis.NewStatusCmd(ctx, "multi"), redis.NewCmd(ctx, "incr", "n"), redis.NewSliceCmd(ctx, "exec")}
 		for _, cmd := range cmds {
 			cmd.SetErr(quoted(text))
 		}
-		return refusalOf(cmds[1:2], cmds[2].Err())
+		return execRefusedOf(cmds[1:2], cmds[2].Err())
 	}
 	const why = "EXECABORT Transaction discarded because of: "
 	r := refuse(why + "READONLY You can't write against a read only replica.")

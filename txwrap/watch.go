@@ -93,14 +93,14 @@ type run struct {
 
 	// Of the last attempt.
 	began uint64 // the choice of the hook when it began
-	seen  *witness
+	seen  *recorder
 }
 
 // attempt runs the function once.
 func (r *run) attempt(ctx context.Context) error {
 	r.attempts++
-	r.seen = &witness{hook: r.hook}
-	// With the hook, the keys are watched here and not by go-redis, because the witness must be there before. Without it,
+	r.seen = &recorder{hook: r.hook}
+	// With the hook, the keys are watched here and not by go-redis, because the recorder must be there before. Without it,
 	// a ClusterClient finds its node by them.
 	keys := r.keys
 	if r.hook != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/redishook/multidb"
 )
 
-// witness is the innermost hook of one attempt's connection: it sees what became of each request, before a retry of the
+// recorder is the innermost hook of one attempt's connection: it sees what became of each request, before a retry of the
 // outer hooks or the function can blur it. It is used by one goroutine, as the connection is.
-type witness struct {
+type recorder struct {
 	hook *multidb.Hook
 
 	queuing    bool                  // a MULTI was sent as a command of its own, and its EXEC was not yet
@@ -23,13 +23,13 @@ type witness struct {
 	unanswered *multidb.CommandError // an EXEC was sent and not answered
 	lostWrite  *multidb.CommandError // a write outside MULTI was sent and not answered: the first of them
 	lostReads  []redis.Cmder         // reads that were sent and not answered
-	refused    *refusal              // an EXEC was refused because the database cannot serve now
+	refused    *execRefused          // an EXEC was refused because the database cannot serve now
 	over       bool                  // the function has returned: what follows is UNWATCH
 }
 
-func (w *witness) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (w *recorder) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (w *witness) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (w *recorder) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
 		w.saw(cmd, err)
@@ -37,7 +37,7 @@ func (w *witness) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (w *witness) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (w *recorder) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		if multidb.IsTxPipeline(cmds) {
@@ -62,7 +62,7 @@ func (w *witness) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 
 // saw notes what became of a command outside TxPipelined. That may be one of a MULTI … EXEC that the function spells out
 // by itself, one by one or in pipelines.
-func (w *witness) saw(cmd redis.Cmder, err error) {
+func (w *recorder) saw(cmd redis.Cmder, err error) {
 	if w.over {
 		return
 	}
@@ -90,7 +90,7 @@ func (w *witness) saw(cmd redis.Cmder, err error) {
 
 // sawRawExec notes what became of an EXEC that was sent as a command like any other. Its answer is on that command, and
 // those before it have been answered with QUEUED.
-func (w *witness) sawRawExec(exec redis.Cmder, err error) {
+func (w *recorder) sawRawExec(exec redis.Cmder, err error) {
 	queued := w.queued
 	w.queuing, w.queued = false, nil
 	switch failed := sentError(err); {
@@ -103,7 +103,7 @@ func (w *witness) sawRawExec(exec redis.Cmder, err error) {
 			w.unanswered = failed
 		}
 	case isReply(err):
-		w.refused = refusalOf(queued, err)
+		w.refused = execRefusedOf(queued, err)
 	case !multidb.SafeToRetry(err) && !multidb.SessionDead(err):
 		// It was answered, and the answer is none that its command can read: only an EXEC that was executed has more.
 		w.committed = true
@@ -112,7 +112,7 @@ func (w *witness) sawRawExec(exec redis.Cmder, err error) {
 
 // readsOnly reports whether the command changes no data. One that is lost takes the connection with it, and what was
 // queued there.
-func (w *witness) readsOnly(cmd redis.Cmder) bool {
+func (w *recorder) readsOnly(cmd redis.Cmder) bool {
 	switch nameOf(cmd) {
 	case "watch", "unwatch", "multi", "discard", "reset":
 		return true
@@ -125,7 +125,7 @@ func (w *witness) readsOnly(cmd redis.Cmder) bool {
 }
 
 // sawExec notes what became of MULTI … EXEC.
-func (w *witness) sawExec(cmds []redis.Cmder, err error) {
+func (w *recorder) sawExec(cmds []redis.Cmder, err error) {
 	inside := cmds[1 : len(cmds)-1]
 	switch {
 	case w.over:
@@ -135,7 +135,7 @@ func (w *witness) sawExec(cmds []redis.Cmder, err error) {
 		// Not executed.
 	default:
 		w.committed = w.committed || executed(cmds, err)
-		w.refused = refusalOf(inside, cmds[len(cmds)-1].Err())
+		w.refused = execRefusedOf(inside, cmds[len(cmds)-1].Err())
 		for _, e := range append([]error{err}, errorsOf(inside)...) {
 			if failed := sentError(e); failed != nil && w.unanswered == nil {
 				w.unanswered = failed
@@ -175,7 +175,7 @@ func isReply(err error) bool {
 }
 
 // harmless reports whether err, which the function returned, leaves no doubt that nothing was applied.
-func (w *witness) harmless(err error) bool {
+func (w *recorder) harmless(err error) bool {
 	if w.lostWrite != nil {
 		return false
 	}

@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	refresh  = 250 * time.Millisecond // how often the fan-in looks for databases that were added or removed
+	refresh  = 250 * time.Millisecond // how often the fanIn-in looks for databases that were added or removed
 	fanRetry = 100 * time.Millisecond // at most between two attempts at a database: others may be using it already
 )
 
-// fan keeps a link to every database. One goroutine owns it, and each database has one of its own.
-type fan struct {
-	s       *Subscriber
-	ribs    map[string]*rib
-	wants   chan string // of databases that are about to be used
-	orphans chan *rib   // those that have ended because the hook is closed
+// fanIn keeps a connection to every database. One goroutine owns it, and each database has one of its own.
+type fanIn struct {
+	s          *Subscriber
+	members    map[string]*member
+	wants      chan string  // of databases that are about to be used
+	hookClosed chan *member // those that have ended because the hook is closed
 
 	use      atomic.Pointer[use]
 	attended atomic.Int64 // ns since epoch: since when calls are answered; 0: nothing is subscribed yet
@@ -27,12 +27,12 @@ type fan struct {
 	tried map[string]bool // which databases were tried at least once; guarded by the subscriber's mu
 }
 
-// rib is the connection to one database, again and again.
-type rib struct {
-	db     string
-	cancel context.CancelFunc
-	kick   chan struct{} // room for one: try now
-	orphan bool          // owned by the fan
+// member is the connection to one database, again and again.
+type member struct {
+	db         string
+	cancel     context.CancelFunc
+	kick       chan struct{} // room for one: try now
+	hookClosed bool          // owned by the fanIn
 }
 
 // use says which database is in use, and which one was before.
@@ -41,16 +41,16 @@ type use struct {
 	from string
 }
 
-func newFan(s *Subscriber) *fan {
-	f := &fan{
-		s: s, ribs: make(map[string]*rib), wants: make(chan string), orphans: make(chan *rib),
+func newFanIn(s *Subscriber) *fanIn {
+	f := &fanIn{
+		s: s, members: make(map[string]*member), wants: make(chan string), hookClosed: make(chan *member),
 		tried: make(map[string]bool),
 	}
 	f.use.Store(&use{Choice: s.hook.Choice()})
 	return f
 }
 
-func (f *fan) run() {
+func (f *fanIn) run() {
 	defer f.s.hook.OnPrepare(f.prepare)()
 	tick := time.NewTicker(refresh)
 	defer tick.Stop()
@@ -61,13 +61,13 @@ func (f *fan) run() {
 		case <-before.Over():
 			f.use.Store(&use{Choice: f.s.hook.Choice(), from: before.Database})
 			f.kick(f.use.Load().Database)
-			f.settleHome()
+			f.chooseHome()
 		case db := <-f.wants:
 			f.refresh()
 			f.kick(db)
-		case r := <-f.orphans:
-			r.orphan = true
-			if f.allOrphans() {
+		case r := <-f.hookClosed:
+			r.hookClosed = true
+			if f.allHookClosed() {
 				f.s.giveUp()
 			}
 		case <-tick.C:
@@ -77,28 +77,28 @@ func (f *fan) run() {
 	}
 }
 
-// refresh starts and ends links as databases come and go.
-func (f *fan) refresh() {
+// refresh starts and ends connections as databases come and go.
+func (f *fanIn) refresh() {
 	have := make(map[string]bool)
 	for _, db := range f.s.hook.Databases() {
 		have[db] = true
-		if f.ribs[db] == nil {
+		if f.members[db] == nil {
 			ctx, cancel := context.WithCancel(f.s.ctx)
-			r := &rib{db: db, cancel: cancel, kick: make(chan struct{}, 1)}
-			f.ribs[db] = r
+			r := &member{db: db, cancel: cancel, kick: make(chan struct{}, 1)}
+			f.members[db] = r
 			f.s.wg.Go(func() { f.keep(ctx, r) })
 		}
 	}
-	for db, r := range f.ribs {
+	for db, r := range f.members {
 		if !have[db] {
 			r.cancel()
-			delete(f.ribs, db)
+			delete(f.members, db)
 		}
 	}
 }
 
-func (f *fan) kick(db string) {
-	if r := f.ribs[db]; r != nil {
+func (f *fanIn) kick(db string) {
+	if r := f.members[db]; r != nil {
 		select {
 		case r.kick <- struct{}{}:
 		default:
@@ -106,9 +106,9 @@ func (f *fan) kick(db string) {
 	}
 }
 
-func (f *fan) allOrphans() bool {
-	for _, r := range f.ribs {
-		if !r.orphan {
+func (f *fanIn) allHookClosed() bool {
+	for _, r := range f.members {
+		if !r.hookClosed {
 			return false
 		}
 	}
@@ -117,7 +117,7 @@ func (f *fan) allOrphans() bool {
 
 // prepare is called before a planned switch, by whoever makes it, and waits until the database is subscribed: it may have
 // been added a moment ago.
-func (f *fan) prepare(ctx context.Context, database string) {
+func (f *fanIn) prepare(ctx context.Context, database string) {
 	select {
 	case f.wants <- database:
 	case <-ctx.Done():
@@ -131,7 +131,7 @@ func (f *fan) prepare(ctx context.Context, database string) {
 	for {
 		s.mu.Lock()
 		change, there := s.change, false
-		for l := range s.links {
+		for l := range s.conns {
 			there = there || l.db == database && l.joined.Load() && l.alive()
 		}
 		s.mu.Unlock()
@@ -148,12 +148,12 @@ func (f *fan) prepare(ctx context.Context, database string) {
 	}
 }
 
-// keep opens a link to one database again and again.
-func (f *fan) keep(ctx context.Context, r *rib) {
+// keep opens a connection to one database again and again.
+func (f *fanIn) keep(ctx context.Context, r *member) {
 	var lost int64
-	var last *link
+	var last *subConn
 	for failures := 0; ctx.Err() == nil; failures++ {
-		l, err := f.s.newLink(r.db)
+		l, err := f.s.newSubConn(r.db)
 		if errors.Is(err, multidb.ErrClosed) {
 			f.abandon(ctx, r, last)
 			return
@@ -168,7 +168,7 @@ func (f *fan) keep(ctx context.Context, r *rib) {
 				l.promote(f.notices(l.db, lost)...)
 				l.joined.Store(true)
 			}
-			f.settleHome(r.db)
+			f.chooseHome(r.db)
 			if err == nil {
 				last = l
 				began := now()
@@ -189,7 +189,7 @@ func (f *fan) keep(ctx context.Context, r *rib) {
 
 // abandon says that a database cannot be reached any more because the hook is closed, when all that it has brought is
 // delivered.
-func (f *fan) abandon(ctx context.Context, r *rib, last *link) {
+func (f *fanIn) abandon(ctx context.Context, r *member, last *subConn) {
 	if last != nil {
 		select {
 		case <-last.gone:
@@ -198,19 +198,19 @@ func (f *fan) abandon(ctx context.Context, r *rib, last *link) {
 		}
 	}
 	select {
-	case f.orphans <- r:
+	case f.hookClosed <- r:
 	case <-ctx.Done():
 	}
 }
 
-// live looks after a link as long as it lives.
-func (f *fan) live(ctx context.Context, l *link) {
+// live looks after a connection as long as it lives.
+func (f *fanIn) live(ctx context.Context, l *subConn) {
 	tick := time.NewTicker(calm)
 	defer tick.Stop()
 	for {
 		select {
 		case <-l.done:
-			f.settleHome()
+			f.chooseHome()
 			return
 		case <-ctx.Done():
 			l.kill()
@@ -220,17 +220,17 @@ func (f *fan) live(ctx context.Context, l *link) {
 			if interval := f.s.opt.HealthInterval; interval > 0 {
 				l.checkHealth(interval)
 			}
-			f.settleHome()
+			f.chooseHome()
 		}
 	}
 }
 
 // notices is what is to be said when a database is subscribed: that it was lost, or that it was in use before it was
-// subscribed for the first time, because it was added or has come up a moment ago. lost is when the link before ended, 0 if
+// subscribed for the first time, because it was added or has come up a moment ago. lost is when the connection before ended, 0 if
 // there was none.
-func (f *fan) notices(db string, lost int64) []Event {
+func (f *fanIn) notices(db string, lost int64) []Event {
 	if lost != 0 {
-		return []Event{remark{db, ReasonConnectionLost, lost}.event()}
+		return []Event{gapNotice{db, ReasonConnectionLost, lost}.event()}
 	}
 	choice, use, attended := f.s.hook.Choice(), f.use.Load(), f.attended.Load()
 	if choice.Database != db || choice.Down || attended == 0 {
@@ -248,14 +248,14 @@ func (f *fan) notices(db string, lost int64) []Event {
 
 // settleHome lets calls wait for the active database where that is subscribed, and else for any that is: at first not
 // before the active one was tried, so that who has subscribed hears what he publishes then. tried has been.
-func (f *fan) settleHome(tried ...string) {
+func (f *fanIn) chooseHome(tried ...string) {
 	s, active := f.s, f.s.hook.Choice()
 	s.mu.Lock()
 	for _, db := range tried {
 		f.tried[db] = true
 	}
 	home := s.home
-	for l := range s.links {
+	for l := range s.conns {
 		if l.alive() && l.joined.Load() &&
 			(home == nil || !home.alive() || l.db == active.Database && home.db != active.Database) {
 			home = l

@@ -10,38 +10,38 @@ import (
 	"github.com/redishook/multidb"
 )
 
-// refusal is an EXEC that was certainly not executed because the database cannot serve now: it has become a replica, say.
+// execRefused is an EXEC that was certainly not executed because the database cannot serve now: it has become a replica, say.
 // The answer to EXEC is EXECABORT then, which a caller cannot tell from a mistake in a command.
-type refusal struct {
+type execRefused struct {
 	abort error // the answer to EXEC
 	cause error // the reply that says why
 }
 
-// refusalOf returns the refusal of MULTI … EXEC, or nil if it is something else: inside are the commands between the two,
+// execRefusedOf returns the refusal of MULTI … EXEC, or nil if it is something else: inside are the commands between the two,
 // abort is the answer to EXEC itself. Only that is asked, for a script may say EXECABORT as well.
-func refusalOf(inside []redis.Cmder, abort error) *refusal {
+func execRefusedOf(inside []redis.Cmder, abort error) *execRefused {
 	if !isReply(abort) || !strings.HasPrefix(abort.Error(), "EXECABORT ") {
 		return nil
 	}
 	for _, cmd := range inside {
 		if e := cmd.Err(); e != nil && isReply(e) && multidb.SafeToRetry(e) {
-			return &refusal{abort, e} // a command could not be queued
+			return &execRefused{abort, e} // a command could not be queued
 		}
 	}
 	// The database has changed between the last command and EXEC, and says so in the answer to EXEC.
 	if _, text, found := strings.Cut(abort.Error(), "discarded because of: "); found {
 		if cause := quoted(text); multidb.SafeToRetry(cause) {
-			return &refusal{abort, cause}
+			return &execRefused{abort, cause}
 		}
 	}
 	return nil
 }
 
 // behind reports whether err, which the function returned, is that of the refused EXEC.
-func (r *refusal) behind(err error) bool { return r != nil && errors.Is(err, r.abort) }
+func (r *execRefused) behind(err error) bool { return r != nil && errors.Is(err, r.abort) }
 
 // explain puts the cause before err, so that a caller finds that reply first and not EXECABORT.
-func (r *refusal) explain(err error) error {
+func (r *execRefused) explain(err error) error {
 	if !r.behind(err) {
 		return err
 	}

@@ -13,9 +13,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// link is one subscribed connection to one database, for life: it never reconnects, because a connection that comes back
+// subConn is one subscribed connection to one database, for life: it never reconnects, because a connection that comes back
 // without a word hides a gap. One goroutine reads and one writes; any may end it.
-type link struct {
+type subConn struct {
 	sub    *Subscriber
 	db     string
 	client *redis.Client
@@ -44,12 +44,12 @@ type link struct {
 	joined atomic.Bool // with FanIn: and it is delivering
 
 	// Owned by the follower.
-	promoted, farewell bool
-	usedAt             int64         // when it was promoted
-	failures           int           // before it could be made, if it stands in for one that was lost
-	planned            bool          // it is leaving a healthy database, on which nothing may be missed
-	until              int64         // when its farewell is due, while it is leaving
-	patience           time.Duration // while it is leaving
+	promoted, closing bool
+	usedAt            int64         // when it was promoted
+	failures          int           // before it could be made, if it stands in for one that was lost
+	planned           bool          // it is leaving a healthy database, on which nothing may be missed
+	until             int64         // when its closing is due, while it is leaving
+	patience          time.Duration // while it is leaving
 
 	place // in the order of delivery
 }
@@ -64,13 +64,13 @@ func stamp(t time.Time) int64 { return int64(t.Sub(epoch)) }
 
 var errOnce = errors.New("pubsubwrap: a connection is dialed once")
 
-// newLink makes a link that has not been dialed.
-func (s *Subscriber) newLink(db string) (*link, error) {
+// newSubConn makes a connection that has not been dialed.
+func (s *Subscriber) newSubConn(db string) (*subConn, error) {
 	opt, err := s.hook.DatabaseOptions(db)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{sub: s, db: db, ready: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{})}
+	l := &subConn{sub: s, db: db, ready: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{})}
 	// One more than there are, so that it is not ready before everything is in the outbox and it has been dialed.
 	l.initial, l.wake = 1, make(chan struct{}, 1)
 	l.asked = []*request{{token: tokenHealth}} // by open, which dials with it
@@ -92,7 +92,7 @@ func (s *Subscriber) newLink(db string) (*link, error) {
 		return nc, nil
 	}
 	opt.ReadTimeout, opt.WriteTimeout = requestTimeout, requestTimeout
-	opt.PoolSize, opt.DialerRetries = 1, 1 // one attempt is all a link has; go-redis would sleep before the next
+	opt.PoolSize, opt.DialerRetries = 1, 1 // one attempt is all a connection has; go-redis would sleep before the next
 	l.client = redis.NewClient(opt)
 	l.ps = l.client.Subscribe(context.Background())
 	return l, nil
@@ -102,7 +102,7 @@ func (s *Subscriber) newLink(db string) (*link, error) {
 const requestTimeout = 2 * time.Second
 
 // open dials, subscribes to everything that is wanted, and waits until all of it has been answered.
-func (l *link) open(ctx context.Context) error {
+func (l *subConn) open(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, l.kill)
 	defer stop()
 	l.sub.enlist(l)
@@ -118,7 +118,7 @@ func (l *link) open(ctx context.Context) error {
 	l.lastRead.Store(now())
 	l.sub.wg.Go(l.read)
 	l.sub.wg.Go(l.write)
-	l.settle()
+	l.initialAnswered()
 	select {
 	case <-l.ready:
 		l.opened.Store(true)
@@ -132,7 +132,7 @@ func (l *link) open(ctx context.Context) error {
 }
 
 // kill ends the connection at once; the reader wakes up and does the rest.
-func (l *link) kill() {
+func (l *subConn) kill() {
 	l.killed.Store(true)
 	if nc := l.nc.Load(); nc != nil {
 		_ = (*nc).Close()
@@ -140,7 +140,7 @@ func (l *link) kill() {
 	l.wakeHeld()
 }
 
-func (l *link) alive() bool {
+func (l *subConn) alive() bool {
 	select {
 	case <-l.done:
 		return false
@@ -150,7 +150,7 @@ func (l *link) alive() bool {
 }
 
 // read delivers what comes, until the connection ends.
-func (l *link) read() {
+func (l *subConn) read() {
 	defer l.ended()
 	ctx := context.Background()
 	for {
@@ -178,7 +178,7 @@ func (l *link) read() {
 }
 
 // survives reports whether the connection goes on after the error: a refusal is an answer.
-func (l *link) survives(err error) bool {
+func (l *subConn) survives(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		if !l.killed.Load() {
@@ -193,8 +193,8 @@ func (l *link) survives(err error) bool {
 	return l.refused(err)
 }
 
-// pong does what the PING was sent for. It reports whether the link goes on.
-func (l *link) pong(token string) bool {
+// pong does what the PING was sent for. It reports whether the connection goes on.
+func (l *subConn) pong(token string) bool {
 	switch token {
 	case tokenBarrier:
 		l.release()
@@ -215,7 +215,7 @@ func (l *link) pong(token string) bool {
 // fellBehind notes that the reader has waited for the application. Messages lay unread meanwhile, and if the connection
 // turns out to be lost, that may have happened then: so it asks for an answer behind which nothing old can be. Called by
 // the reader.
-func (l *link) fellBehind() {
+func (l *subConn) fellBehind() {
 	if l.caughtUp != 0 {
 		l.again = true
 		return
@@ -226,7 +226,7 @@ func (l *link) fellBehind() {
 }
 
 // abreast takes that answer. Called by the reader.
-func (l *link) abreast() {
+func (l *subConn) abreast() {
 	asked, again := l.caughtUp, l.again
 	l.caughtUp, l.again = 0, false
 	if !again {
@@ -238,29 +238,29 @@ func (l *link) abreast() {
 	l.ping(tokenAbreast)
 }
 
-// lastBreath is the time before the end of a connection in which the database, dying, may have answered PUBLISH and passed
+// endMargin is the time before the end of a connection in which the database, dying, may have answered PUBLISH and passed
 // on nothing: it writes to the publisher first, and what it has passed on before may have been read later.
-const lastBreath = 20 * time.Millisecond
+const endMargin = 20 * time.Millisecond
 
 // goneSince is the time after which a lost connection may have missed something: a moment before the end that the other
 // side has made, and any time since the last that came if there was none. A reset only says that there is nobody, for
 // instance because the machine was started again: that may have been long before the PING to which it is the answer.
-func (l *link) goneSince() int64 {
+func (l *subConn) goneSince() int64 {
 	since := l.lastRead.Load()
 	if lostAt := l.lostAt.Load(); lostAt != 0 {
 		since = lostAt
 	}
-	since -= int64(lastBreath)
+	since -= int64(endMargin)
 	if behind := l.behind.Load(); behind != 0 {
 		since = min(since, behind)
 	}
 	return since
 }
 
-// answered notes the answer to one name of a request. It reports whether the link goes on: not if the database has ended by
-// itself what is still wanted, as a node of a cluster does when it has to give the slot of a shard channel away. A new link
+// answered notes the answer to one name of a request. It reports whether the connection goes on: not if the database has ended by
+// itself what is still wanted, as a node of a cluster does when it has to give the slot of a shard channel away. A new connection
 // hears of its reasons.
-func (l *link) answered(s *redis.Subscription) bool {
+func (l *subConn) answered(s *redis.Subscription) bool {
 	byItself := s.Kind == "sunsubscribe"
 	r, last := l.answers(false, func(r *request) bool {
 		return !isPing(r) && (!byItself || r.kind == ShardChannel && r.unsubscribe && slices.Contains(r.names, s.Channel))
@@ -274,7 +274,7 @@ func (l *link) answered(s *redis.Subscription) bool {
 		l.settled.Store(topic{r.kind, s.Channel}, (*SubscribeError)(nil))
 	}
 	if last && r.initial {
-		l.settle()
+		l.initialAnswered()
 	}
 	l.sub.changed()
 	return true
@@ -282,8 +282,8 @@ func (l *link) answered(s *redis.Subscription) bool {
 
 // refused handles an error in place of the answers to a request. Redis refuses all names of a request for the sake of
 // one, so they are asked for one by one: those of them that are still wanted. In place of the answer to a PING (a database
-// that loads its data answers so) it is as good as that: what was sent before has come. It reports whether the link goes on.
-func (l *link) refused(err error) bool {
+// that loads its data answers so) it is as good as that: what was sent before has come. It reports whether the connection goes on.
+func (l *subConn) refused(err error) bool {
 	r, _ := l.answers(true, func(*request) bool { return true })
 	switch {
 	case r == nil:
@@ -299,13 +299,13 @@ func (l *link) refused(err error) bool {
 		l.sub.changed()
 	}
 	if r.initial {
-		l.settle()
+		l.initialAnswered()
 	}
 	return true
 }
 
 // ended is the last that the reader does.
-func (l *link) ended() {
+func (l *subConn) ended() {
 	defer close(l.gone)
 	l.killed.Store(true)
 	_ = l.ps.Close()
