@@ -37,10 +37,6 @@ func (a attachment) DialHook(redis.DialHook) redis.DialHook { return a.dialFor(a
 // the rest in the background). Subscriptions made before stay as they are. For a client just made, rdb.AddHook(hook) is
 // enough unless it has MinIdleConns.
 //
-// A client that caches on its side and speaks TLS is better attached: Attach knows that it caches, while AddHook learns it
-// from the client's first connection, which is then dialed again; a command does not notice, but a Watch or Conn that
-// happens to be the first is told that it was not sent.
-//
 // Only a *redis.Client can be routed, and by one hook. Attach reports any other kind, and options that would defeat the
 // hook. Attaching a client again does no harm. Safe for concurrent use.
 func (h *Hook) Attach(rdb redis.UniversalClient) error {
@@ -64,7 +60,7 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	var traits *conn.Client // nil: connections made before are not told apart by number
 	switch HookOf(client) {
 	case nil:
-		traits = conn.NewClient(caches(client))
+		traits = conn.NewClient()
 		client.AddHook(attachment{h, traits})
 	case h:
 	default:
@@ -97,12 +93,6 @@ func (h *Hook) sameIndex(index int) error {
 // made reports whether a client is one that go-redis has made: the zero value panics at whatever is asked of it.
 func made(client *redis.Client) bool {
 	return client != nil && !reflect.ValueOf(client).Elem().IsZero()
-}
-
-// caches reports whether a client caches on its side.
-func caches(client *redis.Client) bool {
-	opt := client.Options()
-	return opt.ClientSideCache != nil || opt.ClientSideCacheConfig != nil
 }
 
 // purgeLater replaces the connections that were in use when the client was attached, as they come back to the pool, and

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/replay"
 )
 
 // dialPatience is how long a dial that failed waits for the verdict on its database.
@@ -20,7 +21,7 @@ const dialPatience = 2 * time.Second
 // It does not call the next hook: how to reach a database is said by the options of that database, and the next hook ends
 // in the dialer of the client, whose address may look the same and lead elsewhere (Sentinel clients all have one, TLS and
 // tunnels do not show in it). Dial hooks added before this one see every dial, those added after it see none.
-func (h *Hook) DialHook(redis.DialHook) redis.DialHook { return h.dialFor(conn.NewClient(false)) }
+func (h *Hook) DialHook(redis.DialHook) redis.DialHook { return h.dialFor(conn.NewClient()) }
 
 // dialFor dials for one client.
 func (h *Hook) dialFor(traits *conn.Client) redis.DialHook {
@@ -39,7 +40,7 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client) (net.Conn, error) 
 	for {
 		now := h.active.Load()
 		if now.down && !h.isClosed() {
-			return goredis.DeadConn{Err: goredis.Handshake(commandError(nil, false, ErrNoDatabase))}, nil
+			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: commandError(nil, false, ErrNoDatabase)}}, nil
 		}
 		nc, err := now.db.conns.Dial(ctx, &now.Term, traits)
 		switch {
@@ -61,7 +62,7 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client) (net.Conn, error) 
 			return nil, failed // as without the hook
 		}
 		if !await(ctx, now, verdict, time.Until(deadline)) || !now.superseded() {
-			return goredis.DeadConn{Err: goredis.Handshake(failed)}, nil
+			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: failed}}, nil
 		}
 	}
 }
@@ -69,9 +70,18 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client) (net.Conn, error) 
 // connect gives a database its connections.
 func (h *Hook) connect(db *database) {
 	db.conns = conn.NewSet(conn.Config{
-		Options: db.opt, DialLimit: h.opt.DialLimit, Timed: db.traffic.Timed(), Selects: &h.selects, NoDatabase: ErrNoDatabase,
+		Options: db.opt, DialLimit: h.opt.DialLimit, Timed: db.traffic.Timed(), Classes: h.classes, NoDatabase: ErrNoDatabase,
 		Question: routedRequest, Answer: routedReply{h},
 	}, owner{h, db})
+}
+
+// classesOf compiles what the ledgers of connections must know of commands.
+func classesOf(rules replay.Rules) *conn.Table {
+	var harmless []conn.Harmless
+	for _, form := range rules.AnyOrder() {
+		harmless = append(harmless, conn.Harmless(form))
+	}
+	return conn.NewTable(harmless, replay.Blocking())
 }
 
 // owner is a database as its connections see it.

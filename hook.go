@@ -29,7 +29,7 @@ type Hook struct {
 	active   atomic.Pointer[epoch]
 	selector selector
 
-	selects conn.Selects
+	classes *conn.Table // what requests are, for the ledgers of connections
 
 	routing  atomic.Bool   // a client has asked for a connection; before that, what passes is over others' connections
 	dials    atomic.Uint64 // connections dialed for clients
@@ -67,7 +67,7 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Hook{opt: opt, rules: rules, retry: newRetry(opt.Retry), replies: opt.Replies, startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}
+	h := &Hook{opt: opt, rules: rules, classes: classesOf(rules), retry: newRetry(opt.Retry), replies: opt.Replies, startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.events = newDispatcher(opt.Events, opt.Logger)
 	h.selector.init(h)
@@ -196,10 +196,6 @@ func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.Pr
 	if h.answer(cmd) {
 		return nil
 	}
-	if cmd.Name() == "select" {
-		h.selects.Single.Add(1)
-		defer h.selects.Single.Add(-1)
-	}
 	err := next(ctx, cmd)
 	if goredis.IsHandshakeError(err) {
 		return err
@@ -209,10 +205,6 @@ func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.Pr
 
 // passHandshakeBatch is passHandshake for the option pipelines.
 func (h *Hook) passHandshakeBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) error {
-	if len(cmds) > 0 && cmds[0].Name() == "select" {
-		h.selects.Batch.Add(1)
-		defer h.selects.Batch.Add(-1)
-	}
 	err := next(ctx, cmds)
 	if err == nil || goredis.IsHandshakeError(err) {
 		return err

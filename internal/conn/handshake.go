@@ -1,8 +1,6 @@
 package conn
 
 import (
-	"bytes"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +15,14 @@ import (
 // there is no moment at which another database's could get there, whatever switches meanwhile, and it works for clones
 // and internal clients whose handshake passes no hook.
 //
+// What the handshake of the client leaves out, the connection does by itself, before go-redis has the reply to HELLO.
+// Nobody else has the connection then, no push can come, because nothing is tracked and nothing is subscribed, and the
+// goroutine that waits for HELLO is the one that reads:
+//
+//  1. HELLO is written with the credentials of the database, and behind it SELECT with its index, if it has one;
+//  2. if HELLO is refused, by a server that does not know it, AUTH and SELECT are written;
+//  3. go-redis gets the reply to HELLO, and an AUTH that follows is answered with OK.
+//
 // The handshake is over with the first request that is none of it. A user's own SELECT, AUTH or HELLO comes later and
 // passes unchanged.
 
@@ -24,22 +30,19 @@ type handshakePhase int
 
 const (
 	expectHello   handshakePhase = iota // nothing has been written
-	expectReply                         // HELLO or AUTH has been written
+	expectReply                         // HELLO has been written
 	expectOptions                       // answered; SELECT may come next, as the head of the client's option pipeline
-	expectRequest                       // SELECT or CLIENT has been seen: a SELECT from here on is a user's
+	expectRequest                       // that has been seen: a SELECT from here on is a user's
 )
 
 // handshake is the state of the handshake of one connection. It is owned by the goroutine that runs the handshake.
 type handshake struct {
-	phase    handshakePhase
-	as       credentials
-	held     []byte // the beginning of a request that has not arrived whole
-	canned   []byte // the answer to a request that was not passed on
-	refused  bool   // the server refused HELLO: go-redis falls back to AUTH
-	auth     bool   // what was written last is AUTH
-	loggedIn bool   // the credentials have been sent
-	selected bool   // the index of the database is selected
-	client   *Client
+	phase  handshakePhase
+	as     credentials
+	held   []byte    // the beginning of a request that has not arrived whole
+	canned []byte    // what go-redis is to read next
+	readBy time.Time // go-redis' own deadline
+	client *Client
 }
 
 // writeHandshake sends one request of the handshake, rewritten for the database of the connection, or finds that the
@@ -48,10 +51,12 @@ type handshake struct {
 func (c *Conn) writeHandshake(p []byte) (int, error) {
 	hs := &c.hello
 	if f := c.failed.Load(); f != nil {
-		return 0, c.writeError(f.cause, false, false)
+		return 0, c.handshakeFailed(f.cause)
 	}
 	if !c.current() && !c.set.draining.Load() {
-		return 0, c.refuse(false)
+		f := &connFailure{cause: c.refusal()}
+		c.failed.CompareAndSwap(nil, f)
+		return 0, c.lostReply(f)
 	}
 	request := p
 	if hs.held != nil {
@@ -63,28 +68,39 @@ func (c *Conn) writeHandshake(p []byte) (int, error) {
 		hs.held = append([]byte(nil), request...)
 		return len(p), nil
 	}
-	if c.handshakeStep(names) {
-		return c.sendHandshake(p, request, names[0])
+	if step := c.handshakeStep(names); step != nil {
+		return len(p), step(request)
 	}
-	if err := c.finishHandshake(); err != nil {
-		return 0, c.handshakeFailed(err)
+	if hs.phase == expectHello {
+		// No client of go-redis begins like this. Nobody reads yet.
+		if err := c.logInAlone(); err != nil {
+			return 0, c.handshakeFailed(err)
+		}
 	}
-	n, err := c.writeRequest(request)
-	return min(max(0, n-(len(request)-len(p))), len(p)), err
+	hs.phase, hs.as = expectRequest, credentials{}
+	c.greeting.Store(false)
+	c.ready.Store(true)
+	if _, err := c.writeRequest(request); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
-// handshakeStep reports whether a request is a step of go-redis' handshake.
-func (c *Conn) handshakeStep(names []string) bool {
+// handshakeStep returns what writes a step of go-redis' handshake as this database wants it, or nil if the requests are a
+// user's.
+func (c *Conn) handshakeStep(names []string) func(request []byte) error {
 	hs := &c.hello
-	switch names[0] {
-	case "hello":
-		return hs.phase == expectHello && len(names) == 1
-	case "auth":
-		return (hs.phase == expectHello || hs.refused) && len(names) == 1
-	case "select":
-		return hs.phase == expectOptions && allOptions(names[1:]) && c.set.selectIsHandshake(hs.client, names[1:])
+	switch first := names[0]; {
+	case first == "hello" && len(names) == 1 && hs.phase == expectHello:
+		return c.sendHello
+	case first == "auth" && len(names) == 1 && hs.phase == expectOptions:
+		return c.answerAuth
+	case first == "select" && hs.phase == expectOptions && allOptions(names[1:]) && goredis.InOptionPipeline():
+		return func(request []byte) error { return c.sendOptions(c.chooseIndex(request)) }
+	case first != "select" && hs.phase >= expectOptions && allOptions(names):
+		return c.sendOptions
 	}
-	return hs.phase >= expectOptions && allOptions(names)
+	return nil
 }
 
 // allOptions reports whether requests set nothing but what go-redis' handshake sets.
@@ -109,95 +125,46 @@ func isHandshakeName(name string) bool {
 	return false
 }
 
-// sendHandshake writes a step of the handshake as this database wants it, and reports the length the caller knows.
-func (c *Conn) sendHandshake(p, request []byte, name string) (int, error) {
-	hs := &c.hello
-	switch name {
-	case "hello":
-		hs.phase, hs.loggedIn = expectReply, true
-		request = rewriteHello(request, hs.as)
-	case "auth":
-		hs.phase, hs.refused, hs.auth = expectReply, false, true
-		if hs.as.password == "" && hs.as.username == "" {
-			// This database wants no password, and may refuse one.
-			hs.canned = []byte("+OK\r\n")
-			return len(p), nil
-		}
-		hs.loggedIn = true
-		request = rewriteAuth(request, hs.as)
-	case "select":
-		hs.phase, hs.selected = expectRequest, true
-		request = c.chooseIndex(request)
-	default:
-		hs.leaveOptions()
-		if c.untracked && bytes.Contains(bytes.ToLower(request), []byte("\r\ntracking\r\n")) {
-			// The first connection of a client that caches: once more, as the type that this needs.
-			hs.client.tracking.Store(true)
-			c.local.Store(true)
-			return 0, c.handshakeFailed(errRetype)
-		}
-	}
-	if name != "hello" && name != "auth" {
-		if err := c.logIn(); err != nil {
-			return 0, c.handshakeFailed(err)
-		}
-	}
-	c.busy.Store(true)
+// sendHello writes HELLO, and behind it SELECT.
+func (c *Conn) sendHello(request []byte) error {
+	c.hello.phase = expectReply
+	return c.send(append(rewriteHello(request, c.hello.as), c.selectOwn()...))
+}
+
+// answerAuth answers the AUTH that go-redis falls back to where HELLO is refused: this connection has logged in.
+func (c *Conn) answerAuth([]byte) error {
+	c.hello.canned = append(c.hello.canned, "+OK\r\n"...)
+	c.greeting.Store(true)
+	return nil
+}
+
+// sendOptions writes the client's options.
+func (c *Conn) sendOptions(request []byte) error {
+	c.hello.phase = expectRequest
+	return c.send(request)
+}
+
+// send writes requests of the handshake.
+func (c *Conn) send(request []byte) error {
+	c.ledger.BeginHandshake(request)
 	c.set.owner.Outstanding()
-	if n, err := c.Conn.Write(request); err != nil {
-		return min(n, len(p)), c.handshakeFailed(err)
+	if _, err := c.Conn.Write(request); err != nil {
+		return c.handshakeFailed(err)
 	}
-	return len(p), nil
+	return nil
 }
 
 // handshakeFailed ends the connection before any user's request was written.
 func (c *Conn) handshakeFailed(cause error) error {
-	return c.writeError(c.fail(cause), false, false)
+	return c.lostReply(c.end(&c.failed, &connFailure{cause: cause}))
 }
 
-// leaveOptions notes that the option pipeline did not begin with SELECT.
-func (hs *handshake) leaveOptions() {
-	if hs.phase == expectOptions {
-		hs.client.noSelect.Store(true)
-		hs.phase = expectRequest
-	}
-}
-
-// finishHandshake makes up for what the client's own handshake has left out.
-func (c *Conn) finishHandshake() error {
-	c.hello.leaveOptions()
-	if err := c.logIn(); err != nil {
-		return err
-	}
-	if err := c.selectIndex(); err != nil {
-		return err
-	}
-	c.hello.as = credentials{}
-	c.ready.Store(true)
-	return nil
-}
-
-// logIn sends the credentials where the client's handshake has not: its HELLO was refused, and it has no password of its
-// own to fall back to AUTH with.
-func (c *Conn) logIn() error {
-	hs := &c.hello
-	if hs.as.password == "" || hs.loggedIn && !hs.refused {
+// selectOwn is the request that selects the index of the database, or nothing.
+func (c *Conn) selectOwn() []byte {
+	if c.hello.as.index == 0 {
 		return nil
 	}
-	hs.loggedIn, hs.refused = true, false
-	return c.exchange("auth", rewriteAuth(nil, hs.as))
-}
-
-// selectIndex selects the index of the database where the client's handshake did not, because the client itself uses
-// index 0. It costs such a connection one round trip more, and it is not put in front of the first request to save it:
-// if the index does not exist, that request would run in index 0.
-func (c *Conn) selectIndex() error {
-	hs := &c.hello
-	if hs.selected || hs.as.index == 0 {
-		return nil
-	}
-	hs.selected = true
-	return c.exchange(fmt.Sprintf("select %d", hs.as.index), resp.Encode("select", strconv.Itoa(hs.as.index)))
+	return resp.Encode("select", strconv.Itoa(c.hello.as.index))
 }
 
 // chooseIndex puts the index of the database into the client's own SELECT. A database that names no index leaves the
@@ -212,51 +179,4 @@ func (c *Conn) chooseIndex(request []byte) []byte {
 		c.set.owner.IndexConflict(own, args[1])
 	}
 	return rewriteSelect(request, own)
-}
-
-// exchange runs a request of our own.
-func (c *Conn) exchange(what string, request []byte) error {
-	if err := c.Conn.SetReadDeadline(time.Now().Add(exchangeTimeout)); err != nil {
-		return err
-	}
-	defer func() { _ = c.Conn.SetReadDeadline(time.Time{}) }() // a client without a ReadTimeout sets none
-	if _, err := c.Conn.Write(request); err != nil {
-		return err
-	}
-	line, err := resp.ReadLine(c.Conn)
-	if err != nil {
-		return err
-	}
-	if line[0] == '-' {
-		return fmt.Errorf("%s: %w", what, goredis.Reply(line[1:]))
-	}
-	return nil
-}
-
-const exchangeTimeout = 5 * time.Second
-
-// helloAnswered looks at the reply to HELLO or AUTH: go-redis sends AUTH next only if HELLO was refused. If AUTH is refused
-// as well, that is returned: go-redis would hand the bare reply to the caller of whatever command was to be sent, who could
-// not tell it from an answer to that.
-func (c *Conn) helloAnswered(reply []byte) error {
-	hs := &c.hello
-	if hs.phase != expectReply {
-		return nil
-	}
-	hs.phase, hs.refused = expectOptions, reply[0] == '-'
-	if hs.refused && hs.auth {
-		line, _, _ := strings.Cut(string(reply[1:]), "\r\n")
-		return fmt.Errorf("auth: %w", goredis.Reply(line))
-	}
-	return nil
-}
-
-// readCanned answers a request that was not passed on.
-func (c *Conn) readCanned(p []byte) (int, error) {
-	n := copy(p, c.hello.canned)
-	if c.hello.canned = c.hello.canned[n:]; len(c.hello.canned) == 0 {
-		c.hello.canned = nil
-		c.hello.phase = expectOptions
-	}
-	return n, nil
 }

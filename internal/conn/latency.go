@@ -1,18 +1,11 @@
 package conn
 
-import (
-	"time"
+import "time"
 
-	"github.com/redishook/multidb/internal/replay"
-)
-
-// asks notes when a request was written that nothing is outstanding before. One that may wait for something else than the
-// database, and is slow by nature, is not timed.
-func (c *Conn) asks(name []byte) {
-	if c.busy.Load() {
-		return // the reply to the first of several is the one that is timed
-	}
-	if replay.Blocks(name) {
+// asks notes when a request was written that nothing is outstanding before: the reply to the first of several is the one
+// that is timed. One that may wait for something else than the database, and is slow by nature, is not timed.
+func (c *Conn) asks(class Class) {
+	if class&Blocks != 0 {
 		c.asked.Store(0)
 		return
 	}

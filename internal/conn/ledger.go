@@ -69,6 +69,20 @@ func (l *Ledger) Begin(p []byte) (Class, Mark) {
 	return l.count(p, m.written), m
 }
 
+// BeginHandshake counts the requests in p, which make a connection what it is to everybody: they begin no session. p holds
+// whole requests.
+func (l *Ledger) BeginHandshake(p []byte) {
+	written := l.written.Load()
+	for len(p) > 0 {
+		n, ends := l.requests.Next(p)
+		if p = p[n:]; ends {
+			written++
+		}
+	}
+	l.unsafe.Store(written)
+	l.written.Store(written)
+}
+
 // count is Begin.
 func (l *Ledger) count(p []byte, written uint64) (classes Class) {
 	unsafe := uint64(0)
@@ -163,6 +177,9 @@ func (l *Ledger) Undo(m Mark, p []byte, n int) {
 	l.requests, l.cut = m.requests, nil
 	l.unsafe.Store(m.unsafe)
 	l.blocking.Store(m.blocking)
+	if subs := l.subs.Load(); subs != nil {
+		subs.drop(m.written)
+	}
 	l.count(p[:n], m.written)
 }
 

@@ -80,6 +80,23 @@ func TestARequestThatTheSocketHasNotTakenIsNotOwed(t *testing.T) {
 	require.EqualValues(t, 2, l.Owed(), "a byte of the second one may be on its way")
 }
 
+func TestASubscribeThatTheSocketHasNotTakenIsNone(t *testing.T) {
+	l := NewLedger(nil)
+	p := words("subscribe a b")
+	_, mark := l.Begin(p)
+	l.Undo(mark, p, 0)
+	require.True(t, l.Neutral())
+}
+
+func TestAHandshakeIsOwedAndBeginsNoSession(t *testing.T) {
+	l := NewLedger(nil)
+	l.BeginHandshake(words("hello 3", "select 5"))
+	require.EqualValues(t, 2, l.Owed())
+	require.False(t, l.Session())
+	l.Received([]byte("%1\r\n+proto\r\n:3\r\n+OK\r\n"))
+	require.True(t, l.Neutral())
+}
+
 func TestSessionIsWhatAnotherConnectionWouldNotHold(t *testing.T) {
 	for _, c := range []struct {
 		requests string

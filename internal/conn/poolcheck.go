@@ -3,27 +3,33 @@ package conn
 import (
 	"net"
 	"syscall"
-
-	"github.com/redishook/multidb/internal/goredis"
+	"time"
 )
 
 // Before go-redis' pool hands out an idle connection it clears its deadline (SetDeadline) and, if the connection is a
 // syscall.Conn, peeks at the socket for an error or unexpected data (internal/pool/conn_check.go). An error out of
 // SyscallConn makes it drop the connection and take the next one or dial: this is how the connections of an old database
-// leave the pool after a switch without anybody having failed on them. What may answer the peek depends on the kind of
-// connection, so there are three types.
+// leave the pool after a switch without anybody having failed on them. Nothing but speed hangs on that: a connection that
+// holds nothing and is handed out all the same refuses its next request.
+//
+// go-redis also peeks to learn whether pushes have arrived.
+
+// poolChecks says that go-redis' pool looks at idle connections here. On Windows it does not.
+const poolChecks = peeks && !poolCheckHidden
 
 // retired reports whether the pool must drop the connection. One that it may hand out is not stale, even if its database
 // was not the active one a moment ago.
 func (c *Conn) retired() bool {
-	if c.failed.Load() != nil || !c.current() {
+	if c.failed.Load() != nil || c.refused.Load() != nil || !c.current() {
 		return true
 	}
-	c.stale.Store(false)
+	if c.stale.Load() {
+		c.stale.Store(false)
+	}
 	return false
 }
 
-// tcpConn is a conn over plain TCP or a Unix socket: the peek goes to the socket.
+// tcpConn is a Conn over plain TCP or a Unix socket: the peek goes to the socket.
 type tcpConn struct{ *Conn }
 
 // SyscallConn returns the socket, or an error if the connection is of no use any more.
@@ -31,47 +37,82 @@ func (c tcpConn) SyscallConn() (syscall.RawConn, error) {
 	if c.retired() {
 		return nil, errNotActive
 	}
-	c.lookingForPushes()
 	return c.Conn.Conn.(syscall.Conn).SyscallConn()
 }
 
-// tlsConn is a conn over TLS or a pipe. A *tls.Conn is no syscall.Conn, because a peek would see encrypted records
-// and go-redis would try to read a reply out of them. This one is, for the sake of the drop, and answers the pool's peek
-// with "nothing there", which is what go-redis assumes of TLS. The peek costs what it costs over TCP, two small
-// allocations in go-redis, where TLS without the hook is not peeked at.
-type tlsConn struct{ *Conn }
+// tlsConn is a Conn over TLS, or over something else that is no socket. A peek at the socket below TLS would see records:
+// an end of the connection or a push would look the same as a session ticket. So this connection reads ahead itself what is there,
+// and answers the peek by what it has got.
+//
+// go-redis asks from the side that reads, so nothing here is shared with a reader.
+type tlsConn struct {
+	*Conn
+	ahead []byte  // read, and not handed out
+	full  bool    // the last read has filled its buffer: TLS may hold more of that record
+	peer  *socket // below TLS; nil until it is looked for
+	blind bool    // there is none
+}
 
-// SyscallConn returns what finds nothing, or an error if the connection is of no use any more. Asked outside the pool's
-// check (whether pushes have arrived), it answers with the socket below TLS, where go-redis looks without us.
-func (c tlsConn) SyscallConn() (syscall.RawConn, error) {
+// Read hands out what was read ahead first.
+func (c *tlsConn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	n, err := c.Conn.Read(p)
+	c.full = n == len(p)
+	return n, err
+}
+
+// SyscallConn returns what answers a peek, or an error if the connection is of no use any more.
+func (c *tlsConn) SyscallConn() (syscall.RawConn, error) {
 	if c.retired() {
 		return nil, errNotActive
 	}
-	c.lookingForPushes()
-	if !c.checking.Load() {
-		if raw, ok := below(c.Conn.Conn).(syscall.Conn); ok {
-			return raw.SyscallConn()
-		}
+	if len(c.ahead) == 0 && (c.full || c.arrived()) {
+		c.readAhead()
+	}
+	if f := c.over(); f != nil {
+		return nil, f.cause
+	}
+	if len(c.ahead) > 0 {
+		return somethingThere()
 	}
 	return nothingThere{}, nil
 }
 
-// cachingTLSConn is a conn over TLS whose client caches on its side. go-redis must see that it is no syscall.Conn: it then
-// looks for invalidations that TLS has decrypted but nobody has read. The pool cannot be told to drop it when it hands it
-// out, so after a switch its next request is refused instead, which go-redis runs again elsewhere. What it has in its
-// cache for the connection must not be answered until then: see NetConn.
-type cachingTLSConn struct{ *Conn }
+// aheadTime is how long the rest of a record may take whose beginning is there.
+const aheadTime = time.Millisecond
 
-// NetConn returns the raw connection below TLS, or nil. After a switch it returns one that answers with an error:
-// go-redis' drainer, which looks for invalidations on the idle connections of its pool and on no others, drops the
-// connection then, and with it what was cached from the old database. Others who look, on behalf of a session that still
-// goes on there, take the error for "no invalidation".
-func (c cachingTLSConn) NetConn() net.Conn {
-	if c.retired() {
-		return goredis.DeadConn{Err: errNotActive}
+// readAhead reads what has arrived. What ends the connection is noted as for any read.
+func (c *tlsConn) readAhead() {
+	_ = c.Conn.Conn.SetReadDeadline(time.Now().Add(aheadTime))
+	buf := make([]byte, 512)
+	n, err := c.Conn.Conn.Read(buf) // and not Conn.Read: that this finds nothing says nothing about what is owed
+	if n > 0 {
+		c.ledger.Received(buf[:n])
+		if c.set.cfg.Timed {
+			c.isAnswered()
+		}
 	}
-	c.lookingForPushes()
-	return below(c.Conn.Conn)
+	c.ahead, c.full = buf[:n], n == len(buf)
+	if err != nil && !isTimeout(err) {
+		c.end(&c.failed, &connFailure{cause: err})
+	}
+	_ = c.Conn.Conn.SetReadDeadline(time.Time{}) // go-redis has cleared it before it asks
+}
+
+// arrived reports whether there are bytes, or the end, at the socket below TLS.
+func (c *tlsConn) arrived() bool {
+	if c.peer == nil && !c.blind {
+		raw, ok := below(c.Conn.Conn).(syscall.Conn)
+		if ok {
+			c.peer = newSocket(raw)
+		}
+		c.blind = c.peer == nil
+	}
+	return c.peer != nil && c.peer.arrived()
 }
 
 func below(nc net.Conn) net.Conn {

@@ -55,6 +55,9 @@ type credentials struct {
 	index              int
 }
 
+// none says that the database wants no login.
+func (c credentials) none() bool { return c.username == "" && c.password == "" }
+
 // user is the name that HELLO wants in front of a password.
 func (c credentials) user() string {
 	if c.username == "" {

@@ -33,7 +33,7 @@ type Config struct {
 	Options   *redis.Options // how the database is dialed and logged in to
 	DialLimit int            // dials at the same time; 0 or less: no limit
 	Timed     bool           // replies are timed, see Owner.Replied
-	Selects   *Selects
+	Classes   *Table         // what requests are; nil: nothing is known to be harmless
 
 	NoDatabase error // why a request is refused while no database may be written to
 
@@ -60,6 +60,7 @@ type Set struct {
 
 	draining atomic.Bool            // the database has lost its place as planned, and sessions may still finish
 	left     atomic.Uint64          // the last term that was given up: the drain that belongs to that one ends the draining
+	role     atomic.Pointer[string] // what HELLO has said last
 	master   atomic.Pointer[string] // where the last dial by way of Sentinel led
 	underWay atomic.Int64           // dials that have not ended
 
@@ -107,7 +108,7 @@ func (s *Set) Cut(number uint64) {
 
 // CutSubscribed is Cut for connections of pub/sub.
 func (s *Set) CutSubscribed(number uint64) {
-	cutAll(s.matching(func(c *Conn) bool { return c.admitted <= number && c.pubsub.Load() }))
+	cutAll(s.matching(func(c *Conn) bool { return c.admitted <= number && c.ledger.Subscribed() }))
 }
 
 // CutAll closes all connections.
@@ -123,6 +124,14 @@ func cutAll(conns []*Conn) {
 func (s *Set) Master() string {
 	if master := s.master.Load(); master != nil {
 		return *master
+	}
+	return ""
+}
+
+// Role returns what the reply to HELLO has said last: "master" or "replica"; empty if it has said nothing.
+func (s *Set) Role() string {
+	if role := s.role.Load(); role != nil {
+		return *role
 	}
 	return ""
 }
@@ -157,7 +166,7 @@ func (s *Set) forget(c *Conn) {
 	defer s.mu.Unlock()
 	if _, ok := s.open[c]; ok {
 		delete(s.open, c)
-		s.reads += c.reads.Load()
+		s.reads += c.ledger.Reads()
 		if !c.pubsub.Load() {
 			c.hello.client.pooled.Add(-1)
 		}
@@ -184,8 +193,8 @@ func (s *Set) Progress() (reads uint64, outstanding bool) {
 	reads = s.reads
 	outstanding = s.underWay.Load() > 0 // a way that leads nowhere swallows the first packet of a dial as well
 	for c := range s.open {
-		reads += c.reads.Load()
-		outstanding = outstanding || c.busy.Load() && !c.pubsub.Load()
+		reads += c.ledger.Reads()
+		outstanding = outstanding || c.owesNow()
 	}
 	return reads, outstanding
 }

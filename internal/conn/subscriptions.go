@@ -25,7 +25,6 @@ type subscriptions struct {
 type subscribeRequest struct {
 	from, upTo uint64
 	all        bool // it unsubscribes from all, and has as many confirmations as there are
-	verb       byte // its first letter: 's', 'p' or 'u'
 }
 
 // Subscribed reports that the connection has subscriptions, or has asked for some.
@@ -40,6 +39,22 @@ func (l *Ledger) Subscribed() bool {
 	subs.mu.Lock()
 	defer subs.mu.Unlock()
 	return len(subs.queue) > 0
+}
+
+// OwesConfirmations reports that something is owed, and all of it is confirmations of subscriptions.
+func (l *Ledger) OwesConfirmations() bool {
+	subs := l.subs.Load()
+	if subs == nil || !l.Exact() {
+		return false
+	}
+	owed := l.Owed()
+	subs.mu.Lock()
+	defer subs.mu.Unlock()
+	answered := l.answered.Load()
+	for _, r := range subs.queue {
+		owed -= min(owed, r.upTo-max(answered, r.from-1))
+	}
+	return len(subs.queue) > 0 && owed == 0
 }
 
 // beginSubscribe notes a request of the SUBSCRIBE family, for the writer.
@@ -61,6 +76,15 @@ func (l *Ledger) beginSubscribe(p []byte, args int, number uint64) (more uint64)
 	defer subs.mu.Unlock()
 	subs.queue = append(subs.queue, r)
 	return more
+}
+
+// drop forgets the requests after the first so many: they were not written.
+func (s *subscriptions) drop(written uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) > 0 && s.queue[len(s.queue)-1].from > written {
+		s.queue = s.queue[:len(s.queue)-1]
+	}
 }
 
 // answer returns how many of the replies owed a frame settles, for the reader.

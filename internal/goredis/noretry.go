@@ -218,6 +218,10 @@ func Uncover(err error) (revealedErr error, changed bool) {
 		return Cause(e.err), true
 	case *handshakeNetError:
 		return Cause(e.err), true
+	case *unsentError:
+		return Cause(e.err), true
+	case *unsentNetError:
+		return Cause(e.err), true
 	}
 	var lost *NoRetryError
 	if !errors.As(err, &lost) {
@@ -232,37 +236,3 @@ type uncovered struct{ outer, inner error }
 
 func (e *uncovered) Error() string   { return e.outer.Error() }
 func (e *uncovered) Unwrap() []error { return []error{e.outer, e.inner} }
-
-// handshakeError is the error of a handshake or a dial. go-redis takes one layer off the errors of its handshake, whatever it is:
-// without this one that would be the CommandError.
-type handshakeError struct{ err error }
-
-func (e *handshakeError) Error() string { return e.err.Error() }
-func (e *handshakeError) Unwrap() error { return e.err }
-
-// handshakeNetError is layered around a net.Error.
-type handshakeNetError struct {
-	handshakeError
-	net net.Error
-}
-
-func (e *handshakeNetError) Timeout() bool { return e.net.Timeout() }
-
-// Temporary completes net.Error, as for netCommandError.
-func (e *handshakeNetError) Temporary() bool { return Temporary(e.net) }
-
-// IsHandshakeError reports an error of the handshake on its way to go-redis.
-func IsHandshakeError(err error) bool {
-	switch err.(type) { //nolint:errorlint // asked before anybody can have wrapped it
-	case *handshakeError, *handshakeNetError:
-		return true
-	}
-	return false
-}
-
-func Handshake(err error) error {
-	if ne, ok := err.(net.Error); ok { //nolint:errorlint // built as one by the caller
-		return &handshakeNetError{handshakeError{err}, ne}
-	}
-	return &handshakeError{err}
-}

@@ -1,0 +1,60 @@
+package conn
+
+import "time"
+
+// What is outstanding on the connections of a database, as the monitor sees it.
+
+// owesNow reports whether the connection owes a reply and is not silent by nature, as while a request of it may block.
+func (c *Conn) owesNow() bool {
+	if c.ledger.Owed() == 0 || c.ledger.Subscribed() {
+		return false
+	}
+	_, blocks := c.ledger.Blocking()
+	return !blocks
+}
+
+// Oldest is the oldest reply that a connection owes.
+type Oldest struct {
+	ID  int64         // of the connection, by the reply to HELLO; 0: not known
+	Age time.Duration // since it was first seen, at most; a request that may block counts from the end of its own time
+}
+
+// Oldest returns the reply that has been owed for longest, those left out whose request may block for ever or for longer.
+// An age begins with the first call that has seen the debt, and begins anew whenever something is read, so it is never too
+// long. Not for more than one goroutine.
+func (s *Set) Oldest(now time.Time) (oldest Oldest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		if age := c.owesFor(now); age > oldest.Age {
+			oldest = Oldest{c.id.Load(), age}
+		}
+	}
+	return oldest
+}
+
+// owesFor returns the age of the oldest reply that the connection owes, see Oldest.
+func (c *Conn) owesFor(now time.Time) time.Duration {
+	seen := c.ledger.Answered() + c.ledger.Reads()
+	if c.ledger.Owed() == 0 || c.ledger.Subscribed() || c.owedSince.IsZero() || seen != c.seen {
+		c.seen, c.owedSince = seen, now
+	}
+	own, blocks := c.ledger.Blocking()
+	if blocks && own == 0 {
+		return 0
+	}
+	return now.Sub(c.owedSince) - own
+}
+
+// Waiting returns the connections on which a request may be blocked, by their number in the reply to HELLO: what CLIENT
+// UNBLOCK asks for. Connections without a number are left out.
+func (s *Set) Waiting() (ids []int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		if _, blocks := c.ledger.Blocking(); blocks && c.id.Load() != 0 {
+			ids = append(ids, c.id.Load())
+		}
+	}
+	return ids
+}

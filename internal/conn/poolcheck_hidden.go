@@ -1,0 +1,5 @@
+//go:build multidb_nopoolcheck
+
+package conn
+
+const poolCheckHidden = true
