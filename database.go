@@ -24,7 +24,8 @@ import (
 // about its health.
 type database struct {
 	name  string
-	order int // of configuration; the last word in an election
+	id    uint64 // see blame.go
+	order int    // of configuration; the last word in an election
 	opt   *redis.Options
 	probe *redis.Client // for quick probes only; ours, except that nothing of a user's client is closed with it
 
@@ -81,6 +82,7 @@ type health struct {
 // newDatabase builds a database from its options, which have been validated as far as that goes without building.
 func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	db := &database{name: spec.Name, order: order}
+	db.number()
 	db.setWeight(spec.Weight)
 	client, err := spec.client()
 	if err != nil {

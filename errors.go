@@ -41,7 +41,7 @@ type CommandError struct {
 	// Err is the cause. Never nil.
 	Err error
 
-	db *database // the one of that name at that time
+	id uint64 // of the database that had that name then, see blame.go
 }
 
 // Error names the database, whether the request was sent, and the cause.
@@ -101,7 +101,11 @@ func SafeToRetry(err error) bool {
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
 // err.(net.Error).Timeout(), an assertion that no Unwrap can serve.
 func commandError(db *database, sent bool, cause error) error {
-	e := newCommandError(db, sent, cause)
+	return asNetError(newCommandError(db, sent, cause))
+}
+
+func asNetError(e *CommandError) error {
+	cause := e.Err
 	var ne net.Error
 	if errors.As(cause, &ne) {
 		return &netCommandError{CommandError: e, net: ne}
@@ -110,11 +114,16 @@ func commandError(db *database, sent bool, cause error) error {
 }
 
 func newCommandError(db *database, sent bool, cause error) *CommandError {
-	e := &CommandError{Sent: sent, Err: cause, db: db}
+	e := &CommandError{Sent: sent, Err: cause}
 	if db != nil {
-		e.Database = db.name
+		e.Database, e.id = db.name, db.id
 	}
 	return e
+}
+
+// on is another failure on the same database.
+func (e *CommandError) on(sent bool, cause error) *CommandError {
+	return &CommandError{Database: e.Database, Sent: sent, Err: cause, id: e.id}
 }
 
 // sentFailure returns the CommandError in err if that leaves open whether the work was done.
@@ -144,7 +153,7 @@ func deadSession(db *database, err error) error {
 	cause := goredis.Cause(err)
 	var earlier *CommandError
 	if errors.As(cause, &earlier) {
-		db, cause = earlier.db, fmt.Errorf("the connection of this session is lost: %w", earlier.Err)
+		return earlier.on(false, fmt.Errorf("the connection of this session is lost: %w", earlier.Err))
 	}
 	return newCommandError(db, false, cause) // no net.Error itself, as go-redis' is none
 }

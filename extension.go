@@ -112,8 +112,9 @@ func HookOfTx(ctx context.Context, tx *redis.Tx) *Hook {
 		return routed.hook
 	}
 	var failed *CommandError
-	if errors.As(err, &failed) && failed.db != nil { // it could not be dialed
-		return hookFor(func(h *Hook) bool { return slices.Contains(h.selector.all(), failed.db) })
+	if errors.As(err, &failed) && failed.id != 0 { // it could not be dialed
+		db := failed.database()
+		return hookFor(func(h *Hook) bool { return db != nil && slices.Contains(h.selector.all(), db) })
 	}
 	return nil
 }

@@ -93,8 +93,10 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 
 // countUnknown counts an error that leaves a caller in doubt, and returns it.
 func (h *Hook) countUnknown(err error) error {
-	if sent := sentFailure(err); sent != nil && sent.db != nil {
-		sent.db.traffic.Unknown.Add(1)
+	if sent := sentFailure(err); sent != nil {
+		if db := sent.database(); db != nil {
+			db.traffic.Unknown.Add(1)
+		}
 	}
 	return err
 }
@@ -150,10 +152,13 @@ func vetoed(err error, cmds ...redis.Cmder) bool {
 // databaseOf finds the database on which err happened: the one the connection names, or else the one that was active.
 func (h *Hook) databaseOf(now *epoch, err error) *database {
 	var failed *CommandError
-	if errors.As(err, &failed) && failed.db != nil {
-		return failed.db // and not whatever has that name now
+	if !errors.As(err, &failed) || failed.id == 0 {
+		return now.db
 	}
-	return now.db
+	if db := failed.database(); db != nil {
+		return db // and not whatever has that name now
+	}
+	return forgotten()
 }
 
 // runAgain runs failed work again until it is answered, may not be run again, or has used up its attempts. It returns the
@@ -266,9 +271,9 @@ func finish(ctx context.Context, ending *attempt, sent *CommandError, ended erro
 	}
 	if sent != nil && sentFailure(last) == nil {
 		if ending.kind == sessionDead {
-			last = commandError(sent.db, true, sent.Err) // which is why the session is dead
+			last = asNetError(sent.on(true, sent.Err)) // which is why the session is dead
 		} else {
-			last = commandError(sent.db, true, fmt.Errorf("%w; a later attempt: %w", sent.Err, last))
+			last = asNetError(sent.on(true, fmt.Errorf("%w; a later attempt: %w", sent.Err, last)))
 		}
 	}
 	if gaveUp := ctx.Err(); gaveUp != nil && errors.Is(ended, gaveUp) && !errors.Is(last, gaveUp) {

@@ -25,10 +25,11 @@ func (h *Hook) ServedBy(before Choice, err error) (served Endpoint, ok bool) {
 	if err != nil {
 		var failed *CommandError
 		if errors.As(err, &failed) {
-			if failed.db == nil {
+			db := failed.database()
+			if db == nil {
 				return Endpoint{}, false
 			}
-			return failed.db.endpoint(), true
+			return db.endpoint(), true
 		}
 	}
 	// A connection of another database than the active one is refused at its gate, unless a session goes on there. So
