@@ -25,6 +25,8 @@ func (h *Hook) afterBatchFailure(
 	case first != nil && first.kind == sessionDead:
 		setErrors(cmds, first.err)
 		return first.err
+	case first.kind == answered && first.err == nil:
+		return nil // a transaction whose commands have their answers: the error is of go-redis' attempt before
 	case first.final:
 		return h.finishFailedBatch(cmds, err)
 	}

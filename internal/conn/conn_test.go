@@ -16,6 +16,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/goredis"
 )
 
 // owner is one whose database is in use until it is left.
@@ -341,6 +343,18 @@ func TestWhoseHandsAConnectionIsIn(t *testing.T) {
 			require.False(t, sent(t, err))
 		}
 	}
+}
+
+// Events: the database loses its place between the handshake and the first request, which is a transaction. Were the write to
+// fail, go-redis would run it again by itself and leave the error of the first run on the MULTI of the second.
+func TestAFirstRequestThatIsRefusedFailsAtItsRead(t *testing.T) {
+	c, s, o := dialed(t, redis.Options{}, standard)
+	greet(t, c)
+	o.left.Store(true)
+	_, err := ask(t, c, "multi")
+	require.False(t, sent(t, err))
+	require.NotContains(t, s.requests(), "multi")
+	require.NotNil(t, goredis.Find(err), "go-redis must not run it again")
 }
 
 func TestASubscribeIsNotWrittenToADatabaseThatDrains(t *testing.T) {

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -50,14 +51,6 @@ type handshake struct {
 // credentials are long: it is held until it is whole, for a piece that passed unread might hold a password.
 func (c *Conn) writeHandshake(p []byte) (int, error) {
 	hs := &c.hello
-	if f := c.failed.Load(); f != nil {
-		return 0, c.handshakeFailed(f.cause)
-	}
-	if !c.current() && !c.set.draining.Load() {
-		f := &connFailure{cause: c.refusal()}
-		c.failed.CompareAndSwap(nil, f)
-		return 0, c.lostReply(f)
-	}
 	request := p
 	if hs.held != nil {
 		request = append(hs.held, p...)
@@ -69,11 +62,21 @@ func (c *Conn) writeHandshake(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if step := c.handshakeStep(names); step != nil {
+		if err := c.mayShakeHands(); err != nil {
+			return 0, err
+		}
 		return len(p), step(request)
+	}
+	if hs.phase == expectReply {
+		return 0, c.handshakeFailed(errUnfinished) // or the failure before
 	}
 	if hs.phase == expectHello {
 		// No client of go-redis begins like this. Nobody reads yet.
-		if err := c.logInAlone(); err != nil {
+		err := c.mayShakeHands()
+		if err == nil {
+			err = c.logInAlone()
+		}
+		if err != nil {
 			return 0, c.handshakeFailed(err)
 		}
 	}
@@ -84,6 +87,22 @@ func (c *Conn) writeHandshake(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// errUnfinished is why a request is refused that comes before HELLO is answered. No client of go-redis sends one.
+var errUnfinished = errors.New("multidb: HELLO is not answered")
+
+// mayShakeHands returns an error if the connection is of no use.
+func (c *Conn) mayShakeHands() error {
+	if f := c.failed.Load(); f != nil {
+		return c.handshakeFailed(f.cause)
+	}
+	if !c.current() && !c.set.draining.Load() {
+		f := &connFailure{cause: c.refusal()}
+		c.failed.CompareAndSwap(nil, f)
+		return c.lostReply(f)
+	}
+	return nil
 }
 
 // handshakeStep returns what writes a step of go-redis' handshake as this database wants it, or nil if the requests are a

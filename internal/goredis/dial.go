@@ -6,10 +6,11 @@ import (
 	"errors"
 	"net"
 	"reflect"
+	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 )
 
 // DeadConn stands in for a connection that could not be dialed. If DialHook returned the error, go-redis' pool would
@@ -38,7 +39,7 @@ func (d UnreachedConn) Write([]byte) (int, error) { return 0, Handshake(d.Err) }
 // (tls.DialWithDialer takes no context): a dial to a server that has stopped would go on for all of DialTimeout after the
 // switch, with its place in the client's pool.
 func TLSDialer(own Dialer, config *tls.Config) Dialer {
-	if config == nil || own != nil && reflect.ValueOf(own).Pointer() != goRedisDialer {
+	if config == nil || own != nil && !isDefaultDialer(own) {
 		return own
 	}
 	d := tls.Dialer{
@@ -52,8 +53,13 @@ func TLSDialer(own Dialer, config *tls.Config) Dialer {
 // Dialer is the type of redis.Options.Dialer.
 type Dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// goRedisDialer tells go-redis' default dialer, which the options of a ready client hold, by its code.
-var goRedisDialer = reflect.ValueOf(redis.NewDialer(&redis.Options{})).Pointer()
+// isDefaultDialer reports whether a dialer is the one that go-redis makes itself, which the options of a ready client hold.
+// Its address proves nothing: the function that makes it is inlined, and each place has a copy of the code. The name of a
+// copy still ends with that of the original.
+func isDefaultDialer(d Dialer) bool {
+	name := runtime.FuncForPC(reflect.ValueOf(d).Pointer()).Name()
+	return strings.HasPrefix(name, root+".") && strings.HasSuffix(name, ".NewDialer.func1")
+}
 
 // SentinelAddr is what go-redis gives as the address of a client that asks Sentinel for its master.
 const SentinelAddr = "FailoverClient"
