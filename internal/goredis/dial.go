@@ -1,16 +1,17 @@
 package goredis
 
 import (
+	"github.com/redis/go-redis/v9"
+
 	"context"
 	"crypto/tls"
 	"errors"
 	"net"
 	"reflect"
 	"runtime"
-	"strings"
+	"sync"
 	"syscall"
 	"time"
-
 )
 
 // DeadConn stands in for a connection that could not be dialed. If DialHook returned the error, go-redis' pool would
@@ -54,11 +55,22 @@ func TLSDialer(own Dialer, config *tls.Config) Dialer {
 type Dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // isDefaultDialer reports whether a dialer is the one that go-redis makes itself, which the options of a ready client hold.
-// Its address proves nothing: the function that makes it is inlined, and each place has a copy of the code. The name of a
-// copy still ends with that of the original.
-func isDefaultDialer(d Dialer) bool {
-	name := runtime.FuncForPC(reflect.ValueOf(d).Pointer()).Name()
-	return strings.HasPrefix(name, root+".") && strings.HasSuffix(name, ".NewDialer.func1")
+// Its address proves nothing: the function that makes it is inlined, and each place has a copy of the code. Each copy is of
+// the same line.
+func isDefaultDialer(d Dialer) bool { return sourceOf(d) == defaultDialer() }
+
+var defaultDialer = sync.OnceValue(func() source { return sourceOf(redis.NewDialer(&redis.Options{})) })
+
+// source is where a function is written.
+type source struct {
+	file string
+	line int
+}
+
+func sourceOf(d Dialer) source {
+	pc := reflect.ValueOf(d).Pointer()
+	file, line := runtime.FuncForPC(pc).FileLine(pc)
+	return source{file, line}
 }
 
 // SentinelAddr is what go-redis gives as the address of a client that asks Sentinel for its master.
