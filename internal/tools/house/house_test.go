@@ -1,0 +1,111 @@
+package house
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/redishook/multidb"
+
+// floors says on which floor a package is. A package imports only what is on a lower floor. The order of the packages of plain
+// knowledge (internal/resp is below internal/replay) is spelled out in the same way.
+var floors = map[string]int{
+	"internal/resp": 0, "internal/callback": 0, "internal/reply": 0, "internal/chart": 0, "internal/cluster": 0, "window": 0,
+	"internal/replay": 1, "internal/goredis": 1, "probes": 1,
+	"internal/conn": 2, "internal/traffic": 2, "internal/clusterclient": 2, "internal/prober": 2,
+	"internal/health": 3,
+	"":                4,
+	"txwrap":          5, "pubsubwrap": 5, "console": 5, "multidbtest": 5,
+	"examples": 6,
+}
+
+// aside are the packages that serve tests and the making of this module; the library imports none of them. multidbtest, which
+// is for the tests of users, may import internal/testkit.
+var aside = []string{"internal/testkit/", "internal/tools/", "internal/e2e/", "internal/replay/commandtable", "internal/replay/gencommands"}
+
+// These limits may only be lowered.
+const (
+	maxFileLines = 400
+	maxRootLines = 6800 // the aim is 4,500: the health loop and the probing are to leave the root
+	maxCircle    = 40   // files of the root that need each other; the aim is 4
+)
+
+func TestPackagesImportDownwards(t *testing.T) {
+	all, err := List(module + "/...")
+	require.NoError(t, err)
+	require.NotEmpty(t, all)
+	for _, p := range all {
+		if isAside(p.ImportPath) {
+			continue
+		}
+		own, known := floorOf(p.ImportPath)
+		require.True(t, known, "%s has no floor: give it one above", p.ImportPath)
+		for _, path := range p.Imports {
+			if !strings.HasPrefix(path, module) {
+				continue
+			}
+			if isAside(path) {
+				require.True(t, own == floors["examples"] || strings.HasSuffix(p.ImportPath, "/multidbtest"), "%s imports %s", p.ImportPath, path)
+				continue
+			}
+			floor, known := floorOf(path)
+			require.True(t, known, "%s has no floor", path)
+			require.Less(t, floor, own, "%s imports %s, which is not below it", p.ImportPath, path)
+		}
+	}
+}
+
+func isAside(path string) bool {
+	for _, prefix := range aside {
+		if strings.HasPrefix(strings.TrimPrefix(path, module+"/"), prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func floorOf(path string) (int, bool) {
+	path = strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+	if strings.HasPrefix(path, "examples/") {
+		path = "examples"
+	}
+	floor, known := floors[path]
+	return floor, known
+}
+
+func TestFilesAreShort(t *testing.T) {
+	all, err := List(module + "/...")
+	require.NoError(t, err)
+	root := 0
+	for _, p := range all {
+		lines, err := p.Lines()
+		require.NoError(t, err)
+		for file, n := range lines {
+			require.LessOrEqual(t, n, maxFileLines, file)
+			if p.ImportPath == module {
+				root += n
+			}
+		}
+	}
+	require.Positive(t, root)
+	require.LessOrEqual(t, root, maxRootLines)
+	t.Logf("the root has %d lines", root)
+}
+
+func TestFilesOfTheRootNeedEachOther(t *testing.T) {
+	deps, err := List("-export", "-deps", module)
+	require.NoError(t, err)
+	for _, p := range deps {
+		if p.ImportPath != module {
+			continue
+		}
+		circle, err := p.Circle(deps)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(circle), maxCircle, "%v", circle)
+		t.Logf("the largest circle has %d of %d files: %v", len(circle), len(p.GoFiles), circle)
+		return
+	}
+	t.Fatal("the root was not listed")
+}
