@@ -15,13 +15,13 @@ help: ## Show the targets
 test: deps ## Vet and run all tests with the race detector, real redis-server processes included
 	go vet ./...
 	$(TEST) -short ./...
-	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput' . ./window ./pubsubwrap ./console
+	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput' . ./internal/e2e ./window ./pubsubwrap ./console
 	cd internal/tools/browser && go vet ./... && go test -count=1 -timeout 10m ./...
 
 .PHONY: soak
 soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets, 64 databases
 	$(TEST) ./...
-	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput|ProbingCost' . ./window ./pubsubwrap
+	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput|ProbingCost' . ./internal/e2e ./window ./pubsubwrap
 
 .PHONY: check
 check: ## What a change must pass: formatting, vet, lint (if golangci-lint is there), go.mod, tests
@@ -37,7 +37,7 @@ bench: ## Run the benchmarks (BENCH=Process for some of them)
 .PHONY: table
 table: deps ## Measure the README's table: every fault on real servers, an all-default client, no race detector
 	@rm -f $(CURDIR)/table.tmp
-	@MULTIDB_TABLE=$(CURDIR)/table.tmp go test -count=1 -timeout 20m -run '$(TABLE)' . >/dev/null; \
+	@MULTIDB_TABLE=$(CURDIR)/table.tmp go test -count=1 -timeout 20m -run '$(TABLE)' ./internal/e2e >/dev/null; \
 		{ echo '| fault on the active database | load | next success after | errors at callers |'; echo '|---|---|---|---|'; \
 		cat $(CURDIR)/table.tmp; rm -f $(CURDIR)/table.tmp; }
 

@@ -5,45 +5,15 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/resp"
+	"github.com/redishook/multidb/internal/testkit/fakeserver"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
-
-// instant is a server without a network: whatever is written is answered as soon as it is read.
-type instant struct {
-	net.Conn
-	reply string
-}
-
-func (c *instant) Write(p []byte) (int, error) {
-	switch string(resp.CommandName(p)) {
-	case "hello":
-		c.reply = "*0\r\n"
-	case "ping":
-		c.reply = "+PONG\r\n"
-	default:
-		c.reply = "+OK\r\n"
-	}
-	return len(p), nil
-}
-
-// SyscallConn makes it look like TCP to go-redis' pool, which peeks at each idle connection before it hands it out.
-func (c *instant) SyscallConn() (syscall.RawConn, error) { return nothingThere{}, nil }
-
-func (c *instant) Read(p []byte) (int, error)     { return copy(p, c.reply), nil }
-func (*instant) Close() error                     { return nil }
-func (*instant) SetDeadline(time.Time) error      { return nil }
-func (*instant) SetReadDeadline(time.Time) error  { return nil }
-func (*instant) SetWriteDeadline(time.Time) error { return nil }
-func (*instant) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 
 // nothingThere is a socket with nothing to read and no error, as far as a peek can tell.
 type nothingThere struct{}
@@ -52,18 +22,10 @@ func (nothingThere) Control(func(uintptr)) error    { return nil }
 func (nothingThere) Read(func(uintptr) bool) error  { return nil }
 func (nothingThere) Write(func(uintptr) bool) error { return nil }
 
-func dialInstant(context.Context, string, string) (net.Conn, error) { return &instant{}, nil }
-
-func instantOptions(addr string) *redis.Options {
-	return &redis.Options{
-		Addr: addr, Protocol: 2, Dialer: dialInstant, DisableIdentity: true, MaintNotificationsConfig: maintenanceOff(),
-	}
-}
-
 // instantClient returns a client of n databases without a network; n = 0 is a client without the hook.
 func instantClient(t testing.TB, n int) *redis.Client {
 	t.Helper()
-	rdb := redis.NewClient(instantOptions("db0:6379"))
+	rdb := redis.NewClient(fakeserver.InstantOptions("db0:6379"))
 	t.Cleanup(func() { _ = rdb.Close() })
 	if n == 0 {
 		return rdb
@@ -71,7 +33,7 @@ func instantClient(t testing.TB, n int) *redis.Client {
 	opt := Options{Logger: slog.New(slog.DiscardHandler), Health: Health{Interval: time.Hour, ActiveInterval: time.Hour}}
 	for i := range n {
 		opt.Databases = append(opt.Databases, Database{
-			Name: fmt.Sprint("db", i), Weight: float64(n - i), Options: instantOptions(fmt.Sprintf("db%d:6379", i)),
+			Name: fmt.Sprint("db", i), Weight: float64(n - i), Options: fakeserver.InstantOptions(fmt.Sprintf("db%d:6379", i)),
 		})
 	}
 	hook, err := New(t.Context(), opt)

@@ -17,6 +17,9 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/testkit/fakeserver"
+	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
 // An error is a value: whoever prints it, walks it or compares it meets no password and no state that changes.
@@ -79,7 +82,7 @@ const secret = "hunter2hunter2"
 // TestErrorsHoldNoLiveState: a pretty-printer walks from an error into whatever it holds. Behind a database are its options, with
 // the password, and counters that other goroutines change: a data race for the one who prints.
 func TestErrorsHoldNoLiveState(t *testing.T) {
-	server := regressionListen(t, func(_ net.Conn, args []string) (string, bool) {
+	server := fakeserver.Listen(t, func(_ net.Conn, args []string) (string, bool) {
 		switch strings.ToLower(args[0]) {
 		case "incr", "exec":
 			return "", false
@@ -88,12 +91,12 @@ func TestErrorsHoldNoLiveState(t *testing.T) {
 		case "auth":
 			return "+OK\r\n", true
 		}
-		return regressionDefault(args), true
+		return fakeserver.Default(args), true
 	})
 	spec := func() *redis.Options {
-		return &redis.Options{Addr: server.addr(), Username: "u", Password: secret, MaxRetries: -1}
+		return &redis.Options{Addr: server.Addr(), Username: "u", Password: secret, MaxRetries: -1}
 	}
-	h := regressionHook(t, Options{Databases: []Database{{Name: "east", Options: spec()}}, Retry: Retry{MaxAttempts: -1}})
+	h := newHook(t, Options{Databases: []Database{{Name: "east", Options: spec()}}, Retry: Retry{MaxAttempts: -1}})
 	rdb := redis.NewClient(spec())
 	defer rdb.Close()
 	rdb.AddHook(h)
@@ -152,7 +155,7 @@ func TestAnErrorLeadsToItsDatabaseWhileThereIsOne(t *testing.T) {
 	require.Same(t, two, h.databaseOf(now, commandError(nil, false, ErrNoDatabase)))
 	runtime.KeepAlive(one)
 	one = nil
-	eventually(t, 20*time.Second, "the removed database to be collected", func() bool {
+	redistest.Eventually(t, 20*time.Second, "the removed database to be collected", func() bool {
 		runtime.GC()
 		db := h.databaseOf(now, err)
 		return db != two && db.name == "" && db.removed.Load()
@@ -163,8 +166,8 @@ func TestAnErrorLeadsToItsDatabaseWhileThereIsOne(t *testing.T) {
 // TestAFailureOnAForgottenDatabaseCountsNowhere: 1. A database is removed. 2. A request that was in flight there fails. 3. Nobody
 // knows that database any more, and the active one has done nothing.
 func TestAFailureOnAForgottenDatabaseCountsNowhere(t *testing.T) {
-	server := regressionListen(t, func(_ net.Conn, args []string) (string, bool) { return regressionDefault(args), true })
-	h := regressionHook(t, Options{Databases: []Database{{Name: "east", URL: "redis://" + server.addr()}}})
+	server := fakeserver.Listen(t, func(_ net.Conn, args []string) (string, bool) { return fakeserver.Default(args), true })
+	h := newHook(t, Options{Databases: []Database{{Name: "east", URL: "redis://" + server.Addr()}}})
 	err := (&CommandError{Database: "gone", id: 1 << 60}).on(true, io.EOF)
 	for _, cmd := range []redis.Cmder{redis.NewCmd(t.Context(), "incr", "k"), nil} {
 		result := h.classifyAttempt(t.Context(), h.active.Load(), cmd, err, func() bool { return false })

@@ -3,271 +3,90 @@ package multidb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"maps"
 	"net"
-	"os"
-	"slices"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/testkit/faultproxy"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
-// Errors stay what users match on: the same fault, with the hook and without it, gives errors that answer every question
-// alike.
-
-// answers is what code asks of an error.
-func answers(err error) map[string]bool {
-	var op *net.OpError
-	var reply redis.Error
-	plain, isNet := err.(net.Error) // the assertion that no Unwrap serves
-	_, moved := redis.IsMovedError(err)
-	_, ask := redis.IsAskError(err)
-	yes := map[string]bool{"nil": err == nil, "err.(net.Error)": isNet, "Timeout()": isNet && plain.Timeout(),
-		"*net.OpError": errors.As(err, &op), "redis.Error": errors.As(err, &reply), "Moved": moved, "Ask": ask}
-	for name, target := range map[string]error{
-		"io.EOF": io.EOF, "io.ErrUnexpectedEOF": io.ErrUnexpectedEOF, "redis.Nil": redis.Nil, "TxFailedErr": redis.TxFailedErr,
-		"context.Canceled": context.Canceled, "context.DeadlineExceeded": context.DeadlineExceeded, "redis.ErrClosed": redis.ErrClosed,
-		"ErrPoolTimeout": redis.ErrPoolTimeout, "os.ErrDeadlineExceeded": os.ErrDeadlineExceeded,
-		"ECONNRESET": syscall.ECONNRESET, "ECONNREFUSED": syscall.ECONNREFUSED,
+func TestSafeToRetry(t *testing.T) {
+	reply := func(text string) error { return goredis.Reply(text) }
+	sent, unsent := commandError(&database{name: "a"}, true, io.EOF), commandError(&database{name: "a"}, false, io.EOF)
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"nil":                        {nil, false},
+		"sent":                       {sent, false},
+		"not sent":                   {unsent, true},
+		"not sent, wrapped":          {fmt.Errorf("mine: %w", unsent), true},
+		"sent, wrapped":              {fmt.Errorf("mine: %w", sent), false},
+		"sent, with a net error":     {commandError(&database{name: "a"}, true, syscall.ECONNRESET), false},
+		"sent once, then not":        {errors.Join(unsent, sent), false},
+		"no database":                {ErrNoDatabase, true},
+		"no database after not sent": {noDatabase(unsent), true},
+		"no database after sent":     {noDatabase(sent), false},
+		"redis.Nil":                  {redis.Nil, false},
+		"a lost race":                {redis.TxFailedErr, false},
+		"LOADING":                    {reply("LOADING Redis is loading the dataset in memory"), true},
+		"READONLY":                   {reply("READONLY You can't write against a read only replica."), true},
+		"MASTERDOWN":                 {reply("MASTERDOWN Link with MASTER is down"), true},
+		"MISCONF":                    {reply("MISCONF Redis is configured to save RDB snapshots"), true},
+		"READONLY in a script":       {reply("ERR Error running script: -READONLY You can't write against a read only replica"), false},
+		"WRONGTYPE":                  {reply("WRONGTYPE Operation against a key holding the wrong kind of value"), false},
+		"EXECABORT":                  {reply("EXECABORT Transaction discarded because of previous errors."), false},
+		"hidden and sent":            {goredis.NoRetry(sent), false},
+		"hidden and not sent":        {goredis.NoRetry(unsent), true},
+		"io.EOF of somebody else":    {io.EOF, false},
+		"hidden, with a net error":   {goredis.NoRetry(commandError(&database{name: "a"}, true, syscall.ECONNRESET)), false},
+		"caller gave up, not sent":   {fmt.Errorf("%w: %w", context.DeadlineExceeded, unsent), true},
+		"caller gave up, sent":       {fmt.Errorf("%w: %w", context.DeadlineExceeded, sent), false},
+		"deadline":                   {context.DeadlineExceeded, false},
+		"pool timeout":               {redis.ErrPoolTimeout, false}, // without the hook, an attempt before it may have been sent
+		"LOADING, wrapped":           {fmt.Errorf("mine: %w", reply("LOADING Redis is loading the dataset in memory")), true},
+		"no database, wrapped":       {fmt.Errorf("mine: %w", ErrNoDatabase), true},
+		"not sent and an answer":     {errors.Join(unsent, reply("WRONGTYPE x")), true},
+		"cancelled":                  {context.Canceled, false},
 	} {
-		yes[name] = errors.Is(err, target)
-	}
-	for name, is := range map[string]func(error) bool{
-		"Loading": redis.IsLoadingError, "ReadOnly": redis.IsReadOnlyError, "ClusterDown": redis.IsClusterDownError,
-		"TryAgain": redis.IsTryAgainError, "MasterDown": redis.IsMasterDownError, "MaxClients": redis.IsMaxClientsError,
-		"Auth": redis.IsAuthError, "Permission": redis.IsPermissionError, "ExecAbort": redis.IsExecAbortError,
-		"OOM": redis.IsOOMError, "NoReplicas": redis.IsNoReplicasError,
-	} {
-		yes[name] = is(err)
-	}
-	for name, is := range yes {
-		if !is {
-			delete(yes, name)
-		}
-	}
-	return yes
-}
-
-// errorFault is a fault on one command.
-type errorFault struct {
-	name    string
-	set     func(p *faultproxy.Proxy, hit func([]string) bool)
-	options func(*redis.Options)
-	context func(context.Context) (context.Context, context.CancelFunc)
-	before  func(t *testing.T, rdb *redis.Client, dials *atomic.Pointer[error])
-	warm    bool // on connections that exist, so that a dial on a busy machine does not use the time up; not for pub/sub
-}
-
-func errorFaults() []errorFault {
-	silence := func(p *faultproxy.Proxy, hit func([]string) bool) {
-		p.Answer(func(args []string) (string, bool) { return "", hit(args) })
-	}
-	within := func(d time.Duration) func(context.Context) (context.Context, context.CancelFunc) {
-		return func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, d) }
-	}
-	failDials := func(err error) func(*testing.T, *redis.Client, *atomic.Pointer[error]) {
-		return func(_ *testing.T, _ *redis.Client, dials *atomic.Pointer[error]) { dials.Store(&err) }
-	}
-	faults := []errorFault{
-		{name: "none"},
-		{name: "EOF", set: func(p *faultproxy.Proxy, hit func([]string) bool) { p.DropReplies(hit) }},
-		// With RESP3, go-redis looks for pushes before it reads a reply, swallows what that look meets, and then meets EOF;
-		// with the hook it meets the reset again. RESP2 has no such look.
-		{name: "reset", options: func(o *redis.Options) { o.Protocol = 2 }, set: func(p *faultproxy.Proxy, hit func([]string) bool) {
-			p.ResetOneIn(1, faultproxy.AfterExecution, func(args []string) bool { return !hit(args) })
-		}},
-		{name: "half a reply", set: func(p *faultproxy.Proxy, hit func([]string) bool) { p.PartialReply(2, hit) }},
-		{name: "read timeout", set: silence, options: func(o *redis.Options) { o.ReadTimeout = 40 * time.Millisecond }},
-		{name: "cancelled before", context: func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, cancel := context.WithCancel(ctx)
-			cancel()
-			return ctx, cancel
-		}},
-		{name: "cancelled meanwhile", warm: true, set: silence, options: func(o *redis.Options) { o.ReadTimeout = 120 * time.Millisecond },
-			context: func(ctx context.Context) (context.Context, context.CancelFunc) {
-				ctx, cancel := context.WithCancel(ctx)
-				time.AfterFunc(50*time.Millisecond, cancel)
-				return ctx, cancel
-			}},
-		{name: "deadline over before", context: within(-time.Second)},
-		{name: "deadline meanwhile", warm: true, set: silence, context: within(80 * time.Millisecond),
-			options: func(o *redis.Options) { o.ContextTimeoutEnabled = true }},
-		{name: "deadline meanwhile, not enabled", warm: true, set: silence, context: within(50 * time.Millisecond),
-			options: func(o *redis.Options) { o.ReadTimeout = 120 * time.Millisecond }},
-		{name: "pool timeout", options: func(o *redis.Options) { o.PoolSize, o.PipelinePoolSize, o.PoolTimeout = 1, -1, 20*time.Millisecond },
-			before: func(t *testing.T, rdb *redis.Client, _ *atomic.Pointer[error]) {
-				conn := rdb.Conn()
-				require.NoError(t, conn.Echo(t.Context(), "x").Err())
-				t.Cleanup(func() { _ = conn.Close() })
-			}},
-		{name: "closed", before: func(t *testing.T, rdb *redis.Client, _ *atomic.Pointer[error]) { require.NoError(t, rdb.Close()) }},
-		{name: "refused dial", before: failDials(&net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})},
-		{name: "dial timeout", before: failDials(&net.OpError{Op: "dial", Net: "tcp", Err: os.ErrDeadlineExceeded})},
-		{name: "wrong password", set: func(p *faultproxy.Proxy, _ func([]string) bool) {
-			login := faultproxy.Named("HELLO", "AUTH")
-			p.Answer(func(args []string) (string, bool) {
-				return "-WRONGPASS invalid username-password pair or user is disabled.\r\n", login(args)
-			})
-		}},
-	}
-	for _, reply := range []string{
-		"LOADING Redis is loading the dataset in memory", "READONLY You can't write against a read only replica.",
-		"ERR READONLY You can't write against a read only replica.", "CLUSTERDOWN The cluster is down", "TRYAGAIN Multiple keys request",
-		"MASTERDOWN Link with MASTER is down", "ERR max number of clients reached", "NOREPLICAS Not enough good replicas to write.",
-		"MISCONF Redis is configured to save RDB snapshots", "NOAUTH Authentication required.", "NOPERM this user has no permissions",
-		"OOM command not allowed when used memory > 'maxmemory'.", "WRONGTYPE Operation against a key", "MOVED 1 127.0.0.1:1",
-		"ASK 1 127.0.0.1:1", "EXECABORT Transaction discarded because of previous errors.", "ERR something else",
-	} {
-		faults = append(faults, errorFault{name: reply, set: func(p *faultproxy.Proxy, hit func([]string) bool) {
-			p.Answer(func(args []string) (string, bool) { return "-" + reply + "\r\n", hit(args) })
-		}})
-	}
-	return faults
-}
-
-// errorSurfaces are the places where an error comes out, with the command that the fault is put on.
-var errorSurfaces = map[string]struct {
-	hit string
-	use func(ctx context.Context, rdb *redis.Client) []error
-}{
-	"command": {"GET", func(ctx context.Context, rdb *redis.Client) []error { return []error{rdb.Get(ctx, "k").Err()} }},
-	"pipeline": {"GET", func(ctx context.Context, rdb *redis.Client) []error {
-		pipe := rdb.Pipeline()
-		get, echo := pipe.Get(ctx, "k"), pipe.Echo(ctx, "x")
-		_, err := pipe.Exec(ctx)
-		return []error{err, get.Err(), echo.Err()}
-	}},
-	"transaction": {"EXEC", func(ctx context.Context, rdb *redis.Client) []error {
-		pipe := rdb.TxPipeline()
-		get := pipe.Get(ctx, "k")
-		_, err := pipe.Exec(ctx)
-		return []error{err, get.Err()}
-	}},
-	"watch": {"WATCH", func(ctx context.Context, rdb *redis.Client) []error {
-		return []error{rdb.Watch(ctx, func(tx *redis.Tx) error { return tx.Get(ctx, "k").Err() }, "k")}
-	}},
-	"inside watch": {"GET", func(ctx context.Context, rdb *redis.Client) []error {
-		return []error{rdb.Watch(ctx, func(tx *redis.Tx) error { return tx.Get(ctx, "k").Err() }, "k")}
-	}},
-	"lost race": {"DEL", func(ctx context.Context, rdb *redis.Client) []error {
-		return []error{rdb.Watch(ctx, func(tx *redis.Tx) error {
-			if err := rdb.Set(ctx, "raced", time.Now().String(), 0).Err(); err != nil {
-				return err
-			}
-			_, err := tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error { return pipe.Set(ctx, "raced", 2, 0).Err() })
-			return err
-		}, "raced")}
-	}},
-	"conn, and again": {"GET", func(ctx context.Context, rdb *redis.Client) []error {
-		conn := rdb.Conn()
-		defer conn.Close()
-		return []error{conn.Get(ctx, "k").Err(), conn.Echo(ctx, "x").Err(), conn.Echo(ctx, "x").Err()}
-	}},
-	"pub/sub": {"SUBSCRIBE", func(ctx context.Context, rdb *redis.Client) []error {
-		sub := rdb.Subscribe(ctx, "news")
-		_, first := sub.ReceiveTimeout(ctx, 60*time.Millisecond)
-		_, second := sub.ReceiveTimeout(ctx, 60*time.Millisecond) // times out where there is no fault
-		closed := sub.Close()
-		_, third := sub.ReceiveTimeout(ctx, 60*time.Millisecond)
-		return []error{first, second, closed, third}
-	}},
-}
-
-func TestErrorsAreThoseOfGoRedis(t *testing.T) {
-	server := redistest.Start(t)
-	for _, fault := range errorFaults() {
-		for name, surface := range errorSurfaces {
-			if fault.warm && name == "pub/sub" {
-				continue
-			}
-			if name == "conn, and again" && (fault.name == "refused dial" || fault.name == "dial timeout") {
-				// The limit: go-redis dials again for a Conn that has no connection yet. With the hook it has got one,
-				// which failed in the handshake (see goredis.DeadConn), and stays a Conn without a connection.
-				continue
-			}
-			t.Run(fault.name+"/"+name, func(t *testing.T) {
-				t.Parallel()
-				// The faults have timeouts, which a busy machine may use up earlier in one of the two; that is not so each time,
-				// and a difference that the hook makes is.
-				var plain, hooked []error
-				for range 4 {
-					plain = underFault(t, server, fault, surface.hit, surface.use, false)
-					hooked = underFault(t, server, fault, surface.hit, surface.use, true)
-					if slices.EqualFunc(plain, hooked, func(a, b error) bool { return maps.Equal(answers(a), answers(b)) }) {
-						break
-					}
-				}
-				for i := range plain {
-					if fault.name == "wrong password" && (name == "pipeline" || name == "transaction") && plain[i] == nil {
-						// Where the login was refused, go-redis leaves the commands of a batch without an error, as if they
-						// had been executed. The hook says it on each.
-						require.Equal(t, answers(hooked[0]), answers(hooked[i]), "error %d: %v", i, hooked[i])
-						continue
-					}
-					require.Equal(t, answers(plain[i]), answers(hooked[i]), "error %d\nwithout: %v (%T)\nwith: %v (%T)",
-						i, plain[i], plain[i], hooked[i], hooked[i])
-				}
-			})
-		}
+		require.Equal(t, c.want, SafeToRetry(c.err), "%s: %v", name, c.err)
 	}
 }
 
-// underFault runs a use of a client under a fault, once: neither go-redis nor the hook run anything again, so that both
-// have met the same.
-func underFault(t *testing.T, server *redistest.Redis, fault errorFault, hit string,
-	use func(context.Context, *redis.Client) []error, hooked bool,
-) []error {
-	t.Helper()
-	proxy := faultproxy.Start(t, server.Addr())
-	var dials atomic.Pointer[error]
-	dialer := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if err := dials.Load(); err != nil {
-			return nil, *err
-		}
-		return (&net.Dialer{}).DialContext(ctx, network, addr)
+// TestSessionDeadPinsTheNameOfATypeOfGoRedis, which is internal there: BadConnError, from a client without a hook.
+func TestSessionDeadPinsTheNameOfATypeOfGoRedis(t *testing.T) {
+	proxy := faultproxy.Start(t, redistest.Start(t).Addr())
+	rdb := redis.NewClient(&redis.Options{Addr: proxy.Addr(), Username: "nobody", MaxRetries: -1, DialerRetries: 1})
+	defer rdb.Close()
+	conn := rdb.Conn()
+	defer conn.Close()
+	require.NoError(t, conn.Ping(t.Context()).Err())
+	proxy.Reset()
+	first := conn.Ping(t.Context()).Err()
+	require.Error(t, first)
+	require.False(t, goredis.IsSessionDead(first), "%v (%T)", first, first)
+	second := conn.Ping(t.Context()).Err()
+	require.True(t, goredis.IsSessionDead(second), "go-redis has renamed its error of a dead Conn: %v (%T)", second, second)
+	require.True(t, goredis.IsSessionDead(fmt.Errorf("mine: %w", second)))
+}
+
+// TestOnlyGoRedisSeesNothingBehindHidden: see askedByGoRedis.
+func TestOnlyGoRedisSeesNothingBehindHidden(t *testing.T) {
+	err := goredis.NoRetry(commandError(&database{name: "a"}, true, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}))
+	for _, err := range []error{err, fmt.Errorf("mine: %w", err)} {
+		var op *net.OpError
+		var lost *goredis.NoRetryError
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		require.ErrorAs(t, err, &op)
+		require.ErrorAs(t, err, &lost)
+		require.False(t, errors.Is(err, context.Canceled))
+		require.False(t, SafeToRetry(err))
 	}
-	opt := through(server, proxy)
-	opt.MaxRetries, opt.DialerRetries, opt.Dialer = -1, 1, dialer
-	opt.MaintNotificationsConfig = maintenanceOff()
-	if fault.options != nil {
-		fault.options(opt)
-	}
-	rdb := redis.NewClient(opt)
-	t.Cleanup(func() { _ = rdb.Close() })
-	if hooked {
-		database := through(server, proxy)
-		database.Dialer = dialer
-		hook, err := New(t.Context(), Options{
-			Databases: []Database{{Name: "a", Options: database}}, Retry: Retry{MaxAttempts: -1}, Logger: testLog(t),
-		})
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, hook.Close()) })
-		rdb.AddHook(hook)
-	}
-	if fault.warm {
-		eventually(t, 20*time.Second, "connections", func() bool {
-			_, err := rdb.Pipelined(t.Context(), func(pipe redis.Pipeliner) error { return pipe.Echo(t.Context(), "x").Err() })
-			return errors.Join(err, rdb.Echo(t.Context(), "x").Err()) == nil
-		})
-	}
-	if fault.before != nil {
-		fault.before(t, rdb, &dials)
-	}
-	if fault.set != nil {
-		fault.set(proxy, faultproxy.Named(hit))
-	}
-	ctx, cancel := t.Context(), context.CancelFunc(func() {})
-	if fault.context != nil {
-		ctx, cancel = fault.context(ctx)
-	}
-	defer cancel()
-	return use(ctx, rdb)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/testkit"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 	"github.com/redishook/multidb/probes"
 	"github.com/redishook/multidb/window"
@@ -98,7 +99,7 @@ func (h watchedHandler) Handle(ctx context.Context, r slog.Record) error {
 // TestNoLockIsHeld while a socket, Redis or a user's function runs (P11).
 func TestNoLockIsHeld(t *testing.T) {
 	w := &lockWatch{}
-	p := &pair{east: redistest.Start(t), west: redistest.Start(t)}
+	east, west := redistest.Start(t), redistest.Start(t)
 	watched := func(server *redistest.Redis) *redis.Options {
 		opt := server.Options()
 		opt.Dialer = func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -115,45 +116,63 @@ func TestNoLockIsHeld(t *testing.T) {
 		}
 		return opt
 	}
-	p.attach(t, watched(p.east), watched(p.west), func(o *Options, _ *redis.Options) {
-		o.Strategy = watchedStrategy{w}
-		o.Logger = slog.New(watchedHandler{o.Logger.Handler(), w})
-		o.Detectors = []window.Factory{func() window.Detector { return watchedDetector{w} }}
-		o.Breaker.Delay = 50 * time.Millisecond
-		o.Health.Interval = 200 * time.Millisecond
-		o.Failback.GracePeriod = 500 * time.Millisecond
-		o.Health.Checks = []probes.Check{{Probes: 1, Probe: probes.Func("watched", func(context.Context, probes.Target) error {
-			w.look("probe")
-			return nil
-		})}}
-		o.Events = Events{
+	hook := newHook(t, Options{
+		Databases: []Database{{Name: "east", Options: watched(east)}, {Name: "west", Weight: 0.5, Options: watched(west)}},
+		Strategy:  watchedStrategy{w},
+		Logger:    slog.New(watchedHandler{testkit.Log(t).Handler(), w}),
+		Detectors: []window.Factory{func() window.Detector { return watchedDetector{w} }},
+		Breaker:   Breaker{Delay: 50 * time.Millisecond},
+		Failback:  Failback{GracePeriod: 500 * time.Millisecond},
+		Health: Health{
+			Interval: 200 * time.Millisecond,
+			Checks: []probes.Check{{Probes: 1, Probe: probes.Func("watched", func(context.Context, probes.Target) error {
+				w.look("probe")
+				return nil
+			})}},
+		},
+		Events: Events{
 			OnSwitch:    func(Switch) { w.look("OnSwitch") },
 			OnHealth:    func(HealthChange) { w.look("OnHealth") },
 			OnAllDown:   func(error) { w.look("OnAllDown") },
 			OnRecovered: func(string) { w.look("OnRecovered") },
-		}
+		},
 	})
-	w.hook.Store(p.hook)
+	w.hook.Store(hook)
+	rdb := redis.NewClient(&redis.Options{Addr: east.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	rdb.AddHook(hook)
 	// Who calls it waits no longer than prepareTime, and would let go of its locks then.
-	defer p.hook.OnPrepare(func(context.Context, string) { w.lookFor("OnPrepare", prepareTime/2) })()
-	l := start(4, setGet(p.rdb))
-	eventually(t, 20*time.Second, "load to run", func() bool { return l.ops.Load() > 50 })
-	require.NoError(t, p.hook.SetActive(t.Context(), "west"))
-	p.hook.Release()
-	require.NoError(t, p.hook.SetWeight("east", 3))
-	eventually(t, 20*time.Second, "failback", func() bool { return p.hook.Active() == "east" })
-	p.east.Kill()
-	eventually(t, 20*time.Second, "failover", func() bool { return p.hook.Active() == "west" })
-	p.west.Kill()
-	eventually(t, 20*time.Second, "all down", func() bool { return p.hook.Stats().Down })
-	p.west.Restart()
-	eventually(t, 20*time.Second, "recovery", func() bool { return !p.hook.Stats().Down })
-	p.east.Restart()
-	require.NoError(t, p.hook.Remove(t.Context(), "east"))
-	l.end()
+	defer hook.OnPrepare(func(context.Context, string) { w.lookFor("OnPrepare", prepareTime/2) })()
+	var stop atomic.Bool
+	var ops atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !stop.Load() {
+				if rdb.Set(context.Background(), "k", 1, 0).Err() == nil {
+					ops.Add(1)
+				}
+			}
+		})
+	}
+	redistest.Eventually(t, 20*time.Second, "load to run", func() bool { return ops.Load() > 50 })
+	require.NoError(t, hook.SetActive(t.Context(), "west"))
+	hook.Release()
+	require.NoError(t, hook.SetWeight("east", 3))
+	redistest.Eventually(t, 20*time.Second, "failback", func() bool { return hook.Active() == "east" })
+	east.Kill()
+	redistest.Eventually(t, 20*time.Second, "failover", func() bool { return hook.Active() == "west" })
+	west.Kill()
+	redistest.Eventually(t, 20*time.Second, "all down", func() bool { return hook.Stats().Down })
+	west.Restart()
+	redistest.Eventually(t, 20*time.Second, "recovery", func() bool { return !hook.Stats().Down })
+	east.Restart()
+	require.NoError(t, hook.Remove(t.Context(), "east"))
+	stop.Store(true)
+	wg.Wait()
 	for _, place := range []string{"dialer", "read", "write", "close", "strategy", "probe", "credentials", "detector record",
 		"detector verdict", "detector reset", "OnSwitch", "OnHealth", "OnAllDown", "OnRecovered", "OnPrepare", "log", "log enabled"} {
-		eventually(t, 10*time.Second, place+" to have been looked at", func() bool { _, ok := w.calls.Load(place); return ok })
+		redistest.Eventually(t, 10*time.Second, place+" to have been looked at", func() bool { _, ok := w.calls.Load(place); return ok })
 	}
 	w.held.Range(func(what, _ any) bool {
 		t.Errorf("a lock is held: %v", what)

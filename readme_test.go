@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -140,13 +141,14 @@ func TestDesignNamesTestsThatExist(t *testing.T) {
 	text, err := os.ReadFile("DESIGN.md")
 	require.NoError(t, err)
 	var code strings.Builder
-	files, err := filepath.Glob("*_test.go")
-	require.NoError(t, err)
-	for _, file := range files {
-		source, err := os.ReadFile(file)
-		require.NoError(t, err)
+	require.NoError(t, filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
 		code.Write(source)
-	}
+		return err
+	}))
 	names := regexp.MustCompile(`\b(Test|Example|Benchmark|Fuzz)[A-Z]\w+`).FindAllString(string(text), -1)
 	require.NotEmpty(t, names)
 	for _, name := range names {

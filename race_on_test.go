@@ -1,5 +1,0 @@
-//go:build race
-
-package multidb
-
-const raceEnabled = true

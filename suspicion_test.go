@@ -1,0 +1,118 @@
+package multidb
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/testkit/virtual"
+)
+
+// Events: the active one of 64 databases loses connections all the time, and answers PING. The others must be left alone
+// while it answers at once, and asked no more often than every Health.Timeout while it does not.
+func TestAskingTheOthersIsNoStorm(t *testing.T) {
+	bubble(t, 4, Options{}, func(h *Hook, _ []*virtual.DB) {
+		var raised atomic.Int64
+		a, b := h.selector.find("a"), h.selector.find("b")
+		watch := func(what func()) int64 {
+			before := raised.Load()
+			for range 1000 {
+				what()
+				time.Sleep(5 * time.Millisecond)
+				if verdict := b.pending(); verdict != nil {
+					raised.Add(1)
+					<-verdict
+				}
+			}
+			return raised.Load() - before
+		}
+		require.Zero(t, watch(func() { <-h.suspect(a, virtual.ErrUnreachable) }), "it has answered at once")
+		require.LessOrEqual(t, watch(func() {
+			h.suspectOthers(a)
+		}), int64(1+5*time.Second/h.opt.Health.Timeout))
+	})
+}
+
+// Events: one PING of many meets a pause of two seconds. The timeouts stayed stretched for a minute.
+func TestTimeoutsForgetOneSlowAnswer(t *testing.T) {
+	db := &database{}
+	db.sawRoundTrip(time.Millisecond)
+	db.sawRoundTrip(2 * time.Second)
+	require.LessOrEqual(t, db.scaled(400*time.Millisecond), 1100*time.Millisecond)
+	db.sawRoundTrip(time.Millisecond)
+	db.sawRoundTrip(time.Millisecond)
+	require.Equal(t, 400*time.Millisecond, db.scaled(400*time.Millisecond))
+}
+
+// deafConn is a connection whose deadlines do not work (through a tunnel), and which dies quietly.
+type deafConn struct {
+	net.Conn
+	dead atomic.Bool
+}
+
+func (c *deafConn) SetDeadline(time.Time) error { return nil }
+
+func (c *deafConn) SetReadDeadline(time.Time) error { return nil }
+
+func (c *deafConn) SetWriteDeadline(time.Time) error { return nil }
+
+func (c *deafConn) Write(p []byte) (int, error) {
+	if c.dead.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// deafNetwork is what deafConns are dialed through.
+type deafNetwork struct {
+	mu   sync.Mutex
+	lost bool // dials fail
+	all  []*deafConn
+}
+
+func (n *deafNetwork) wrap(v *virtual.DB, _ goredis.Dialer) goredis.Dialer {
+	return func(context.Context, string, string) (net.Conn, error) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.lost {
+			return nil, virtual.ErrUnreachable
+		}
+		nc, err := v.Redis.Dial()
+		c := &deafConn{Conn: nc}
+		n.all = append(n.all, c)
+		return c, err
+	}
+}
+
+// lose loses the network, and with it all connections for ever, until the network is back.
+func (n *deafNetwork) lose(lost bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lost = lost
+	for _, c := range n.all {
+		c.dead.Store(true)
+	}
+}
+
+// Events: all connections have died quietly, and keep no deadlines; Close, while a probe waits for an answer. It waited for
+// the probe.
+func TestCloseDoesNotWaitForAProbe(t *testing.T) {
+	n := &deafNetwork{}
+	dialedBubble(t, Options{}, n.wrap, func(h *Hook, _ []*virtual.DB, _ *redis.Client) {
+		time.Sleep(7 * time.Second)
+		n.lose(true)
+		go func() { _ = h.pingWithin(context.Background(), h.selector.find("a")) }()
+		h.suspect(h.selector.find("a"), virtual.ErrUnreachable)
+		time.Sleep(10 * time.Millisecond)
+		began := time.Now()
+		require.NoError(t, h.Close())
+		require.Less(t, time.Since(began), 10*time.Millisecond)
+	})
+}

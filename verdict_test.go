@@ -1,0 +1,201 @@
+package multidb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/testkit/virtual"
+	"github.com/redishook/multidb/probes"
+	"github.com/redishook/multidb/window"
+)
+
+// Events: a verdict opens the breaker of a database; before its event is in the queue, a check closes it and puts in its
+// own. A listener is told "closed", then "open", of a database that is usable.
+func TestHealthEventsAreInOrder(t *testing.T) {
+	var wrong []string
+	state := map[string]BreakerState{}
+	opt := Options{Failback: Failback{GracePeriod: -1}, Logger: slog.New(slog.DiscardHandler)}
+	opt.Events.OnHealth = func(c HealthChange) {
+		if state[c.Database] == c.State {
+			wrong = append(wrong, fmt.Sprint(c.Database, " is ", c.State, " already"))
+		}
+		state[c.Database] = c.State
+	}
+	startBubble(t, 3, opt, func([]*virtual.DB, []Database) {}, func(h *Hook, _ []*virtual.DB) {
+		var wg sync.WaitGroup
+		for _, name := range []string{"a", "b"} {
+			db := h.selector.find(name)
+			for range 4 {
+				wg.Go(func() {
+					for range 500 {
+						h.trip(db, db.currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
+						h.restore(db, db.currentGeneration())
+					}
+				})
+			}
+		}
+		wg.Wait()
+	})
+	if len(wrong) > 0 {
+		t.Errorf("%d times, e.g. %v", len(wrong), wrong[:min(3, len(wrong))])
+	}
+}
+
+// Events: a verdict opens the breaker of the active database; before its event is in the queue, the health loop of another
+// database reviews and switches. A listener is told of the switch before the failure that it was made for.
+func TestFailureIsToldBeforeItsSwitch(t *testing.T) {
+	var told []string
+	opt := Options{Failback: Failback{GracePeriod: -1}, Logger: slog.New(slog.DiscardHandler)}
+	opt.Events.OnHealth = func(c HealthChange) { told = append(told, c.Database+" "+string(c.State)) }
+	opt.Events.OnSwitch = func(s Switch) { told = append(told, s.From+" to "+s.To) }
+	startBubble(t, 2, opt, func([]*virtual.DB, []Database) {}, func(h *Hook, _ []*virtual.DB) {
+		a := h.selector.find("a")
+		synctest.Wait()
+		told = nil
+		for range 300 {
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					for h.Active() == "a" {
+						h.selector.review()
+					}
+				})
+			}
+			h.trip(a, a.currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
+			wg.Wait()
+			h.restore(a, a.currentGeneration())
+			_ = h.ForceActive("a", 0)
+			synctest.Wait()
+			if !assert.Equal(t, []string{"a open", "a to b", "a closed", "b to a"}, told) {
+				return
+			}
+			told = nil
+		}
+	})
+}
+
+// Events: a failure detector condemns the active database; before its review, the health loop of another database reviews.
+// The switch is said to be for a health check, without a cause.
+func TestReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
+	opt := Options{}
+	switches := recordSwitches(&opt)
+	boom, other := errors.New("boom"), errors.New("other")
+	var down error
+	opt.Events.OnAllDown = func(cause error) { down = cause }
+	bubble(t, 3, opt, func(h *Hook, dbs []*virtual.DB) {
+		h.openBreaker(h.selector.find("a"), h.selector.find("a").currentGeneration(), ReasonFailureDetector, boom)
+		h.restore(h.selector.find("c"), h.selector.find("c").currentGeneration())
+		time.Sleep(time.Millisecond)
+		require.Equal(t, "b", h.Active())
+		require.Equal(t, ReasonFailureDetector, h.Choice().Reason)
+
+		// The end of an outage at another place is a switch for the failure that began the outage.
+		dbs[0].Up.Store(false)
+		h.openBreaker(h.selector.find("c"), h.selector.find("c").currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
+		h.openBreaker(h.selector.find("b"), h.selector.find("b").currentGeneration(), ReasonHealthCheck, other)
+		dbs[1].Up.Store(false) // so that c is the first to be back
+		h.selector.review()
+		h.restore(h.selector.find("c"), h.selector.find("c").currentGeneration())
+		time.Sleep(time.Millisecond)
+	})
+	require.ErrorIs(t, down, other)
+	list := switches.list()
+	require.Len(t, list, 2)
+	require.Equal(t, ReasonFailureDetector, list[0].Reason)
+	require.ErrorIs(t, list[0].Cause, boom)
+	require.Equal(t, Switch{From: "b", To: "c", Reason: ReasonHealthCheck, Cause: list[1].Cause, Took: list[1].Took}, list[1])
+	require.ErrorIs(t, list[1].Cause, other)
+}
+
+// Events: the health loop sees an open breaker; before it asks for the permit of a trial, a method of control closes it. A
+// closed breaker permits everything, so the trial was made: its success told "closed" a second time, its failure opened the
+// breaker of a usable database without an event, and without a look at what follows from it.
+func TestClosedBreakerIsNotTried(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual.DB) {
+		db := h.selector.find("b")
+		_, wait := db.permit()
+		require.Positive(t, wait)
+		h.trip(db, db.currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
+		_, wait = db.permit()
+		require.Positive(t, wait, "its delay has just begun")
+		time.Sleep(wait)
+		_, wait = db.permit()
+		require.Zero(t, wait)
+	})
+}
+
+// Events: a check of a half-open database is under way when ForceActive closes the breaker, and fails.
+func TestFailureOfAnEarlierCheckIsVoid(t *testing.T) {
+	bubble(t, 2, Options{Failback: Failback{GracePeriod: -1}}, func(h *Hook, _ []*virtual.DB) {
+		b := h.selector.find("b")
+		h.trip(b, b.currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
+		turns := b.currentGeneration()
+		require.NoError(t, h.ForceActive("b", 0))
+		require.False(t, h.recordTrial(b, turns, virtual.ErrUnreachable))
+		require.True(t, b.usable())
+		require.NoError(t, b.lastErr)
+	})
+}
+
+// noted is a check that passes, and notes how long after its making it was asked about each database; mu guards at.
+func noted(mu *sync.Mutex, at map[string][]time.Duration) probes.Check {
+	began := time.Now()
+	return probes.Check{Probes: 1, Probe: probes.Func("count", func(_ context.Context, db probes.Target) error {
+		mu.Lock()
+		defer mu.Unlock()
+		at[db.Name] = append(at[db.Name], time.Since(began))
+		return nil
+	})}
+}
+
+// TestLateResultIsVoid: what a round finds out about a state of the breaker that is over has no consequence.
+func TestLateResultIsVoid(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual.DB) {
+		db := h.selector.find("a")
+		for _, kind := range []runKind{routineRun, halfOpenRun} {
+			h.finishRun(db, &checkRun{kind: kind, generation: db.currentGeneration() - 1, cancel: func() {}}, virtual.ErrUnreachable)
+			require.True(t, db.usable(), "kind %d", kind)
+		}
+		h.finishRun(db, &checkRun{kind: routineRun, generation: db.currentGeneration(), cancel: func() {}}, virtual.ErrUnreachable)
+		require.False(t, db.usable(), "one that is not late does")
+	})
+}
+
+// Events: a is suspected and its probes are lost; meanwhile its traffic has it condemned, it recovers, and an operator forces
+// it; the time of the lost probes is over. A usable database was condemned for what was asked before it had failed.
+func TestLateProbesAreVoid(t *testing.T) {
+	hangingBubble(t, 2, Options{}, func(h *Hook, dbs []*virtual.DB, _ *redis.Client) {
+		a := h.selector.find("a")
+		dbs[0].Up.Store(false)
+		h.Report("a", errors.New("reset"))
+		time.Sleep(300 * time.Millisecond)
+		h.tripByTraffic(a, a.currentGeneration(), window.Verdict{Failing: true, Reason: "many"})
+		require.Equal(t, "b", h.Active())
+		dbs[0].Up.Store(true)
+		require.NoError(t, h.ForceActive("a", 0))
+		time.Sleep(time.Second)
+		require.Equal(t, "a", h.Active())
+	})
+}
+
+// Events: the breaker of the active database opens, and whoever opened it asks for no decision (a defect of ours).
+// Nothing else would ever ask for one.
+func TestActiveDatabaseThatIsNotUsableIsLeft(t *testing.T) {
+	bubble(t, 2, Options{}, func(h *Hook, dbs []*virtual.DB) {
+		a := h.selector.find("a")
+		dbs[0].Up.Store(false)
+		h.openBreaker(a, a.currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
+		time.Sleep(3 * time.Second)
+		require.Equal(t, "b", h.Active())
+	})
+}
