@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -36,11 +37,11 @@ type side struct {
 	highestReplay multidb.Replay
 }
 
-func newSide(t *testing.T, protocol int) *side {
+func newSide(t *testing.T, protocol, retries int) *side {
 	s := &side{name: fmt.Sprintf("RESP%d", protocol), db: newDatabase(t), highestReplay: multidb.ReplayLastWins}
 	options := func() *redis.Options {
 		return &redis.Options{
-			Addr: address, Protocol: protocol, MaxRetries: -1, ReadTimeout: readTimeout, PoolSize: 4,
+			Addr: address, Protocol: protocol, MaxRetries: retries, ReadTimeout: readTimeout, PoolSize: 4,
 			Dialer: s.db.dial,
 		}
 	}
@@ -67,14 +68,20 @@ func newSide(t *testing.T, protocol int) *side {
 func (s *side) try(ctx context.Context, args []any, first ending, second answer, way shape) string {
 	s.db.script(ending{}, shape{}, second.reply)
 	want := way.run(ctx, s.bare, args)
+	once := s.db.executions() // more than one where the application itself runs it again, as Script.Run does
 	s.db.script(first, way, second.reply)
 	got := way.run(ctx, s.hooked, args)
 	ran := s.db.executions()
+	if want.unreadable() && got.unreadable() {
+		// An answer that go-redis cannot read is its own error, and not of the database. It closes the connection and puts that
+		// error on the whole batch; the hook keeps what had been answered before. After a lost reply the error says both.
+		return ""
+	}
 	if got.String() == want.String() {
 		switch {
-		case first.lost && ran != 2:
+		case first.lost && ran != once+1:
 			return fmt.Sprintf("the answer of a second run, but executed %d times", ran)
-		case !first.lost && ran != 1 && !first.unsent:
+		case !first.lost && ran != once && !first.unsent:
 			return fmt.Sprintf("answered, and executed %d times", ran)
 		}
 		return ""
@@ -99,28 +106,36 @@ func (s *side) try(ctx context.Context, args []any, first ending, second answer,
 // OOM. 4. The hook took the attempt for a success because it had ended with an answer, and the caller got no error.
 func TestAnAnswerOfASecondRunReachesTheCaller(t *testing.T) {
 	lines := commands(t)
-	for _, protocol := range []int{2, 3} {
-		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { tryAll(t, lines, protocol) })
-		})
+	ways := slices.Concat(shapes, layers, typedShapes())
+	for _, retries := range []int{-1, 0} { // the client's own: none, and the default
+		for _, protocol := range []int{2, 3} {
+			t.Run(fmt.Sprintf("RESP%d/MaxRetries %d", protocol, retries), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { tryAll(t, lines, ways, protocol, retries) })
+			})
+		}
 	}
 }
 
-// tryAll runs the table in one protocol. In virtual time, because a command that is refused waits for the verdict on its
+// tryAll runs the table over one client. In virtual time, because a command that is refused waits for the verdict on its
 // database, and verdicts keep a distance.
-func tryAll(t *testing.T, lines [][]any, protocol int) {
-	s := newSide(t, protocol)
-	cases, again, turn := 0, 0, protocol
+func tryAll(t *testing.T, lines [][]any, shapes []shape, protocol, retries int) {
+	s := newSide(t, protocol, retries)
+	// Each case is run in some of the ways, in turn: here or, if time is short, on one of the four sides.
+	cases, again, turn, number, times := 0, 0, 2*protocol+retries, 2*(protocol-2)-retries, 4
+	if testing.Short() {
+		times = 1
+	}
 	for _, args := range lines {
+		turn++
 		for _, first := range endings {
 			for _, second := range answers {
-				ways := shapes
-				if testing.Short() { // each case once, in the next of the ways
-					turn++
-					ways = shapes[turn%len(shapes):][:1]
+				if number++; testing.Short() && number%4 != 0 {
+					continue
 				}
-				for _, way := range ways {
+				for range times {
+					turn++
+					way := shapes[turn%len(shapes)]
 					if problem := s.try(t.Context(), args, first, second, way); problem != "" {
 						t.Errorf("%v, first %s, then %s, %s: %s", args, first.name, second.name, way.name, problem)
 					}

@@ -16,6 +16,18 @@ type seen []string
 
 func (s seen) String() string { return strings.Join(s, "; ") }
 
+// unreadable reports an answer that does not fit the type of its command. An integer is read as the length of an array, whose
+// elements go-redis waits for.
+func (s seen) unreadable() bool {
+	last := s[len(s)-1]
+	for _, text := range []string{"redis: can't parse", "redis: unexpected", "redis: got ", "redis: the length", "strconv.", "i/o timeout"} {
+		if strings.Contains(last, text) {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *seen) command(cmd redis.Cmder) {
 	value := ""
 	switch c := cmd.(type) {
