@@ -21,7 +21,10 @@ const dialPatience = 2 * time.Second
 // It does not call the next hook: how to reach a database is said by the options of that database, and the next hook ends
 // in the dialer of the client, whose address may look the same and lead elsewhere (Sentinel clients all have one, TLS and
 // tunnels do not show in it). Dial hooks added before this one see every dial, those added after it see none.
-func (h *Hook) DialHook(redis.DialHook) redis.DialHook { return h.dialFor(conn.NewClient()) }
+func (h *Hook) DialHook(redis.DialHook) redis.DialHook {
+	h.mustExist()
+	return h.dialFor(conn.NewClient())
+}
 
 // dialFor dials for one client.
 func (h *Hook) dialFor(traits *conn.Client) redis.DialHook {

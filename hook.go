@@ -73,8 +73,9 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	h.selector.init(h)
 	if err := h.start(ctx); err != nil {
 		_ = h.Close()
-		return nil, err
+		return nil, h.opt.withHint(err)
 	}
+	h.events.samePlaces(h.opt.samePlaces())
 	openHooks.Store(h, nil)
 	return h, nil
 }
@@ -126,6 +127,13 @@ func (h *Hook) Close() error {
 	return err
 }
 
+// mustExist panics with words for a hook that is nil: go-redis calls the factories while it adds the hook.
+func (h *Hook) mustExist() {
+	if h == nil {
+		panic("multidb: the hook that is added is nil: look at the error that New has returned with it")
+	}
+}
+
 func (h *Hook) isClosed() bool { return h.ctx.Err() != nil }
 
 // ProcessHook watches the outcome of single commands. go-redis calls it; it is pure, and what it returns is safe for
@@ -133,6 +141,7 @@ func (h *Hook) isClosed() bool { return h.ctx.Err() != nil }
 //
 // A command that succeeds pays for one atomic load, the look at its name, and a counter.
 func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	h.mustExist()
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		now := h.active.Load()
 		if goredis.IsHandshake(cmd) {
@@ -169,6 +178,7 @@ func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.Pro
 // ProcessPipelineHook is ProcessHook for pipelines and transactions. go-redis calls it; it is pure, and what it returns
 // is safe for concurrent use.
 func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	h.mustExist()
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		now := h.active.Load()
 		if len(cmds) == 0 || goredis.IsHandshakeBatch(cmds) {

@@ -247,7 +247,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.Failback.Jitter, defaultGraceJitter)
 	orDefault(&o.Retry.MaxAttempts, defaultMaxAttempts)
 	orDefault(&o.Retry.MinBackoff, defaultMinBackoff)
-	orDefault(&o.Retry.MaxBackoff, max(defaultMaxBackoff, o.Retry.MinBackoff))
+	orDefault(&o.Retry.MaxBackoff, max(defaultMaxBackoff, 2*o.Retry.MinBackoff))
 	orDefault(&o.DrainTimeout, defaultDrainTimeout)
 	orDefault(&o.DialLimit, defaultDialLimit)
 	if o.Strategy == nil {

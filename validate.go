@@ -19,6 +19,9 @@ import (
 
 var errNotChecked = errors.New("its first health check has not ended yet")
 
+// leastDuration is less than anybody means: what is shorter was written without a unit.
+const leastDuration = 10 * time.Microsecond
+
 // validate reports everything that is wrong, each problem with its field and what to change.
 func (o *Options) validate() (replay.Rules, error) {
 	var errs []error
@@ -54,6 +57,19 @@ func (o *Options) validate() (replay.Rules, error) {
 	} {
 		if d.value <= 0 {
 			wrong(d.field, d.value, "must be > 0 (0 is the default, and it cannot be switched off)")
+		}
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"Health.Interval", o.Health.Interval}, {"Health.ActiveInterval", o.Health.ActiveInterval},
+		{"Health.Timeout", o.Health.Timeout}, {"Health.StallTimeout", o.Health.StallTimeout},
+		{"Breaker.Delay", o.Breaker.Delay}, {"Failback.GracePeriod", o.Failback.GracePeriod},
+		{"Failback.MaxGracePeriod", o.Failback.MaxGracePeriod}, {"MaxWait", o.MaxWait},
+	} {
+		if 0 < d.value && d.value < leastDuration {
+			wrong(d.field, d.value, fmt.Sprintf("must be >= %v: a bare number counts nanoseconds, write %d * time.Second", leastDuration, int64(d.value)))
 		}
 	}
 	if o.Retry.MinBackoff > 0 && o.Retry.MaxBackoff > 0 && o.Retry.MaxBackoff <= o.Retry.MinBackoff {
@@ -143,6 +159,10 @@ const unsaid = `"…"`
 const mustHavePort = "must be host:port, with a port from 1 to 65535"
 
 func validateURL(raw string, wrong complaint) {
+	if !strings.Contains(raw, "://") {
+		wrong(".URL", unsaid, "has no scheme: write redis:// before it, or rediss:// for TLS")
+		return
+	}
 	opt, err := redis.ParseURL(raw)
 	if err != nil {
 		wrong(".URL", unsaid, fmt.Sprintf("does not parse: %v", redactURL(raw, err)))
