@@ -54,8 +54,10 @@ fuzz: ## Fuzz every target for a while (FUZZTIME=30s)
 demo: ## Watch a failover: two servers, load, one is killed and comes back
 	go run ./examples/failover
 
-.PHONY: screenshot
-screenshot: deps ## Make docs/console.png: the console after a failover, in a browser
+.PHONY: pictures
+pictures: deps ## Make the pictures in docs/: a failover, the states of a database, the floors, the console
+	go run ./internal/tools/pictures docs
+	go run ./examples/failover -svg docs/failover.svg </dev/null
 	cd internal/tools/browser && go run ./screenshot $(CURDIR)/docs/console.png
 
 .PHONY: deps
