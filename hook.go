@@ -3,6 +3,7 @@ package multidb
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,7 +143,10 @@ func (h *Hook) isClosed() bool { return h.ctx.Err() != nil }
 // A command that succeeds pays for one atomic load, the look at its name, and a counter.
 func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	h.mustExist()
-	return func(ctx context.Context, cmd redis.Cmder) error {
+	if h.isProcessHook(next) {
+		return next // added twice
+	}
+	process := func(ctx context.Context, cmd redis.Cmder) error {
 		now := h.active.Load()
 		if goredis.IsHandshake(cmd) {
 			return h.passHandshake(ctx, cmd, next)
@@ -157,7 +161,12 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		return h.afterFailure(ctx, cmd, next, now, err)
 	}
+	processHookCode.Store(reflect.ValueOf(process).Pointer())
+	return process
 }
+
+// The code of the functions that ProcessHook and ProcessPipelineHook return, see isProcessHook.
+var processHookCode, pipelineHookCode atomic.Uintptr
 
 // processLater is ProcessHook while nothing is usable.
 func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *epoch) error {
@@ -179,7 +188,10 @@ func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.Pro
 // is safe for concurrent use.
 func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	h.mustExist()
-	return func(ctx context.Context, cmds []redis.Cmder) error {
+	if h.isPipelineHook(next) {
+		return next // added twice
+	}
+	process := func(ctx context.Context, cmds []redis.Cmder) error {
 		now := h.active.Load()
 		if len(cmds) == 0 || goredis.IsHandshakeBatch(cmds) {
 			return h.passHandshakeBatch(ctx, cmds, next)
@@ -198,6 +210,8 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 		}
 		return h.afterBatchFailure(ctx, cmds, next, now, err)
 	}
+	pipelineHookCode.Store(reflect.ValueOf(process).Pointer())
+	return process
 }
 
 // passHandshake passes on a command of the handshake, or a user's own of that name: as it is, never counted, never run
@@ -215,6 +229,9 @@ func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.Pr
 
 // passHandshakeBatch is passHandshake for the option pipelines.
 func (h *Hook) passHandshakeBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) error {
+	if len(cmds) == 1 && h.answer(cmds[0]) {
+		return nil
+	}
 	err := next(ctx, cmds)
 	if err == nil || goredis.IsHandshakeError(err) {
 		return err

@@ -19,6 +19,7 @@ func (h *Hook) afterBatchFailure(
 	if !h.routing.Load() {
 		return err // see afterFailure
 	}
+	err = h.batchWithoutSetup(now, cmds, err)
 	stampUnanswered(cmds, err)
 	tail, first := h.classifyBatch(ctx, now, cmds, err)
 	switch {
@@ -28,7 +29,7 @@ func (h *Hook) afterBatchFailure(
 	case first.kind == answered && first.err == nil:
 		return nil // a transaction whose commands have their answers: the error is of go-redis' attempt before
 	case first.final:
-		return h.finishFailedBatch(cmds, err)
+		return ofSetup(h.finishFailedBatch(cmds, err))
 	}
 	again, doubt := tail, false // what is run again, and whether an earlier attempt may have executed it
 	err = h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
@@ -39,6 +40,7 @@ func (h *Hook) afterBatchFailure(
 			now.db.traffic.Succeeded()
 			return nil
 		}
+		err = h.batchWithoutSetup(now, tail, err)
 		stampUnanswered(tail, err)
 		tail, first = h.classifyBatch(ctx, now, tail, err)
 		return first
@@ -53,7 +55,7 @@ func (h *Hook) afterBatchFailure(
 			cmd.SetErr(unsafeToRetry(cmd.Err()))
 		}
 	}
-	return h.finishFailedBatch(cmds, err)
+	return ofSetup(h.finishFailedBatch(cmds, err))
 }
 
 // classifyBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it. If

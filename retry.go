@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"time"
@@ -70,11 +71,14 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 	if !h.routing.Load() {
 		return err // another's client, over connections of its own: nothing of it is about our databases
 	}
-	first := h.classifyCommand(ctx, now, cmd, err)
-	if first.final {
-		return ofCode(cmd, h.countUnknown(first.err))
+	if cmd.Name() == "shutdown" && errors.Is(err, io.EOF) {
+		return io.EOF // that very value means success to go-redis
 	}
-	return ofCode(cmd, h.countUnknown(h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
+	first := h.classifyCommand(ctx, now, cmd, h.withoutSetup(now, err))
+	if first.final || goredis.OnlyLooksOn() {
+		return ofSetup(ofCode(cmd, h.countUnknown(first.err)))
+	}
+	return ofSetup(ofCode(cmd, h.countUnknown(h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
 		// The error of the last attempt stays on the command: go-redis overwrites it in the end, and where next does
 		// not run anything (the full-duplex autopipeliner lets hooks only look on) a cleared one would turn the
 		// failure into a success.
@@ -87,8 +91,8 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 			return &attempt{err: goredis.Cause(err), final: true}
 		}
 		err = again
-		return h.classifyCommand(ctx, now, cmd, err)
-	})))
+		return h.classifyCommand(ctx, now, cmd, h.withoutSetup(now, err))
+	}))))
 }
 
 // countUnknown counts an error that leaves a caller in doubt, and returns it.
@@ -120,6 +124,7 @@ func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder,
 		db.failedAs(kind)
 		db.traffic.Failures.Add(1) // and no detector is told: the database keeps its place
 		h.logRefusal(db, cmd, err)
+	case kind == lost && impatient(cmd, err):
 	case kind.failed() && !ourDoing(err):
 		db.failedAs(kind)
 		if goredis.IsReply(err) {

@@ -1,8 +1,6 @@
 package goredis
 
 import (
-	"github.com/redis/go-redis/v9"
-
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // DeadConn stands in for a connection that could not be dialed. If DialHook returned the error, go-redis' pool would
