@@ -58,7 +58,7 @@ func (h *Hook) openBreaker(db *database, generation uint64, reason Reason, cause
 	}
 	was := db.state()
 	cause = db.at(cause)
-	db.checked = true
+	db.noteVerdict()
 	db.lastErr = cause
 	db.gateErr.Store(nil) // of before; its gates are asked again when it is back
 	db.breaker.Open()
@@ -112,7 +112,7 @@ func (h *Hook) closeLocked(db *database) {
 		return
 	}
 	was := db.state()
-	db.checked = true
+	db.noteVerdict()
 	db.breaker.Close()
 	h.closed(db, was)
 }
@@ -137,6 +137,14 @@ func (h *Hook) recordTrial(db *database, generation uint64, err error) bool {
 	}
 	h.closed(db, BreakerHalfOpen)
 	return true
+}
+
+// noteVerdict notes that the state of the database is known. Caller must hold db.mu.
+func (db *database) noteVerdict() {
+	if !db.checked {
+		db.checked = true
+		close(db.firstVerdict)
+	}
 }
 
 // closed notes that the breaker has closed, and what it was before. Caller must hold db.mu.

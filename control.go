@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/redishook/multidb/internal/wait"
 	"github.com/redishook/multidb/probes"
 )
 
@@ -108,12 +109,10 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 		}
 	}
 	h.spawn(func() { h.watch(db) })
-	for db.status() == BreakerUnknown && !h.isClosed() {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(5 * time.Millisecond):
-		}
+	select {
+	case <-db.firstVerdict:
+	case <-ctx.Done():
+	case <-h.ctx.Done():
 	}
 	return nil
 }
@@ -168,7 +167,7 @@ func (h *Hook) retire(db *database) {
 	db.nudge()
 	spawned := h.spawn(func() {
 		if db.conns.Draining() {
-			pause(h.ctx, h.opt.DrainTimeout)
+			wait.For(h.ctx, h.opt.DrainTimeout)
 		}
 		if !h.isClosed() {
 			db.conns.CutAll()

@@ -53,16 +53,17 @@ type database struct {
 
 // health is what probes have found. The fields without atomics are guarded by mu.
 type health struct {
-	mu          sync.Mutex
-	breaker     circuitbreaker.CircuitBreaker[any]
-	checked     bool // the first check is over: before that nothing is known
-	suspicion   *suspicion
-	since       time.Time // when the breaker changed last
-	generation  uint64    // how often it has: a result that was begun before a turn is void
-	lastErr     error     // of the last failed check
-	outageBegan time.Time // when it became unusable the last time
-	lastOutage  outage    // why it became unusable the last time
-	calmedAt    time.Time // when the last suspicion ended
+	mu           sync.Mutex
+	breaker      circuitbreaker.CircuitBreaker[any]
+	checked      bool          // the first check is over: before that nothing is known
+	firstVerdict chan struct{} // closed then
+	suspicion    *suspicion
+	since        time.Time // when the breaker changed last
+	generation   uint64    // how often it has: a result that was begun before a turn is void
+	lastErr      error     // of the last failed check
+	outageBegan  time.Time // when it became unusable the last time
+	lastOutage   outage    // why it became unusable the last time
+	calmedAt     time.Time // when the last suspicion ended
 
 	suspicions, cleared atomic.Uint64
 
@@ -108,6 +109,7 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	db.since = db.clockStart
 	db.wake = make(chan struct{}, 1)
 	db.checkLock = make(chan struct{}, 1)
+	db.firstVerdict = make(chan struct{})
 	return db, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/wait"
 	"github.com/redishook/multidb/probes"
 )
 
@@ -141,7 +142,7 @@ func (h *Hook) confirm(db *database) error {
 				return last
 			}
 			if launched < confirmProbes {
-				pause(ctx, 5*time.Millisecond)
+				wait.For(ctx, 5*time.Millisecond)
 				launch()
 			}
 		case <-late.C:
@@ -247,14 +248,5 @@ func (h *Hook) pingOnce(ctx context.Context, db *database) error {
 		return err
 	case <-late.C:
 		return context.DeadlineExceeded
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -54,7 +54,6 @@ func (h *Hook) lookAt(db *database, r *checkRun) time.Duration {
 	switch {
 	case !db.usable():
 		db.resolve()
-		h.leaveUnusable(db)
 		return h.tryAgain(db, r)
 	case suspect != nil && wait > 0:
 		return wait
@@ -72,17 +71,6 @@ func (h *Hook) lookAt(db *database, r *checkRun) time.Duration {
 		h.begin(db, r, routineRun, generation, h.checkRegularly)
 	}
 	return next
-}
-
-// leaveUnusable asks for a decision if the database in use has not been usable for a while. Whoever opens a breaker asks
-// for one himself; this is the belt to those braces, because a hook that stays on a dead database does so for ever.
-func (h *Hook) leaveUnusable(db *database) {
-	db.mu.Lock()
-	since := db.since
-	db.mu.Unlock()
-	if h.inUse(db) && time.Since(since) >= downInterval {
-		h.selector.review()
-	}
 }
 
 // firstCheck finds out what the database is like before it may be chosen.

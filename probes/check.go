@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/redishook/multidb/internal/wait"
 )
 
 const (
@@ -125,7 +127,7 @@ func (c Check) Run(ctx context.Context, db Target) error {
 		if c.Policy.fails(result.Failed, c.Probes) {
 			return fail(err)
 		}
-		if !pause(ctx, c.Delay) {
+		if !wait.For(ctx, c.Delay) {
 			return fail(noVerdict(ctx))
 		}
 	}
@@ -138,17 +140,4 @@ func noVerdict(ctx context.Context) error {
 		return fmt.Errorf("%w: %w: %w", ErrNoVerdict, err, cause)
 	}
 	return fmt.Errorf("%w: %w", ErrNoVerdict, err)
-}
-
-// pause waits for d, if that is positive, and tells whether ctx lasted as long.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d > 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-	}
-	return ctx.Err() == nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redishook/multidb"
+	"github.com/redishook/multidb/internal/wait"
 )
 
 // follower keeps a subscriber on the active database. It is one goroutine: everything it owns, it changes alone, and it
@@ -49,7 +50,7 @@ const (
 )
 
 // backoff is how long to wait after so many failures before.
-func backoff(failures int) int64 { return int64(min(maxRetry, minRetry<<min(failures, 10))) }
+func backoff(failures int) int64 { return int64(wait.Backoff(failures, minRetry, maxRetry)) }
 
 func newFollower(s *Subscriber) *follower {
 	return &follower{s: s, prepares: make(chan *preparation), leaving: make(map[*subConn]struct{})}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/redishook/multidb"
+	"github.com/redishook/multidb/internal/goredis"
 )
 
 // UnansweredError says that EXEC was sent and not answered, so the transaction may or may not have been executed. Find
@@ -39,7 +40,7 @@ func (e *UnansweredError) Unwrap() []error {
 // the request it died with, and the one at hand was not sent.
 func sentError(err error) *multidb.CommandError {
 	var failed *multidb.CommandError
-	if errors.As(err, &failed) && failed.Sent && !multidb.SessionDead(err) {
+	if errors.As(err, &failed) && failed.Sent && !goredis.IsSessionDead(err) {
 		return failed
 	}
 	return nil

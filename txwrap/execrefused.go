@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb"
+	"github.com/redishook/multidb/internal/goredis"
 )
 
 // execRefused is an EXEC that was certainly not executed because the database cannot serve now: it has become a replica, say.
@@ -20,11 +21,11 @@ type execRefused struct {
 // execRefusedOf returns the refusal of MULTI … EXEC, or nil if it is something else: inside are the commands between the two,
 // abort is the answer to EXEC itself. Only that is asked, for a script may say EXECABORT as well.
 func execRefusedOf(inside []redis.Cmder, abort error) *execRefused {
-	if !isReply(abort) || !strings.HasPrefix(abort.Error(), "EXECABORT ") {
+	if !goredis.IsReply(abort) || !strings.HasPrefix(abort.Error(), "EXECABORT ") {
 		return nil
 	}
 	for _, cmd := range inside {
-		if e := cmd.Err(); e != nil && isReply(e) && multidb.SafeToRetry(e) {
+		if e := cmd.Err(); e != nil && goredis.IsReply(e) && multidb.SafeToRetry(e) {
 			return &execRefused{abort, e} // a command could not be queued
 		}
 	}

@@ -3,6 +3,8 @@ package txwrap
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/redishook/multidb/internal/wait"
 )
 
 // Options say how often a transaction is run again. Of every field, 0 is the default and a negative value switches the
@@ -62,6 +64,6 @@ func (o Options) jitter() time.Duration {
 
 // backoff is the pause before the n-th further attempt (from 0) where there was no switch.
 func backoff(n int) time.Duration {
-	d := min(maxBackoff, minBackoff<<min(n, 10))
+	d := wait.Backoff(n, minBackoff, maxBackoff)
 	return d + rand.N(d/5+1)
 }

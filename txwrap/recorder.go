@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb"
+	"github.com/redishook/multidb/internal/goredis"
 )
 
 // recorder is the innermost hook of one attempt's connection: it sees what became of each request, before a retry of the
@@ -40,7 +41,7 @@ func (w *recorder) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (w *recorder) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
-		if multidb.IsTxPipeline(cmds) {
+		if goredis.IsTxPipeline(cmds) {
 			w.sawExec(cmds, err)
 			return err
 		}
@@ -102,9 +103,9 @@ func (w *recorder) sawRawExec(exec redis.Cmder, err error) {
 		if w.unanswered == nil {
 			w.unanswered = failed
 		}
-	case isReply(err):
+	case goredis.IsReply(err):
 		w.refused = execRefusedOf(queued, err)
-	case !multidb.SafeToRetry(err) && !multidb.SessionDead(err):
+	case !multidb.SafeToRetry(err) && !goredis.IsSessionDead(err):
 		// It was answered, and the answer is none that its command can read: only an EXEC that was executed has more.
 		w.committed = true
 	}
@@ -150,10 +151,10 @@ func (w *recorder) sawExec(cmds []redis.Cmder, err error) {
 func executed(cmds []redis.Cmder, err error) bool {
 	inside, exec := cmds[1:len(cmds)-1], cmds[len(cmds)-1]
 	switch {
-	case isReply(exec.Err()):
+	case goredis.IsReply(exec.Err()):
 		// MULTI was refused, or EXEC because a command could not be queued: go-redis puts that on EXEC as well.
 		return false
-	case isReply(err):
+	case goredis.IsReply(err):
 		// It is the answer to the first command. A refused login leaves that without an error.
 		return inside[0].Err() != nil
 	case sentError(err) == nil:
@@ -169,18 +170,13 @@ func executed(cmds []redis.Cmder, err error) bool {
 	return false
 }
 
-func isReply(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
-}
-
 // harmless reports whether err, which the function returned, leaves no doubt that nothing was applied.
 func (w *recorder) harmless(err error) bool {
 	if w.lostWrite != nil {
 		return false
 	}
 	// On a dead session nothing was sent, and what it died of was none of that.
-	if multidb.SafeToRetry(err) || multidb.SessionDead(err) || w.refused.behind(err) {
+	if multidb.SafeToRetry(err) || goredis.IsSessionDead(err) || w.refused.behind(err) {
 		return true
 	}
 	// What was sent must be a read of this transaction, not something else that the function has done. The commands have

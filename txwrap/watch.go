@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb"
+	"github.com/redishook/multidb/internal/wait"
 )
 
 // Tx is one attempt of a transaction: a *redis.Tx that knows its number and its database. Not safe for concurrent use,
@@ -53,7 +54,7 @@ func (o Options) watch(
 		if !again {
 			return r.result(err)
 		}
-		if !sleep(ctx, pause) {
+		if !wait.For(ctx, pause) {
 			return fmt.Errorf("%w: %w", ctx.Err(), r.result(err))
 		}
 	}
@@ -190,19 +191,4 @@ func (r *run) result(err error) error {
 		return err
 	}
 	return &UnansweredError{Database: r.unanswered.Database, Attempt: r.unansweredBy, Err: err, exec: r.unanswered}
-}
-
-// sleep reports whether ctx goes on.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -12,7 +12,8 @@ const module = "github.com/redishook/multidb"
 // floors says on which floor a package is. A package imports only what is on a lower floor. The order of the packages of plain
 // knowledge (internal/resp is below internal/replay) is spelled out in the same way.
 var floors = map[string]int{
-	"internal/resp": 0, "internal/callback": 0, "internal/reply": 0, "internal/chart": 0, "internal/cluster": 0, "window": 0,
+	"internal/resp": 0, "internal/callback": 0, "internal/reply": 0, "internal/chart": 0, "internal/cluster": 0, "internal/wait": 0,
+	"window":          0,
 	"internal/replay": 1, "internal/goredis": 1, "probes": 1,
 	"internal/conn": 2, "internal/traffic": 2, "internal/clusterclient": 2, "internal/prober": 2,
 	"internal/health": 3,
