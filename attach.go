@@ -13,6 +13,7 @@ import (
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/resp"
+	"github.com/redishook/multidb/internal/wait"
 )
 
 // errPurge is what the argument of a purging command fails to encode with.
@@ -33,8 +34,8 @@ type attachment struct {
 func (a attachment) DialHook(redis.DialHook) redis.DialHook { return a.dialFor(a.client) }
 
 // Attach adds the hook to a client and replaces the connections that the client had before, which do not follow the
-// active database: idle ones at once, the others when they come back to the pool (it waits a second for them, and sees to
-// the rest in the background). Subscriptions made before stay as they are. For a client just made, rdb.AddHook(hook) is
+// active database. Idle connections are replaced at once. Attach waits up to 1 s for connections in use; a goroutine replaces
+// the rest as they return to the pool. Subscriptions made before stay as they are. For a client just made, rdb.AddHook(hook) is
 // enough unless it has MinIdleConns.
 //
 // Only a *redis.Client can be routed, and by one hook. Attach reports any other kind, and options that would defeat the
@@ -66,7 +67,7 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	default:
 		return errors.New("multidb: Attach: the client follows another hook already")
 	}
-	for until := time.Now().Add(time.Second); time.Now().Before(until) && !h.isClosed(); pause(h.ctx, 5*time.Millisecond) {
+	for until := time.Now().Add(time.Second); time.Now().Before(until) && !h.isClosed(); wait.For(h.ctx, 5*time.Millisecond) {
 		warm := prewarmed(client) // before the purge, or a connection may arrive in between
 		if h.purge(client) == 0 && warm && older(client, traits) <= 0 {
 			break
@@ -99,8 +100,8 @@ func made(client *redis.Client) bool {
 // those that were being dialed. It ends with the last of them, or with the client.
 func (h *Hook) purgeLater(pointer weak.Pointer[redis.Client], traits *conn.Client, dialTimeout time.Duration) {
 	until := time.Now().Add(max(dialTimeout, time.Second))
-	for wait := 50 * time.Millisecond; ; {
-		pause(h.ctx, wait)
+	for delay := 50 * time.Millisecond; ; {
+		wait.For(h.ctx, delay)
 		client := pointer.Value()
 		if client == nil || h.isClosed() {
 			return
@@ -113,7 +114,7 @@ func (h *Hook) purgeLater(pointer weak.Pointer[redis.Client], traits *conn.Clien
 			return
 		}
 		if late {
-			wait = min(2*wait, time.Second)
+			delay = min(2*delay, time.Second)
 		}
 	}
 }

@@ -70,8 +70,8 @@ func (e *CommandError) Unwrap() error { return e.Err }
 // SafeToRetry is false for the error of its command. The hook puts that on the error; a WithTimeout clone has no hook, so there
 // only what the text says is known.
 //
-// It is false for EXECABORT as well, after which a transaction was not executed either, but may
-// never be: a mistake in one of its commands is answered in the same way. Package txwrap tells them apart. Safe for concurrent use.
+// It is false for EXECABORT: nothing was executed, but a retry may fail the same way. Package txwrap tells whether it may.
+// Safe for concurrent use.
 func SafeToRetry(err error) bool {
 	if err == nil || err == redis.Nil { //nolint:errorlint // the most common answer, before the long way
 		return false

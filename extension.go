@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/redishook/multidb/internal/goredis"
 )
 
 // What packages need that restore, on top of the hook, what a switch takes from their users: txwrap and pubsubwrap. An
@@ -26,8 +24,8 @@ type Choice struct {
 	Down bool
 	// Number counts the choices of a hook from 1. If it is the same before and after a request, there was no switch.
 	Number uint64
-	// At is when it was made: at no moment after it was a request written to the database before, except on connections that
-	// finish in a planned switch.
+	// At is the time of the switch. After it no new request goes to the previous database; sessions that drain are the
+	// exception.
 	At time.Time
 	// Reason says why the choice was made, Planned whether the database before it was healthy. The first choice of a hook
 	// is that of the first health checks.
@@ -54,15 +52,6 @@ func (h *Hook) Choice() Choice {
 // RungOf returns the rung of a command: what running it twice would do, as Options.ReplayCommands declares it or else as
 // the library knows it. Safe for concurrent use.
 func (h *Hook) RungOf(cmd redis.Cmder) Replay { return Replay(h.rules.Rung(cmd)) }
-
-// SessionDead reports whether err is go-redis' own error of a request on a Conn or a Tx whose connection was lost with an
-// earlier request: this one was not sent. Only hooks inside of ours see it, for what ours returns is a [*CommandError]. An
-// earlier one that was sent is behind it, and is not about this request. Safe for concurrent use.
-func SessionDead(err error) bool { return goredis.IsSessionDead(err) }
-
-// IsTxPipeline reports whether a batch is that of a TxPipeline, whose answer to EXEC go-redis spreads over the commands in it,
-// and not a pipeline with a MULTI and an EXEC of the caller's own. Safe for concurrent use.
-func IsTxPipeline(cmds []redis.Cmder) bool { return goredis.IsTxPipeline(cmds) }
 
 // HookOf returns the hook of a client, or nil if it has none. It sends nothing: a command named CLIENT passes the hooks
 // of the client, which others may count, and stops before the network. Safe for concurrent use.

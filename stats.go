@@ -4,8 +4,8 @@ import (
 	"time"
 )
 
-// Stats is a snapshot of what a dashboard needs. Counters never go back. The parts are read one after the other, so
-// they may be apart by what happened meanwhile.
+// Stats is a snapshot of what a dashboard needs. Counters never go back. It is not an atomic snapshot: the fields
+// are read one after another.
 type Stats struct {
 	// Name is Options.Name.
 	Name string

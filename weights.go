@@ -20,9 +20,9 @@ type Candidate struct {
 }
 
 // Strategy chooses the database to use. Choose gets the usable ones, at least one, in the order of configuration, and
-// returns the name of one of them. In a failover, those that a check that only gates has kept out the last time it was asked
-// are not among them unless there are no others. Any other answer, or a panic, is replaced by that of [HighestWeight]. It is called
-// without a lock, from several goroutines, and must not block: be safe for concurrent use.
+// returns the name of one of them. A failover leaves out databases whose last gate check failed, unless no other database is
+// usable. Any other answer, or a panic, is replaced by that of [HighestWeight]. Choose is called without a lock, from several
+// goroutines: it must be safe for concurrent use and must not block.
 //
 // The same question is asked to find out whether to move to a recovered or a preferred database: then the candidates are
 // the active one and those usable ones whose grace period is over (see [Failback]) and which no check that only gates keeps
