@@ -1,5 +1,10 @@
 # The real-server tests measure milliseconds, so packages are tested one after the other and never from the cache.
 TEST     = go test -race -count=1 -timeout 40m -p 1
+# The linters, pinned. Go builds them, so nothing has to be installed.
+LINT      = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+VULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# The directories of the modules beside this one.
+MODULES   = $(patsubst %/,%,$(dir $(filter-out ./go.mod,$(shell find . -name go.mod -not -path '*/node_modules/*' | sort))))
 FUZZTIME ?= 30s
 BENCH    ?= .
 # The tests that report a row.
@@ -16,7 +21,7 @@ test: deps ## Vet and run all tests with the race detector, real redis-server pr
 	go vet ./...
 	$(TEST) -short ./...
 	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput' . ./internal/e2e ./window ./pubsubwrap ./console
-	cd internal/tools/browser && go vet ./... && go test -count=1 -timeout 10m ./...
+	@set -e; for dir in $(MODULES); do echo "$$dir"; (cd $$dir && go vet ./... && go test -race -count=1 -timeout 10m -p 1 -short ./...); done
 
 .PHONY: soak
 soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets, 64 databases
@@ -24,11 +29,14 @@ soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 c
 	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput|ProbingCost' . ./internal/e2e ./window ./pubsubwrap
 
 .PHONY: check
-check: ## What a change must pass: formatting, vet, lint (if golangci-lint is there), go.mod, tests
+check: static test ## What a change must pass: static, then test
+
+.PHONY: static
+static: ## Formatting, go.mod, lint and known vulnerabilities, of every module
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
-	go mod tidy -diff
-	@if command -v golangci-lint >/dev/null; then golangci-lint run; else echo "golangci-lint is not installed: not linted"; fi
-	$(MAKE) test
+	@set -e; for dir in . $(MODULES); do echo "$$dir: go mod tidy -diff"; (cd $$dir && go mod tidy -diff); done
+	@set -e; for dir in . $(MODULES); do echo "$$dir: lint"; (cd $$dir && $(LINT) run --config $(CURDIR)/.golangci.yml); done
+	@.ci/vulncheck '$(VULNCHECK)' . $(MODULES)
 
 .PHONY: bench
 bench: ## Run the benchmarks (BENCH=Process for some of them)

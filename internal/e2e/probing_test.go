@@ -3,10 +3,8 @@ package e2e_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/redishook/multidb"
 	"github.com/redishook/multidb/internal/testkit"
-	"github.com/redishook/multidb/internal/testkit/redistest"
 	"github.com/redishook/multidb/internal/testkit/virtual"
 	"github.com/redishook/multidb/probes"
 )
@@ -184,37 +181,4 @@ func TestFirstActiveIsProbedEverySecond(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestProbingCostOf64Databases: at the default intervals, watching 64 databases takes less than 1 % of one core. What
-// counts is the processor time of this process, so other load on the machine does not matter much.
-func TestProbingCostOf64Databases(t *testing.T) {
-	if testkit.RaceEnabled {
-		t.Skip("the race detector multiplies processor time")
-	}
-	server := redistest.Start(t)
-	opt := multidb.Options{Logger: slog.New(slog.DiscardHandler)}
-	for i := range 64 {
-		opt.Databases = append(opt.Databases, multidb.Database{Name: fmt.Sprint("db", i), Weight: float64(64 - i), Options: server.Options()})
-	}
-	hook, err := multidb.New(t.Context(), opt)
-	require.NoError(t, err)
-	defer hook.Close()
-	time.Sleep(6 * time.Second) // a whole interval: every connection is made
-	const span = 3 * time.Second
-	share := 1.0
-	for range 3 { // the best of three, because a busy machine has cold caches
-		before := processorTime(t)
-		time.Sleep(span)
-		share = min(share, float64(processorTime(t)-before)/float64(span))
-	}
-	t.Logf("%.2f %% of one core", 100*share)
-	require.Less(t, share, 0.01)
-}
-
-func processorTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
