@@ -74,9 +74,9 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	h.selector.init(h)
 	if err := h.start(ctx); err != nil {
 		_ = h.Close()
-		return nil, h.opt.withHint(err)
+		return nil, withHint(err, h.opt.anyTLS())
 	}
-	h.events.samePlaces(h.opt.samePlaces())
+	h.warnOfSamePlaces()
 	openHooks.Store(h, nil)
 	return h, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -340,4 +341,34 @@ func (i Initial) String() string {
 		return "InitialAll"
 	}
 	return fmt.Sprintf("Initial(%d)", int(i))
+}
+
+// anyTLS reports whether a database is reached by TLS.
+func (o *Options) anyTLS() bool {
+	return slices.ContainsFunc(o.Databases, func(db Database) bool {
+		return strings.HasPrefix(db.URL, "rediss://") || db.Options != nil && db.Options.TLSConfig != nil
+	})
+}
+
+// warnOfSamePlaces finds databases that are one and the same. What a Dialer leads to is not known, nor who is master of a group.
+func (h *Hook) warnOfSamePlaces() {
+	seen := make(map[string]string)
+	for _, db := range h.opt.Databases {
+		opt := db.Options
+		if db.URL != "" {
+			opt, _ = redis.ParseURL(db.URL) // it has been validated
+		}
+		if opt == nil || opt.Dialer != nil || opt.Addr == "" {
+			continue
+		}
+		place := fmt.Sprint(opt.Network, " ", opt.Addr, " ", opt.DB)
+		if first, ok := seen[place]; ok {
+			h.events.Push(func() {
+				h.events.Log.Warn("multidb: two databases have the same address and index: a failover between them changes nothing",
+					"database", first, "other", db.Name)
+			})
+			continue
+		}
+		seen[place] = db.Name
+	}
 }
