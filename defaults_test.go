@@ -161,4 +161,3 @@ func (streaming) Subscribe(auth.CredentialsListener) (auth.Credentials, auth.Uns
 }
 
 // nowhere is a database that is never asked, because the options are wrong.
-func nowhere(name string) Database { return Database{Name: name, URL: "redis://127.0.0.1:1"} }

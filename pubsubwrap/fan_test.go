@@ -15,8 +15,8 @@ import (
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
-// TestRegressionFanInOfAnAddedDatabase. Events: a database is added, and made the active one at once; publishers follow.
-func TestRegressionFanInOfAnAddedDatabase(t *testing.T) {
+// TestFanInOfAnAddedDatabase. Events: a database is added, and made the active one at once; publishers follow.
+func TestFanInOfAnAddedDatabase(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
 	sub, err := New(p.rdb, Options{FanIn: true})
@@ -34,9 +34,9 @@ func TestRegressionFanInOfAnAddedDatabase(t *testing.T) {
 	}
 }
 
-// TestRegressionFanInThatIsLate. Events: a database that was never subscribed, because its connections take their time, is
+// TestFanInThatIsLate. Events: a database that was never subscribed, because its connections take their time, is
 // made active before it is: what is published there meanwhile is lost, and must be said.
-func TestRegressionFanInThatIsLate(t *testing.T) {
+func TestFanInThatIsLate(t *testing.T) {
 	p, delay := slowPair(t)
 	ctx := t.Context()
 	require.NoError(t, p.hook.SetActive(ctx, "west"))
@@ -145,9 +145,9 @@ func TestKeepAliveFindsAHungConnection(t *testing.T) {
 	}
 }
 
-// TestRegressionHungLingeringLink. Events: a planned switch; before the old database is left, the connection to it brings
+// TestHungLingeringConnection. Events: a planned switch; before the old database is left, the connection to it brings
 // nothing any more, without an end, and a publisher that has not moved yet publishes there.
-func TestRegressionHungLingeringLink(t *testing.T) {
+func TestHungLingeringConnection(t *testing.T) {
 	p, hang := hangingPair(t)
 	ctx := t.Context()
 	sub := moved(t, p, Options{HealthInterval: 100 * time.Millisecond, Linger: time.Minute})
@@ -161,9 +161,9 @@ func TestRegressionHungLingeringLink(t *testing.T) {
 	require.Equal(t, "heard", message(t, sub).Payload)
 }
 
-// TestRegressionFanInStartsWithAGap. Events: the active database is subscribed, but has not been told about yet; another
+// TestFanInStartsWithAGap. Events: the active database is subscribed, but has not been told about yet; another
 // database is, and lets calls wait for the active one from here on. The stream began with a switch from nowhere.
-func TestRegressionFanInStartsWithAGap(t *testing.T) {
+func TestFanInStartsWithAGap(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
 	for range 100 {

@@ -55,9 +55,9 @@ func TestOrderAcrossTheSwitch(t *testing.T) {
 	require.Less(t, time.Since(began), 5*time.Second)
 }
 
-// TestRegressionAnswerIsNotForgotten. Events: a's reader delivers what b has held, slowly; meanwhile b comes back into use,
+// TestAnswerIsNotForgotten. Events: a's reader delivers what b has held, slowly; meanwhile b comes back into use,
 // takes its place behind c, and asks c for an answer.
-func TestRegressionAnswerIsNotForgotten(t *testing.T) {
+func TestAnswerIsNotForgotten(t *testing.T) {
 	s := &Subscriber{opt: Options{Buffer: 1}.withDefaults()}
 	s.ctx, s.cancel = context.WithCancel(t.Context())
 	defer s.wg.Wait()

@@ -24,11 +24,11 @@ func unhooked(p *pair) map[string]redis.UniversalClient {
 	}
 }
 
-// TestRegressionClientsWithoutTheirHookAreRouted: a transaction of a WithTimeout clone or of a wrapped client was not run
+// TestClientsWithoutTheirHookAreRouted: a transaction of a WithTimeout clone or of a wrapped client was not run
 // again after a switch, was not told its database, and its error had no type that anybody could match.
 //
 // Events, in turn: the database crashes between a read and EXEC; a read loses its answer; EXEC loses its answer.
-func TestRegressionClientsWithoutTheirHookAreRouted(t *testing.T) {
+func TestClientsWithoutTheirHookAreRouted(t *testing.T) {
 	for _, name := range []string{"clone", "embedded", "wrapped clone"} {
 		t.Run(name, func(t *testing.T) {
 			p := newPair(t)

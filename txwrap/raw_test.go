@@ -58,11 +58,11 @@ func rawDo(multi, exec any) func(context.Context, *Tx) error {
 	}
 }
 
-// TestRegressionARawExecIsAnExec: a MULTI … EXEC sent as commands of their own was no transaction for the package.
+// TestARawExecIsAnExec: a MULTI … EXEC sent as commands of their own was no transaction for the package.
 //
 // Events, in turn: the answer to EXEC is lost; EXEC is answered and the function loses a read; a watched key has changed; the
 // connection dies before EXEC.
-func TestRegressionARawExecIsAnExec(t *testing.T) {
+func TestARawExecIsAnExec(t *testing.T) {
 	for name, transact := range rawTransactions {
 		t.Run(name, func(t *testing.T) {
 			p := newPair(t)
@@ -134,7 +134,7 @@ func TestRegressionARawExecIsAnExec(t *testing.T) {
 
 // Events: a read loses its answer, the function ignores that, and sends its transaction to the dead session, where it is not
 // sent. It was taken for executed, because go-redis had left its commands without an error, and not run again.
-func TestRegressionTransactionOnADeadSessionLooksExecuted(t *testing.T) {
+func TestTransactionOnADeadSessionIsNotExecuted(t *testing.T) {
 	for _, rdb := range []string{"client", "clone"} {
 		for name, transact := range rawTransactions {
 			t.Run(rdb+"/"+name, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestRegressionTransactionOnADeadSessionLooksExecuted(t *testing.T) {
 
 // Events: the login of a new connection is refused, and the first request on it is a transaction in a pipeline. go-redis leaves
 // its commands without an error, so the EXEC that was never sent was taken for executed.
-func TestRegressionRefusedLoginLooksLikeAnExec(t *testing.T) {
+func TestRefusedLoginIsNoExec(t *testing.T) {
 	ctx := t.Context()
 	cmds := []redis.Cmder{redis.NewCmd(ctx, "multi"), redis.NewCmd(ctx, "incr", "n"), redis.NewCmd(ctx, "exec")}
 	refused := fmt.Errorf("failed to authenticate: %w", &multidb.CommandError{Err: quoted("WRONGPASS")})

@@ -101,13 +101,6 @@ func TestFlapping(t *testing.T) {
 	require.LessOrEqual(t, growing, 6)
 }
 
-func scale(ds []time.Duration, unit time.Duration) []time.Duration {
-	for i := range ds {
-		ds[i] /= unit
-	}
-	return ds
-}
-
 // TestSetWeightMoves: a weight that makes another database preferred moves there as planned.
 func TestSetWeightMoves(t *testing.T) {
 	opt := multidb.Options{}

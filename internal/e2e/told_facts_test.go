@@ -191,12 +191,6 @@ func TestStatsTellFailuresByKindAndByReplyCode(t *testing.T) {
 	require.Equal(t, p.ToEast.Addr(), east.Addr)
 }
 
-type serverReply string
-
-func (e serverReply) Error() string { return string(e) }
-
-func (serverReply) RedisError() {}
-
 func TestSubscribeHearsEventsBesideThoseOfTheOptions(t *testing.T) {
 	var options, subscribed, later []string
 	opt := multidb.Options{Failback: multidb.Failback{GracePeriod: -1}}

@@ -58,14 +58,6 @@ func TestLoggerThatPanicsAboutAPanicOfOnPrepare(t *testing.T) {
 	require.Equal(t, "west", h.Active())
 }
 
-type panickingLevel struct{ handlerFunc }
-
-func (p panickingLevel) Enabled(context.Context, slog.Level) bool { panic("mine") }
-
-func (p panickingLevel) WithAttrs([]slog.Attr) slog.Handler { return p }
-
-func (p panickingLevel) WithGroup(string) slog.Handler { return p }
-
 // Events: a callback calls runtime.Goexit (t.FailNow of somebody's test). The delivery of events ended without a word.
 func TestGoexitDoesNotEndDelivery(t *testing.T) {
 	east, west := pair.Servers(t)

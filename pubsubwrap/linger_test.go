@@ -61,9 +61,9 @@ func notice(t testing.TB, sub *Subscriber) Switched {
 	}
 }
 
-// TestRegressionLostLingeringLink. Events: a planned switch; before the old database is left, the connection to it is
+// TestLostLingeringConnection. Events: a planned switch; before the old database is left, the connection to it is
 // lost, and a publisher that has not moved yet publishes there.
-func TestRegressionLostLingeringLink(t *testing.T) {
+func TestLostLingeringConnection(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
 	sub := moved(t, p, Options{Linger: time.Minute})
@@ -79,8 +79,8 @@ func TestRegressionLostLingeringLink(t *testing.T) {
 	}
 }
 
-// TestRegressionLostLingeringDatabase. Events: as above, but the old database is switched off for good.
-func TestRegressionLostLingeringDatabase(t *testing.T) {
+// TestLostLingeringDatabase. Events: as above, but the old database is switched off for good.
+func TestLostLingeringDatabase(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
 	sub, err := New(p.rdb, Options{Linger: 300 * time.Millisecond})
@@ -97,9 +97,9 @@ func TestRegressionLostLingeringDatabase(t *testing.T) {
 	require.Equal(t, "moved", message(t, sub).Payload)
 }
 
-// TestRegressionComebackIsNotGatedForEver. Events: after a planned switch one back is announced, so the lingering link,
+// TestComebackIsNotGatedForEver. Events: after a planned switch one back is announced, so the lingering link,
 // which is far, asks for the answer behind which it steps behind the others; the switch is called off; the answer comes.
-func TestRegressionComebackIsNotGatedForEver(t *testing.T) {
+func TestComebackIsNotGatedForEver(t *testing.T) {
 	p := &pair{east: redistest.Start(t), west: redistest.Start(t)}
 	p.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		nc, err := new(net.Dialer).DialContext(ctx, network, addr)
@@ -121,7 +121,7 @@ func TestRegressionComebackIsNotGatedForEver(t *testing.T) {
 		})
 		sub.follow.prepare(ctx, "west") // there it is
 		select {
-		case <-superseded: // TestRegressionSupersededPreparation: nobody waits for it any more
+		case <-superseded: // TestSupersededPreparation: nobody waits for it any more
 		case <-time.After(time.Second):
 			require.Fail(t, "the superseded preparation is still waited for")
 		}
@@ -132,9 +132,9 @@ func TestRegressionComebackIsNotGatedForEver(t *testing.T) {
 	}
 }
 
-// TestRegressionSkippedDatabase. Events: a switch to a database that takes its time to accept a connection; before it has,
+// TestSkippedDatabase. Events: a switch to a database that takes its time to accept a connection; before it has,
 // there is a switch back. What was published there in between has reached nobody.
-func TestRegressionSkippedDatabase(t *testing.T) {
+func TestSkippedDatabase(t *testing.T) {
 	p, delay := slowPair(t)
 	ctx := t.Context()
 	sub := onWest(t, p)
@@ -149,9 +149,9 @@ func TestRegressionSkippedDatabase(t *testing.T) {
 	require.Greater(t, n.Gap, time.Since(lost)-20*time.Millisecond)
 }
 
-// TestRegressionGivenUpLinkDelaysNothing. Events: a switch is announced to a database that takes its time to accept a
+// TestGivenUpConnectionDelaysNothing. Events: a switch is announced to a database that takes its time to accept a
 // connection, and called off; the connection in use is lost, and its successor has to wait for none that was begun before.
-func TestRegressionGivenUpLinkDelaysNothing(t *testing.T) {
+func TestGivenUpConnectionDelaysNothing(t *testing.T) {
 	p, delay := slowPair(t)
 	ctx := t.Context()
 	sub := onWest(t, p)
@@ -229,9 +229,9 @@ func (c vanishing) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// TestRegressionGapOfAVanishedDatabase. Events: the machine of the database loses its power and is back at once, or its
+// TestGapOfAVanishedDatabase. Events: the machine of the database loses its power and is back at once, or its
 // address moves to another; the subscriber learns of that when its next PING is answered with a reset.
-func TestRegressionGapOfAVanishedDatabase(t *testing.T) {
+func TestGapOfAVanishedDatabase(t *testing.T) {
 	p := &pair{east: redistest.Start(t), west: redistest.Start(t)}
 	line := new(atomic.Pointer[atomic.Bool]) // of the connections that are being dialed
 	line.Store(new(atomic.Bool))
@@ -268,10 +268,10 @@ func TestRegressionGapOfAVanishedDatabase(t *testing.T) {
 	require.Equal(t, "heard", message(t, sub).Payload)
 }
 
-// TestRegressionGapOfAnUnplannedSwitchBack. Events: a planned switch; before the old database is left, the new one fails,
+// TestGapOfAnUnplannedSwitchBack. Events: a planned switch; before the old database is left, the new one fails,
 // but goes on passing messages on until the very moment of the switch back. What it has not brought by then, it may never
 // bring, although the connection that is switched to has been there all the time.
-func TestRegressionGapOfAnUnplannedSwitchBack(t *testing.T) {
+func TestGapOfAnUnplannedSwitchBack(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
 	sub, err := New(p.rdb, Options{Buffer: 100000, Linger: time.Minute})
@@ -298,9 +298,9 @@ func TestRegressionGapOfAnUnplannedSwitchBack(t *testing.T) {
 	require.Less(t, n.Gap, 500*time.Millisecond, "east was subscribed all the time")
 }
 
-// TestRegressionGapBeginsWithTheChoice. Events: the machine is busy, so that the subscriber notices a switch 300 ms after it
+// TestGapBeginsWithTheChoice. Events: the machine is busy, so that the subscriber notices a switch 300 ms after it
 // was made. Publishers have noticed at once.
-func TestRegressionGapBeginsWithTheChoice(t *testing.T) {
+func TestGapBeginsWithTheChoice(t *testing.T) {
 	p, _ := slowPair(t)
 	ctx := t.Context()
 	sub := onWest(t, p)
@@ -317,8 +317,8 @@ func TestRegressionGapBeginsWithTheChoice(t *testing.T) {
 	require.Greater(t, n.Gap, time.Since(lost)-100*time.Millisecond)
 }
 
-// TestRegressionNoReconnectStorm. Events: a connection is lost whenever it has been subscribed.
-func TestRegressionNoReconnectStorm(t *testing.T) {
+// TestNoReconnectStorm. Events: a connection is lost whenever it has been subscribed.
+func TestNoReconnectStorm(t *testing.T) {
 	for name, opt := range map[string]Options{
 		"active": {}, "fan-in": {FanIn: true}, "lingering": {Linger: time.Minute},
 	} {

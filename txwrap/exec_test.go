@@ -11,11 +11,11 @@ import (
 	"github.com/redishook/multidb"
 )
 
-// TestRegressionExecWithoutASuccessIsACommit: a transaction was applied twice if no command of it had succeeded.
+// TestExecWithoutASuccessIsACommit: a transaction was applied twice if no command of it had succeeded.
 //
 // Events: EXEC is answered, its only command with nil or with an error, though it has written; the function goes on and
 // loses the reply to a read.
-func TestRegressionExecWithoutASuccessIsACommit(t *testing.T) {
+func TestExecWithoutASuccessIsACommit(t *testing.T) {
 	for name, write := range map[string]func(context.Context, redis.Pipeliner){
 		"nil": func(ctx context.Context, pipe redis.Pipeliner) { pipe.Do(ctx, "set", "n", 1, "get") },
 		"an error": func(ctx context.Context, pipe redis.Pipeliner) {
@@ -54,11 +54,11 @@ func TestRegressionExecWithoutASuccessIsACommit(t *testing.T) {
 	}
 }
 
-// TestRegressionAnEarlierUnansweredExecIsTold: with RunUnansweredAgain, the failure of a later attempt hid that an earlier
+// TestAnEarlierUnansweredExecIsTold: with RunUnansweredAgain, the failure of a later attempt hid that an earlier
 // one may have been executed, and was safe to retry.
 //
 // Events: the reply to the first EXEC is lost; the second attempt cannot be sent, or loses the race against the first.
-func TestRegressionAnEarlierUnansweredExecIsTold(t *testing.T) {
+func TestAnEarlierUnansweredExecIsTold(t *testing.T) {
 	check := func(t *testing.T, err error, runs int) {
 		t.Helper()
 		require.Equal(t, 2, runs)
@@ -115,10 +115,10 @@ func TestRegressionAnEarlierUnansweredExecIsTold(t *testing.T) {
 	})
 }
 
-// TestRegressionADeadSessionSendsNoExec: an EXEC that was not sent was reported as unanswered.
+// TestADeadSessionSendsNoExec: an EXEC that was not sent was reported as unanswered.
 //
 // Events: the connection dies with a read, or with a write outside MULTI, the function ignores that and goes on to EXEC.
-func TestRegressionADeadSessionSendsNoExec(t *testing.T) {
+func TestADeadSessionSendsNoExec(t *testing.T) {
 	t.Run("after a read", func(t *testing.T) {
 		p := newPair(t)
 		ctx := t.Context()
@@ -160,11 +160,11 @@ func TestRegressionADeadSessionSendsNoExec(t *testing.T) {
 	})
 }
 
-// TestRegressionNoDatabaseIsAwaitedOnce: where EXEC is the first request of a transaction, it was run again for
+// TestNoDatabaseIsAwaitedOnce: where EXEC is the first request of a transaction, it was run again for
 // ErrNoDatabase, and waited for a database each time.
 //
 // Events: both databases are down; a transaction without watched keys begins.
-func TestRegressionNoDatabaseIsAwaitedOnce(t *testing.T) {
+func TestNoDatabaseIsAwaitedOnce(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
 	p.east.Kill()
@@ -189,11 +189,11 @@ func TestRegressionNoDatabaseIsAwaitedOnce(t *testing.T) {
 	require.Equal(t, 1, runs)
 }
 
-// TestRegressionARefusedExecIsRunAgain: a transaction on a database that has become a replica was not run again, and its
+// TestARefusedExecIsRunAgain: a transaction on a database that has become a replica was not run again, and its
 // error did not say why.
 //
 // Events: the active database becomes a replica, so it answers READONLY to the write in MULTI and EXECABORT to EXEC.
-func TestRegressionARefusedExecIsRunAgain(t *testing.T) {
+func TestARefusedExecIsRunAgain(t *testing.T) {
 	for name, run := range map[string]func(context.Context, Options, *pair, func()) error{
 		"Watch": func(ctx context.Context, o Options, p *pair, ran func()) error {
 			return o.Watch(ctx, p.rdb, increment(ctx, "n", func(*Tx) error { ran(); return nil }), "n")
@@ -232,10 +232,10 @@ func TestRegressionARefusedExecIsRunAgain(t *testing.T) {
 	}
 }
 
-// TestRegressionAMistakeInACommandIsNotRefused: EXECABORT for another reason ends the attempts.
+// TestAMistakeInACommandIsNotRefused: EXECABORT for another reason ends the attempts.
 //
 // Events: a command with a wrong number of arguments is not queued.
-func TestRegressionAMistakeInACommandIsNotRefused(t *testing.T) {
+func TestAMistakeInACommandIsNotRefused(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
 	runs := 0
@@ -248,10 +248,10 @@ func TestRegressionAMistakeInACommandIsNotRefused(t *testing.T) {
 	require.Equal(t, 1, runs)
 }
 
-// TestRegressionTheReasonIsInTheAnswerToExec: see refusalOf.
+// TestTheReasonIsInTheAnswerToExec: see refusalOf.
 //
 // Events: the commands are queued; then the database becomes a replica, or runs out of memory, and refuses EXEC itself.
-func TestRegressionTheReasonIsInTheAnswerToExec(t *testing.T) {
+func TestTheReasonIsInTheAnswerToExec(t *testing.T) {
 	refuse := func(text string) *execRefused {
 		ctx := context.Background()
 		cmds := []redis.Cmder{redis.NewStatusCmd(ctx, "multi"), redis.NewCmd(ctx, "incr", "n"), redis.NewSliceCmd(ctx, "exec")}

@@ -15,8 +15,8 @@ import (
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
-// TestRegressionDropOldestKeepsNotices. Events: the buffer is full of notices and messages while more come.
-func TestRegressionDropOldestKeepsNotices(t *testing.T) {
+// TestDropOldestKeepsNotices. Events: the buffer is full of notices and messages while more come.
+func TestDropOldestKeepsNotices(t *testing.T) {
 	for _, policy := range []Policy{DropOldest, DropNewest} {
 		t.Run(fmt.Sprint(policy), func(t *testing.T) {
 			p := newPair(t)
@@ -70,9 +70,9 @@ func lastHas(sub *Subscriber, payload string) bool {
 	return n > 0 && sub.buf.more[n-1].Message != nil && sub.buf.more[n-1].Message.Payload == payload
 }
 
-// TestRegressionSubscribeFromHandler. Events: the buffer is full, so the reader waits for the handler; the handler waits
+// TestSubscribeFromAHandler. Events: the buffer is full, so the reader waits for the handler; the handler waits
 // for the answer to its Subscribe, which the reader has to read.
-func TestRegressionSubscribeFromHandler(t *testing.T) {
+func TestSubscribeFromAHandler(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
 	sub, err := New(p.rdb, Options{Buffer: 1})
@@ -118,8 +118,8 @@ func TestRegressionSubscribeFromHandler(t *testing.T) {
 	require.Zero(t, sub.Stats().Dropped)
 }
 
-// TestRegressionPanickingMessageID. Events: the function panics, for one payload.
-func TestRegressionPanickingMessageID(t *testing.T) {
+// TestPanickingMessageIDIsContained. Events: the function panics, for one payload.
+func TestPanickingMessageIDIsContained(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
 	sub, err := New(p.rdb, Options{MessageID: func(m *redis.Message) string {
@@ -139,15 +139,15 @@ func TestRegressionPanickingMessageID(t *testing.T) {
 	require.ErrorAs(t, next(t, sub).Err, &panicked)
 	require.Equal(t, "MessageID", panicked.Function)
 	require.Equal(t, "a", panicked.Channel)
-	require.Contains(t, string(panicked.Stack), "TestRegressionPanickingMessageID")
+	require.Contains(t, string(panicked.Stack), "TestPanickingMessageIDIsContained")
 	for _, want := range []string{"bad", "bad", "2"} {
 		require.Equal(t, want, next(t, sub).Message.Payload)
 	}
 }
 
-// TestRegressionUnsubscribeIsNotUndone. Events: a request is refused for the sake of one name, and all are asked for one by
+// TestUnsubscribeIsNotUndone. Events: a request is refused for the sake of one name, and all are asked for one by
 // one; meanwhile the application unsubscribes from another.
-func TestRegressionUnsubscribeIsNotUndone(t *testing.T) {
+func TestUnsubscribeIsNotUndone(t *testing.T) {
 	rules := redistest.Users("app on >pw ~* resetchannels &open +@all")
 	p := &pair{east: redistest.Start(t, rules), west: redistest.Start(t, rules), login: "app"}
 	p.attach(t)
@@ -180,9 +180,9 @@ func TestRegressionUnsubscribeIsNotUndone(t *testing.T) {
 	require.NoError(t, sub.Subscribe(ctx, "secret"))
 }
 
-// TestRegressionSubscribeDoesNotWaitForADial. Events: a switch is announced to a database that takes its time to accept a
+// TestSubscribeDoesNotWaitForADial. Events: a switch is announced to a database that takes its time to accept a
 // connection; the application subscribes to one more channel meanwhile.
-func TestRegressionSubscribeDoesNotWaitForADial(t *testing.T) {
+func TestSubscribeDoesNotWaitForADial(t *testing.T) {
 	p, delay := slowPair(t)
 	ctx := t.Context()
 	sub := onWest(t, p)
@@ -201,8 +201,8 @@ func TestRegressionSubscribeDoesNotWaitForADial(t *testing.T) {
 	require.Equal(t, []string{"b"}, p.east.Client().PubSubChannels(ctx, "b").Val(), "it was not forgotten there")
 }
 
-// TestRegressionClosedHookIsNotSilent. Events: the hook is closed, then the connection is lost.
-func TestRegressionClosedHookIsNotSilent(t *testing.T) {
+// TestClosedHookIsNotSilent. Events: the hook is closed, then the connection is lost.
+func TestClosedHookIsNotSilent(t *testing.T) {
 	for _, fanIn := range []bool{false, true} {
 		t.Run(fmt.Sprint("fan-in ", fanIn), func(t *testing.T) {
 			p := newPair(t)
@@ -225,9 +225,9 @@ func TestRegressionClosedHookIsNotSilent(t *testing.T) {
 	}
 }
 
-// TestRegressionLastErrorOfAFullStream. Events: the application has read nothing, so that the buffer is full; the hook is
+// TestLastErrorOfAFullStream. Events: the application has read nothing, so that the buffer is full; the hook is
 // closed, then the connection is lost. The application asks for one more channel before it reads.
-func TestRegressionLastErrorOfAFullStream(t *testing.T) {
+func TestLastErrorOfAFullStream(t *testing.T) {
 	for _, policy := range []Policy{Block, DropOldest, DropNewest} {
 		t.Run(fmt.Sprint(policy), func(t *testing.T) {
 			p := newPair(t)
@@ -252,9 +252,9 @@ func TestRegressionLastErrorOfAFullStream(t *testing.T) {
 	}
 }
 
-// TestRegressionSubscribeAmongManyRefusals. Events: a database refuses more channels than the buffer keeps notices beyond
+// TestSubscribeAmongManyRefusals. Events: a database refuses more channels than the buffer keeps notices beyond
 // its size, so that the reader waits for the application; that subscribes to one more channel before it reads.
-func TestRegressionSubscribeAmongManyRefusals(t *testing.T) {
+func TestSubscribeAmongManyRefusals(t *testing.T) {
 	for _, policy := range []Policy{Block, DropOldest, DropNewest} {
 		t.Run(fmt.Sprint(policy), func(t *testing.T) {
 			rules := redistest.Users("app on >pw ~* resetchannels &open +@all")
@@ -286,9 +286,9 @@ func TestRegressionSubscribeAmongManyRefusals(t *testing.T) {
 	}
 }
 
-// TestRegressionErrorInPlaceOfAPong. Events: a database answers every PING with an error, as one that is loading or has lost
+// TestErrorInPlaceOfAPong. Events: a database answers every PING with an error, as one that is loading or has lost
 // its master does, but subscribes, and passes messages on.
-func TestRegressionErrorInPlaceOfAPong(t *testing.T) {
+func TestErrorInPlaceOfAPong(t *testing.T) {
 	p := newPair(t, redistest.Lines("replica-serve-stale-data no"))
 	ctx := t.Context()
 	require.NoError(t, p.east.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())

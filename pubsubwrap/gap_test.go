@@ -74,9 +74,9 @@ func until(t *testing.T, sub *Subscriber, payload string) (messages []string, no
 	}
 }
 
-// TestRegressionHeldIsDeliveredOnce. Events: a switches to b, which holds what it receives until a, which is far, has
+// TestHeldIsDeliveredOnce. Events: a switches to b, which holds what it receives until a, which is far, has
 // answered; within Linger there is a switch to c and one back to b, whose link goes to the end of the row.
-func TestRegressionHeldIsDeliveredOnce(t *testing.T) {
+func TestHeldIsDeliveredOnce(t *testing.T) {
 	p := newTrio(t, true)
 	ctx := t.Context()
 	sub, err := New(p.rdb, Options{Buffer: 100000, Linger: 5 * time.Second})
@@ -111,9 +111,9 @@ func TestRegressionHeldIsDeliveredOnce(t *testing.T) {
 	require.Len(t, notices, 5)
 }
 
-// TestRegressionGapOfSlowReader. Events: the application reads nothing, so that the reader is blocked; the connection is
+// TestGapOfSlowReader. Events: the application reads nothing, so that the reader is blocked; the connection is
 // lost, messages are published that nobody receives; 500 ms later the application reads on.
-func TestRegressionGapOfSlowReader(t *testing.T) {
+func TestGapOfSlowReader(t *testing.T) {
 	p := newPair(t)
 	ctx := t.Context()
 	sub, err := New(p.rdb, Options{Buffer: 1})
@@ -139,9 +139,9 @@ func TestRegressionGapOfSlowReader(t *testing.T) {
 	}
 }
 
-// TestRegressionGapOfUnplannedSwitch. Events: the active database refuses writes but still passes messages on, and the
+// TestGapOfUnplannedSwitch. Events: the active database refuses writes but still passes messages on, and the
 // new one takes 400 ms to accept a connection, while publishers are there already.
-func TestRegressionGapOfUnplannedSwitch(t *testing.T) {
+func TestGapOfUnplannedSwitch(t *testing.T) {
 	p := &pair{east: redistest.Start(t), west: redistest.Start(t)}
 	var slow atomic.Bool
 	p.dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -184,9 +184,9 @@ func TestRegressionGapOfUnplannedSwitch(t *testing.T) {
 	wg.Wait()
 }
 
-// TestRegressionServerEndsASubscription. Events: the database is a node of a cluster, and the slot of a shard channel is
+// TestServerEndsASubscription. Events: the database is a node of a cluster, and the slot of a shard channel is
 // taken from it: it ends the subscription without being asked.
-func TestRegressionServerEndsASubscription(t *testing.T) {
+func TestServerEndsASubscription(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0") // the bus would have the port number plus 10,000, which may be none
 	require.NoError(t, err)
 	bus := free.Addr().(*net.TCPAddr).Port
@@ -227,8 +227,8 @@ func TestRegressionServerEndsASubscription(t *testing.T) {
 	require.NoError(t, sub.Unsubscribe(ctx, "a"))
 }
 
-// TestRegressionRefusedUnsubscribe. Events: the access rules of a user do not allow UNSUBSCRIBE.
-func TestRegressionRefusedUnsubscribe(t *testing.T) {
+// TestRefusedUnsubscribe. Events: the access rules of a user do not allow UNSUBSCRIBE.
+func TestRefusedUnsubscribe(t *testing.T) {
 	rules := redistest.Users("app on >pw ~* &* +@all -unsubscribe")
 	p := &pair{east: redistest.Start(t, rules), west: redistest.Start(t, rules), login: "app"}
 	p.attach(t)
