@@ -63,6 +63,7 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	case nil:
 		traits = conn.NewClient()
 		client.AddHook(attachment{h, traits})
+		rememberHook(client, h)
 	case h:
 	default:
 		return errors.New("multidb: Attach: the client follows another hook already")
@@ -143,6 +144,7 @@ func prewarmed(client *redis.Client) bool {
 // the main pool. All idle connections are claimed before one is given back, so that each is asked. They are asked one after
 // the other, because the first handshakes of a client of go-redis have a data race among themselves.
 func (h *Hook) purge(client *redis.Client) (found int) {
+	client = withoutHooks(client)
 	ctx, cancel := context.WithTimeout(h.ctx, time.Second)
 	defer cancel()
 	for range client.PoolStats().IdleConns {
@@ -155,6 +157,15 @@ func (h *Hook) purge(client *redis.Client) (found int) {
 	}
 	purgePipelines(ctx, client)
 	return found
+}
+
+// withoutHooks returns a client with the connections of this one, and without its hooks and its limiter: what the hook asks for
+// its own sake is nothing that a circuit breaker, a tracer or a metric of the user's should hear of. Some of it fails on
+// purpose.
+func withoutHooks(client *redis.Client) *redis.Client {
+	bare := client.WithTimeout(time.Second)
+	bare.Options().Limiter = nil // the options of a clone are its own
+	return bare
 }
 
 // routedQuestion is a request that no server knows. A connection of ours answers it by itself, see conn.writeRequest.

@@ -172,7 +172,7 @@ func TestAFailureOnAForgottenDatabaseCountsNowhere(t *testing.T) {
 	for _, cmd := range []redis.Cmder{redis.NewCmd(t.Context(), "incr", "k"), nil} {
 		result := h.classifyAttempt(t.Context(), h.active.Load(), cmd, err, func() bool { return false })
 		require.True(t, result.final)
-		require.ErrorIs(t, h.countUnknown(result.err), io.EOF)
+		require.ErrorIs(t, h.countUnknown(t.Context(), h.active.Load(), result.err), io.EOF)
 	}
 	east := h.Stats().Databases[0]
 	require.Zero(t, east.Failures)

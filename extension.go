@@ -5,10 +5,12 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -53,18 +55,35 @@ func (h *Hook) Choice() Choice {
 // the library knows it. Safe for concurrent use.
 func (h *Hook) RungOf(cmd redis.Cmder) Replay { return Replay(h.rules.Rung(cmd)) }
 
-// HookOf returns the hook of a client, or nil if it has none. It sends nothing: a command named CLIENT passes the hooks
-// of the client, which others may count, and stops before the network. Safe for concurrent use.
+// hooksOf are the hooks of clients that are known to have one, by weak pointer. A client keeps its hook for life.
+var hooksOf sync.Map // of weak.Pointer[redis.Client], to *Hook
+
+func rememberHook(client *redis.Client, h *Hook) {
+	pointer := weak.Make(client)
+	if _, known := hooksOf.Swap(pointer, h); !known {
+		runtime.AddCleanup(client, func(p weak.Pointer[redis.Client]) { hooksOf.Delete(p) }, pointer)
+	}
+}
+
+// HookOf returns the hook of a client, or nil if it has none. It sends nothing. Of a client that was not attached and has not been
+// asked about, a command named CLIENT passes the hooks, which others may count, and stops before the network. Safe for
+// concurrent use.
 func HookOf(rdb redis.UniversalClient) *Hook {
 	client, ok := rdb.(*redis.Client)
 	if !ok || !made(client) {
 		return nil
+	}
+	if h, ok := hooksOf.Load(weak.Make(client)); ok {
+		return h.(*Hook)
 	}
 	conn := client.Conn()
 	defer conn.Close()
 	conn.AddHook(wall{})
 	query := &hookQuery{Cmd: redis.NewCmd(context.Background(), "client", "multidb-hook")}
 	_ = conn.Process(context.Background(), query)
+	if query.hook != nil {
+		rememberHook(client, query.hook)
+	}
 	return query.hook
 }
 

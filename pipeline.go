@@ -29,7 +29,7 @@ func (h *Hook) afterBatchFailure(
 	case first.kind == answered && first.err == nil:
 		return nil // a transaction whose commands have their answers: the error is of go-redis' attempt before
 	case first.final:
-		return ofSetup(h.finishFailedBatch(cmds, err))
+		return ofSetup(h.finishFailedBatch(ctx, now, cmds, err))
 	}
 	again, doubt := tail, false // what is run again, and whether an earlier attempt may have executed it
 	err = h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
@@ -55,7 +55,7 @@ func (h *Hook) afterBatchFailure(
 			cmd.SetErr(unsafeToRetry(cmd.Err()))
 		}
 	}
-	return ofSetup(h.finishFailedBatch(cmds, err))
+	return ofSetup(h.finishFailedBatch(ctx, now, cmds, err))
 }
 
 // classifyBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it. If
@@ -208,9 +208,9 @@ func decidingError(batch error, cmds []redis.Cmder) error {
 }
 
 // finishFailedBatch is finishBatch with what is known of the execution on each error.
-func (h *Hook) finishFailedBatch(cmds []redis.Cmder, err error) error {
+func (h *Hook) finishFailedBatch(ctx context.Context, now *epoch, cmds []redis.Cmder, err error) error {
 	ofCodeInBatch(cmds)
-	return h.ofBatch(cmds, h.countUnknown(h.finishBatch(cmds, err)))
+	return h.ofBatch(cmds, h.countUnknown(ctx, now, h.finishBatch(cmds, err)))
 }
 
 // finishBatch makes the causes of failures visible again, on each command and in the error of the batch. That error is the

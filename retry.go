@@ -76,9 +76,9 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 	}
 	first := h.classifyCommand(ctx, now, cmd, h.withoutSetup(now, err))
 	if first.final || goredis.OnlyLooksOn() {
-		return ofSetup(ofCode(cmd, h.countUnknown(first.err)))
+		return ofSetup(ofCode(cmd, h.countUnknown(ctx, now, first.err)))
 	}
-	return ofSetup(ofCode(cmd, h.countUnknown(h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
+	return ofSetup(ofCode(cmd, h.countUnknown(ctx, now, h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
 		// The error of the last attempt stays on the command: go-redis overwrites it in the end, and where next does
 		// not run anything (the full-duplex autopipeliner lets hooks only look on) a cleared one would turn the
 		// failure into a success.
@@ -95,13 +95,22 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 	}))))
 }
 
-// countUnknown counts an error that leaves a caller in doubt, and returns it.
-func (h *Hook) countUnknown(err error) error {
-	if sent := sentFailure(err); sent != nil {
-		if db := sent.database(); db != nil {
-			db.traffic.Unknown.Add(1)
-		}
+// countUnknown counts an error that leaves a caller in doubt, and returns it. A caller that gave up, or has closed its client,
+// counts only if something was wrong with the database, or every short deadline would look like an incident.
+func (h *Hook) countUnknown(ctx context.Context, now *epoch, err error) error {
+	sent := sentFailure(err)
+	if sent == nil {
+		return err
 	}
+	db := sent.database()
+	if db == nil {
+		return err
+	}
+	own := callerGaveUp(ctx) || errors.Is(err, net.ErrClosed)
+	if own && !now.superseded() && db.pending() == nil && db.usable() {
+		return err
+	}
+	db.traffic.Unknown.Add(1)
 	return err
 }
 

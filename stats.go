@@ -59,7 +59,8 @@ type DatabaseStats struct {
 	WindowFailures, WindowCommands uint64
 	// Replayed counts commands that were sent, not answered, and run again.
 	Replayed uint64
-	// Unknown counts commands that were sent and not answered, and whose callers were told so.
+	// Unknown counts commands that were sent and not answered, and whose callers were told so. A caller that gave up, or closed
+	// its client, while nothing was wrong with the database is not counted.
 	Unknown uint64
 	// Refused counts commands that were refused because no database was usable, at the one that was active last.
 	Refused uint64

@@ -74,7 +74,7 @@ func (h *Hook) monitor() {
 		now := h.active.Load()
 		before := s
 		if !now.down {
-			h.watchForStall(&s, now.db, resting)
+			h.watchForStall(&s, now.db, resting || stirred)
 		}
 		if resting || ticks%2 == 0 {
 			h.consult(now.db, 0)
