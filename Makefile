@@ -43,7 +43,7 @@ bench: ## Run the benchmarks (BENCH=Process for some of them)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 .PHONY: table
-table: deps ## Measure the README's table: every fault on real servers, an all-default client, no race detector
+table: deps ## Measure the table of docs/measured.md: every fault on real servers, an all-default client, no race detector
 	@rm -f $(CURDIR)/table.tmp
 	@MULTIDB_TABLE=$(CURDIR)/table.tmp go test -count=1 -timeout 20m -run '$(TABLE)' ./internal/e2e >/dev/null; \
 		{ echo '| fault on the active database | load | next success after | errors at callers |'; echo '|---|---|---|---|'; \
