@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/probes"
 )
 
@@ -148,10 +149,16 @@ func (db *database) permit() (generation uint64, wait time.Duration) {
 
 // checkRegularly asks a usable database, and considers a return to it if it passes.
 func (h *Hook) checkRegularly(ctx context.Context, db *database) error {
+	if !h.isActive(db) {
+		// It may be needed at any moment, and then everybody needs a new connection.
+		if err := h.ask(ctx, db, confirmProbes, h.connectAnew); err != nil && ctx.Err() == nil && !ownfault.Is(err) {
+			return err
+		}
+	}
 	if err := h.check(ctx, db, db.checks.Load().evicting); err != nil {
 		// Once more before the verdict: one lost packet is no outage.
 		if quick := h.confirm(db); quick != nil {
-			return quick
+			return h.excuse(db, quick)
 		}
 		if err = h.check(ctx, db, db.checks.Load().evicting); err != nil {
 			return err
@@ -195,12 +202,18 @@ func (h *Hook) askGates(ctx context.Context, db *database) error {
 
 // checkOnce asks a half-open database.
 func (h *Hook) checkOnce(ctx context.Context, db *database) error {
+	if err := h.ask(ctx, db, 1, h.connectAnew); err != nil {
+		return err
+	}
 	return h.check(ctx, db, db.checks.Load().evicting)
 }
 
 // checkBriefly asks a database for the quickest answer that there is.
 func (h *Hook) checkBriefly(ctx context.Context, db *database) error {
 	if err := h.pingWithin(ctx, db); err != nil {
+		return err
+	}
+	if err := h.ask(ctx, db, 1, h.connectAnew); err != nil {
 		return err
 	}
 	return h.check(ctx, db, db.checks.Load().brief)

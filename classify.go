@@ -11,6 +11,7 @@ import (
 
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/internal/reply"
 )
@@ -91,11 +92,11 @@ func (ask replyJudge) outcome(cmd redis.Cmder, err error) outcome {
 }
 
 // ourDoing reports a failure that says nothing about the database: the gate refused the request, the connection was
-// closed by a switch or by the pool, or there was no database to begin with.
+// closed by a switch or by the pool, there was no database to begin with, or this process could not make a connection.
 func ourDoing(err error) bool {
 	var gate conn.Refusal
 	err = goredis.Cause(err)
-	return errors.Is(err, ErrNoDatabase) || errors.Is(err, net.ErrClosed) || errors.As(err, &gate)
+	return errors.Is(err, ErrNoDatabase) || errors.Is(err, net.ErrClosed) || errors.As(err, &gate) || ownfault.Is(err)
 }
 
 // callerGaveUp reports whether the caller's context is over. The deadline is asked as well as the error: with

@@ -16,6 +16,9 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 	generation := db.currentGeneration()
 	err := h.pingWithin(ctx, db)
 	if err == nil {
+		err = h.ask(ctx, db, 1, h.connectAnew)
+	}
+	if err == nil {
 		err = h.checkWholly(ctx, db)
 	}
 	if h.isClosed() {
@@ -52,9 +55,7 @@ func (h *Hook) checkWholly(ctx context.Context, db *database) error {
 }
 
 func (h *Hook) pingWithin(ctx context.Context, db *database) error {
-	ctx, cancel := context.WithTimeout(ctx, db.scaled(h.opt.Health.Timeout))
-	defer cancel()
-	return h.ping(ctx, db)
+	return h.ask(ctx, db, 1, h.ping)
 }
 
 // successor finds the database to go to when db is to be left.

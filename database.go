@@ -77,7 +77,9 @@ type health struct {
 	checkLock chan struct{}         // held by the round of checks that is under way, capacity 1
 	recheck   atomic.Bool           // a regular check is wanted now, because a choice may follow from it
 	wake      chan struct{}         // asks the health loop to look again, capacity 1
-	rtt       atomic.Int64          // smoothed round trip of healthy probes, ns
+	signs     signsOfLife
+	served    atomic.Int64 // when traffic was answered last; ns since clockStart, 0: never
+	rtt       atomic.Int64 // smoothed round trip of healthy probes, ns
 }
 
 // newDatabase builds a database from its options, which have been validated as far as that goes without building.
@@ -123,6 +125,7 @@ func (d Database) client() (*redis.Client, error) {
 		opt.ContextTimeoutEnabled = true
 		opt.PoolSize, opt.MinIdleConns, opt.MaxIdleConns, opt.PipelinePoolSize = probePool, 0, 1, -1
 		opt.ConnMaxIdleTime, opt.ConnMaxLifetime, opt.PoolTimeout = -1, -1, 0
+		opt.CredentialsProviderContext = markProvider(opt.CredentialsProviderContext)
 		opt.TLSConfig = opt.TLSConfig.Clone() // go-redis keeps the caller's
 		opt.Dialer = goredis.TLSDialer(opt.Dialer, opt.TLSConfig)
 		return redis.NewFailoverClient(&opt), nil
@@ -159,6 +162,7 @@ func probeOptions(user *redis.Options) *redis.Options {
 	opt.DisableIdentity = true
 	opt.TLSConfig = opt.TLSConfig.Clone() // go-redis keeps the caller's
 	opt.Dialer = goredis.TLSDialer(opt.Dialer, opt.TLSConfig)
+	opt.CredentialsProviderContext = markProvider(opt.CredentialsProviderContext)
 	return &opt
 }
 

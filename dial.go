@@ -9,6 +9,7 @@ import (
 
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/replay"
 )
 
@@ -60,7 +61,11 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client) (net.Conn, error) 
 			return nil, commandError(now.db, false, err)
 		}
 		failed := commandError(now.db, false, err)
-		verdict := h.suspect(now.db, failed)
+		if ownfault.Is(err) {
+			h.events.ownFault(now.db.name, err)
+			return goredis.DeadConn{Err: goredis.Handshake(failed)}, nil
+		}
+		verdict := h.suspect(now.db, goredis.Handshake(failed))
 		if h.opt.DryRun {
 			return nil, failed // as without the hook
 		}
@@ -103,6 +108,10 @@ func (o owner) LateRequest()                      { o.h.lateRequests.Add(1) }
 func (o owner) Replied(took time.Duration)        { o.db.traffic.Replied(took) }
 func (o owner) Suspect(err error)                 { o.h.suspect(o.db, err) }
 func (o owner) Fail(sent bool, cause error) error { return commandError(o.db, sent, cause) }
+func (o owner) WatchConnect(what string, over func() bool) (stop func()) {
+	return o.h.watchConnect(o.db, what, over)
+}
+
 func (o owner) IndexConflict(own int, client string) {
 	o.h.events.indexConflict(o.db.name, own, client)
 }

@@ -183,3 +183,43 @@ func (d *dispatcher) checked(c HealthCheck) {
 		})
 	})
 }
+
+// ownFault logs what this process has met by itself, once a minute.
+func (d *dispatcher) ownFault(database string, cause error) {
+	d.seldom("own fault", func() {
+		d.Log.Error("multidb: this process cannot make connections; no database is blamed for it", "database", database, "cause", cause)
+	})
+}
+
+// proberCannotConnect logs that a database is only not left because its traffic is served, once a minute.
+func (d *dispatcher) proberCannotConnect(database string, cause error) {
+	d.seldom("prober "+database, func() {
+		d.Log.Warn("multidb: health checks cannot connect; the database keeps its place as long as its connections are answered",
+			"database", database, "cause", cause)
+	})
+}
+
+// nowhereBetter logs that a database in trouble is not left because no other one passes the same act, once a minute.
+func (d *dispatcher) nowhereBetter(database string, cause error) {
+	d.seldom("nowhere "+database, func() {
+		d.Log.Warn("multidb: the database keeps its place, because no other one is better off", "database", database, "cause", cause)
+	})
+}
+
+// seldom logs at most once a minute for each subject.
+func (d *dispatcher) seldom(subject string, log func()) {
+	now := time.Now()
+	d.mu.Lock()
+	last, ok := d.logged[subject]
+	due := !ok || now.Sub(last) >= time.Minute
+	if due {
+		if d.logged == nil {
+			d.logged = make(map[string]time.Time)
+		}
+		d.logged[subject] = now
+	}
+	d.mu.Unlock()
+	if due {
+		d.Push(log)
+	}
+}

@@ -28,11 +28,14 @@ func (d probeDial) DialHook(next redis.DialHook) redis.DialHook {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(d.db.probing, cancel)()
+		began := time.Now()
 		nc, err := next(ctx, network, addr)
 		if err != nil {
-			return goredis.DeadConn{Err: goredis.WithoutReply(err)}, nil
+			return goredis.DeadConn{Err: dialError{goredis.WithoutReply(err)}}, nil
 		}
 		d.db.conns.Reached(nc)
+		d.db.signs.dialTook.Store(int64(time.Since(began)))
+		d.db.signs.dialed.Add(1)
 		c := &probeConn{Conn: nc, db: d.db}
 		if raw, ok := nc.(syscall.Conn); ok {
 			return plainProbeConn{c, raw}, nil
@@ -77,12 +80,19 @@ func (c *probeConn) Write(p []byte) (int, error) {
 		c.pinged.Store(int64(time.Since(c.db.clockStart)))
 	}
 	defer c.closeAt(c.writeBy)()
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	if err == nil {
+		c.db.signs.written.Add(1)
+	}
+	return n, err
 }
 
 func (c *probeConn) Read(p []byte) (int, error) {
 	defer c.closeAt(c.readBy)()
 	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.db.signs.read.Add(1)
+	}
 	if at := c.pinged.Swap(0); at != 0 && n > 0 {
 		c.db.sawRoundTrip(time.Since(c.db.clockStart) - time.Duration(at))
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/reply"
 	"github.com/redishook/multidb/window"
 )
@@ -144,7 +145,7 @@ func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder,
 	a := &attempt{err: goredis.Cause(err), kind: kind, db: db, moved: now.superseded()}
 	switch kind {
 	case notSent, cannotServe:
-		a.final = callerGaveUp(ctx) || h.isClosed() || cmd != nil && vetoed(err, cmd)
+		a.final = callerGaveUp(ctx) || h.isClosed() || cmd != nil && vetoed(err, cmd) || ownfault.Is(err)
 	case lost, cannotServeInside:
 		a.final = callerGaveUp(ctx) || h.isClosed() || !replayable()
 	case sessionDead:

@@ -127,12 +127,13 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 		return s.shadowMove(to, down, planned, reason, cause)
 	}
 	old, began := s.h.active.Load(), time.Now()
+	drains := planned || !down && onlyConnect(cause)
 	event := describe(old, to, planned, reason, cause)
 	s.moved(to, reason)
 	s.shadow.Store(nil)
 	// The new database may still be draining from when it was left. It goes on so: current connections are not asked, and
 	// if it ended before the choice is visible, a session on it would be refused in between.
-	old.db.conns.Leave(old.Number, planned && s.h.opt.DrainTimeout > 0)
+	old.db.conns.Leave(old.Number, drains && s.h.opt.DrainTimeout > 0)
 	next := newEpoch(to, down, old.Number+1)
 	next.reason, next.planned = reason, planned
 	s.h.active.Store(next)
@@ -144,7 +145,7 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 		if to != old.db {
 			to.traffic.Reset() // of what was before, see window.Detector; they may be a user's, so without the lock
 		}
-		s.h.sweep(old, to, down, planned)
+		s.h.sweep(old, to, down, planned, drains)
 	}
 }
 

@@ -1,17 +1,9 @@
 package multidb
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-
-	"github.com/redishook/multidb/internal/wait"
-	"github.com/redishook/multidb/probes"
 )
 
 // A failure accelerates a probe; the probe decides. What fails on a connection makes the database suspect, its health
@@ -27,6 +19,7 @@ const confirmProbes = 3
 // suspicion is one question under investigation.
 type suspicion struct {
 	cause   error
+	kinds   evidenceKind // of all evidence until now; guarded by health.mu
 	began   time.Time
 	verdict chan struct{} // closed when the question is answered
 }
@@ -34,10 +27,13 @@ type suspicion struct {
 // suspect makes a database suspect and returns a channel that is closed with the verdict.
 func (h *Hook) suspect(db *database, cause error) <-chan struct{} {
 	db.noteFailing(cause)
+	kinds := kindOf(cause)
 	db.mu.Lock()
 	s := db.suspicion
-	if s == nil {
-		s = &suspicion{cause: cause, began: time.Now(), verdict: make(chan struct{})}
+	if s != nil {
+		s.kinds |= kinds
+	} else {
+		s = &suspicion{cause: cause, kinds: kinds, began: time.Now(), verdict: make(chan struct{})}
 		if h.isClosed() || db.removed.Load() {
 			close(s.verdict)
 			db.mu.Unlock()
@@ -106,60 +102,6 @@ func (db *database) resolve() {
 	}
 }
 
-// confirm asks the database itself. It returns nil as soon as one probe passes, and an error when confirmProbes of them
-// have failed or none has passed within the timeout. A probe that fails fast is followed by the next; one that is slow
-// is joined by the next, on another connection, so that a connection that died quietly costs a fraction of the timeout.
-func (h *Hook) confirm(db *database) error {
-	timeout := db.scaled(h.opt.Health.Timeout)
-	ctx, cancel := context.WithTimeout(h.ctx, timeout)
-	defer cancel()
-	results := make(chan error, confirmProbes)
-	launched, failed := 0, 0
-	launch := func() {
-		launched++
-		if !h.spawn(func() { results <- h.ping(ctx, db) }) {
-			results <- ErrClosed
-		}
-	}
-	hedge := time.NewTicker(timeout / 4)
-	defer hedge.Stop()
-	late := time.NewTimer(max(timeout/16, 2*db.roundTrip()))
-	defer late.Stop()
-	launch()
-	last := errors.New("no answer")
-	for {
-		select {
-		case err := <-results:
-			if err == nil {
-				return nil
-			}
-			last = err
-			if h.isClosed() {
-				return nil // the probing client has been closed
-			}
-			h.suspectOthers(db)
-			if failed++; failed == confirmProbes {
-				return last
-			}
-			if launched < confirmProbes {
-				wait.For(ctx, 5*time.Millisecond)
-				launch()
-			}
-		case <-late.C:
-			h.suspectOthers(db)
-		case <-hedge.C:
-			if launched < confirmProbes {
-				launch()
-			}
-		case <-ctx.Done():
-			if h.isClosed() {
-				return nil
-			}
-			return fmt.Errorf("%w: %w", errNoAnswer{timeout}, last)
-		}
-	}
-}
-
 // suspectOthers makes all other usable databases suspect as well when the active one has not answered at once. What has taken
 // it may have taken others with it, and each that were found out only after it was moved to would cost a hang of its own.
 // There is a floor, because an active database that answers every other time would otherwise have all others asked
@@ -210,43 +152,5 @@ func (h *Hook) awaitBestAlternative(suspect *database) {
 		case <-h.ctx.Done():
 			return
 		}
-	}
-}
-
-// errNoAnswer is the verdict on a database that does not answer.
-type errNoAnswer struct{ within time.Duration }
-
-func (e errNoAnswer) Error() string { return "no probe answered within " + e.within.String() }
-
-// ping is one quick probe; ctx has a deadline. An answer of any kind that is about the prober's rights proves the
-// database alive. A PING that has not returned long after its time, in spite of probeConn, is left to itself: it may be in
-// a credentials provider of the user's.
-func (h *Hook) ping(ctx context.Context, db *database) error {
-	began := time.Now()
-	err := h.pingOnce(ctx, db)
-	h.events.checked(HealthCheck{Database: db.name, Err: err, Took: time.Since(began), Quick: true})
-	return err
-}
-
-// pingOnce is ping without a word about it.
-func (h *Hook) pingOnce(ctx context.Context, db *database) error {
-	answer := make(chan error, 1)
-	go func() {
-		target := db.target
-		target.Client = db.probe
-		answer <- probes.Ping().Check(ctx, target)
-	}()
-	deadline, _ := ctx.Deadline()
-	late := time.NewTimer(time.Until(deadline) + 2*probeGrace)
-	defer late.Stop()
-	select {
-	case err := <-answer:
-		if probes.OutcomeOf(err) == probes.NotPermitted && (!redis.IsAuthError(err) || h.inUse(db)) {
-			h.forbidden(db, err)
-			return nil
-		}
-		return err
-	case <-late.C:
-		return context.DeadlineExceeded
 	}
 }

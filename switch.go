@@ -7,15 +7,19 @@ import (
 
 // sweep does to connections what a switch has decided. It runs after the new choice is visible, without a lock: a
 // connection that is admitted meanwhile belongs to the new choice, and those it meets do not.
-func (h *Hook) sweep(old *epoch, to *database, down, planned bool) {
+func (h *Hook) sweep(old *epoch, to *database, down, planned, drains bool) {
 	switch {
 	case old.db == to && !down:
 		// The end of an outage, at the same place: its connections were closed when it began.
 		return
-	case !planned || h.opt.DrainTimeout < 0:
+	case !drains || h.opt.DrainTimeout < 0:
 		old.db.conns.Cut(old.Number)
 	default:
-		old.db.conns.CutSubscribed(old.Number)
+		if planned {
+			old.db.conns.CutSubscribed(old.Number)
+		} else {
+			old.db.conns.CutStuck(old.Number) // no new connection can be made, and the others may work
+		}
 		h.spawn(func() { h.drain(old) })
 	}
 	if down {

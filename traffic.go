@@ -133,6 +133,7 @@ type stall struct {
 func (s *stall) look(db *database, now time.Time, rested bool) time.Duration {
 	reads, outstanding := db.conns.Progress()
 	if db == s.db && reads != s.reads {
+		db.served.Store(int64(now.Sub(db.clockStart)))
 		db.heard(now)
 	}
 	if db != s.db || reads != s.reads || !outstanding || rested {

@@ -79,7 +79,10 @@ func (h *Hook) firstCheck(db *database) {
 	if db.lockChecks(h.ctx) != nil {
 		return
 	}
-	err := h.check(h.ctx, db, db.checks.Load().evicting)
+	err := h.ask(h.ctx, db, 1, h.connectAnew) // however far it is: what follows finds the distance known
+	if err == nil {
+		err = h.check(h.ctx, db, db.checks.Load().evicting)
+	}
 	db.unlockChecks()
 	switch {
 	case h.isClosed():
@@ -162,7 +165,7 @@ func (db *database) currentGeneration() uint64 {
 // confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a
 // process that only subscribes learns of a hang this way, with the short timeout and not with that of the checks.
 func (h *Hook) confirmAlive(db *database, generation uint64) {
-	if err := h.confirm(db); err != nil {
+	if err := h.excuse(db, h.confirm(db)); err != nil {
 		h.awaitBestAlternative(db)
 		h.trip(db, generation, ReasonHealthCheck, err)
 		return
@@ -180,7 +183,7 @@ func (db *database) silence() time.Duration {
 
 // confirmSuspicion generation a suspicion into a verdict.
 func (h *Hook) confirmSuspicion(db *database, s *suspicion, generation uint64) {
-	if err := h.confirm(db); err == nil {
+	if err := h.confirmAs(db); err == nil {
 		db.cleared.Add(1)
 		h.events.cleared(db.name, s.cause, time.Since(s.began))
 	} else {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/resp"
 )
 
@@ -242,7 +243,11 @@ func (c *Conn) end(way *atomic.Pointer[connFailure], f *connFailure) *connFailur
 	}
 	if !c.local.Load() && !isTimeout(f.cause) {
 		// Timeouts are left to the hook, which knows the caller's deadline.
-		c.set.owner.Suspect(c.set.owner.Fail(c.owes(), f.cause))
+		err := c.set.owner.Fail(c.owes(), f.cause)
+		if !c.ready.Load() {
+			err = goredis.Handshake(err)
+		}
+		c.set.owner.Suspect(err)
 	}
 	return f
 }

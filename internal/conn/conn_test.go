@@ -23,12 +23,13 @@ import (
 // owner is one whose database is in use until it is left.
 type owner struct{ left atomic.Bool }
 
-func (o *owner) Open() (here, somewhere bool) { return !o.left.Load(), true }
-func (*owner) Outstanding()                   {}
-func (*owner) LateRequest()                   {}
-func (*owner) Replied(time.Duration)          {}
-func (*owner) Suspect(error)                  {}
-func (*owner) IndexConflict(int, string)      {}
+func (o *owner) Open() (here, somewhere bool)                 { return !o.left.Load(), true }
+func (*owner) Outstanding()                                   {}
+func (*owner) LateRequest()                                   {}
+func (*owner) Replied(time.Duration)                          {}
+func (*owner) Suspect(error)                                  {}
+func (*owner) IndexConflict(int, string)                      {}
+func (*owner) WatchConnect(string, func() bool) (stop func()) { return func() {} }
 
 func (*owner) Fail(sent bool, cause error) error { return failure{sent, cause} }
 

@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"net"
+	"sync/atomic"
 
 	"github.com/redishook/multidb/internal/goredis"
 )
@@ -31,7 +32,13 @@ func (s *Set) Dial(ctx context.Context, t *Term, client *Client) (net.Conn, erro
 		_ = nc.Close()
 		return nil, nil
 	}
+	s.owner.WatchConnect("a handshake was", func() bool { return !c.ungreeted() })
 	return wrapped, nil
+}
+
+// ungreeted reports that a handshake was begun and nothing of it is answered.
+func (c *Conn) ungreeted() bool {
+	return c.greeting.Load() && !c.ready.Load() && !c.local.Load() && c.ledger.Written() > 0
 }
 
 // queue waits for a place among the dials under way, so that a database that has just become active does not meet
@@ -79,6 +86,9 @@ func (s *Set) connect(ctx context.Context) (net.Conn, error) {
 	s.underWay.Add(1)
 	s.owner.Outstanding()
 	defer s.underWay.Add(-1)
+	var over atomic.Bool
+	defer s.owner.WatchConnect("a dial was", over.Load)()
+	defer over.Store(true)
 	nc, err := s.cfg.Options.Dialer(ctx, s.cfg.Options.Network, s.cfg.Options.Addr)
 	if err == nil {
 		s.Reached(nc)

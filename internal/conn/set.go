@@ -24,6 +24,8 @@ type Owner interface {
 	Suspect(err error)
 	// Fail makes the error of a request that failed: whether it was sent, and why.
 	Fail(sent bool, cause error) error
+	// WatchConnect is told that a dial or a handshake begins. over reports whether it is over; stop ends the watch.
+	WatchConnect(what string, over func() bool) (stop func())
 	// IndexConflict is told, once for a client, that the client selects another index than the database names.
 	IndexConflict(own int, client string)
 }
@@ -109,6 +111,13 @@ func (s *Set) Cut(number uint64) {
 // CutSubscribed is Cut for connections of pub/sub.
 func (s *Set) CutSubscribed(number uint64) {
 	cutAll(s.matching(func(c *Conn) bool { return c.admitted <= number && c.ledger.Subscribed() }))
+}
+
+// CutStuck is CutSubscribed, and closes those whose handshake is not over as well: nobody may be answering it.
+func (s *Set) CutStuck(number uint64) {
+	cutAll(s.matching(func(c *Conn) bool {
+		return c.admitted <= number && (c.ledger.Subscribed() || c.ungreeted())
+	}))
 }
 
 // CutAll closes all connections.

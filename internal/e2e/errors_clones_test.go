@@ -188,7 +188,9 @@ func TestCommandErrorSaysWhereAndWhetherSent(t *testing.T) {
 				}
 				return (&net.Dialer{}).DialContext(ctx, network, addr)
 			}
-			p.Attach(t, east, pair.Through(p.West, p.ToWest), func(o *multidb.Options, r *redis.Options) {
+			west := pair.Through(p.West, p.ToWest)
+			west.Dialer = east.Dialer // if only east refuses, it is left and nobody gets an error
+			p.Attach(t, east, west, func(o *multidb.Options, r *redis.Options) {
 				o.Retry.MaxAttempts = -1
 				r.MaxRetries = -1
 			})
