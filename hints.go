@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"syscall"
 )
 
@@ -13,7 +12,7 @@ import (
 func withHint(err error, anyTLS bool) error {
 	var noTLS tls.RecordHeaderError
 	switch {
-	case errors.As(err, &noTLS), anyTLS && strings.Contains(err.Error(), "no answer within"):
+	case errors.As(err, &noTLS), anyTLS && errors.As(err, new(errNoAnswer)):
 		// A redis-server waits for the end of the line that the first bytes of TLS are to it.
 		return fmt.Errorf("%w (a server that speaks no TLS there does not answer: write redis:// in place of rediss://, or the port of its TLS)", err)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):

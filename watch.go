@@ -54,6 +54,7 @@ func (h *Hook) lookAt(db *database, r *checkRun) time.Duration {
 	switch {
 	case !db.usable():
 		db.resolve()
+		h.leaveUnusable(db)
 		return h.tryAgain(db, r)
 	case suspect != nil && wait > 0:
 		return wait
@@ -71,6 +72,17 @@ func (h *Hook) lookAt(db *database, r *checkRun) time.Duration {
 		h.begin(db, r, routineRun, generation, h.checkRegularly)
 	}
 	return next
+}
+
+// leaveUnusable asks for a decision if the database in use has not been usable for a while. Whoever opens a breaker asks
+// for one; a trip that forgot to would leave the hook on a dead database for ever.
+func (h *Hook) leaveUnusable(db *database) {
+	db.mu.Lock()
+	since := db.since
+	db.mu.Unlock()
+	if h.inUse(db) && time.Since(since) >= downInterval {
+		h.selector.review()
+	}
 }
 
 // firstCheck finds out what the database is like before it may be chosen.
