@@ -30,11 +30,17 @@ func ofSetup(err error) error {
 
 // withoutSetup makes the error of a command that had to wait for OnConnect one that says so: not sent.
 func (h *Hook) withoutSetup(now *epoch, err error) error {
+	converted, _ := h.convertSetup(now, err)
+	return converted
+}
+
+// convertSetup returns the error that withoutSetup returns, and whether it is another one than err.
+func (h *Hook) convertSetup(now *epoch, err error) (converted error, changed bool) {
 	var failed *CommandError
 	if !errors.As(err, new(*setupError)) || !errors.As(err, &failed) || goredis.InHandshake() {
-		return err
+		return err, false
 	}
-	return commandError(h.databaseOf(now, err), false, &connectError{text: err.Error(), cause: failed.Err})
+	return commandError(h.databaseOf(now, err), false, &connectError{text: err.Error(), cause: failed.Err}), true
 }
 
 // connectError is why OnConnect has failed. It has the text of the whole chain, and behind it the cause alone: that a command of
@@ -49,8 +55,8 @@ func (e *connectError) Unwrap() error { return e.cause }
 
 // batchWithoutSetup is withoutSetup for a batch, whose commands all have the error.
 func (h *Hook) batchWithoutSetup(now *epoch, cmds []redis.Cmder, err error) error {
-	converted := h.withoutSetup(now, err)
-	if converted == err { //nolint:errorlint // the same value
+	converted, changed := h.convertSetup(now, err)
+	if !changed { // not a comparison: the type of a user's error may not be comparable
 		return err
 	}
 	setErrors(cmds, converted)
