@@ -34,6 +34,9 @@ const (
 	systemKeyNew = attribute.Key("db.system.name")
 )
 
+// unknownDatabase is multidb.database of a span whose last attempt nobody can place, after one that was placed.
+const unknownDatabase = "unknown"
+
 // attemptEvent is the event of a further attempt.
 const attemptEvent = "multidb.attempt"
 
@@ -137,6 +140,9 @@ func (t *tracing) begin(ctx context.Context, cmd redis.Cmder, name string) (trac
 func (t *tracing) end(span trace.Span, before multidb.Choice, err error) {
 	served, ok := t.hook.ServedBy(before, err)
 	if !ok {
+		if has(span, multidbKey) { // an earlier attempt has named its database, and this one was maybe served by another
+			span.SetAttributes(multidbKey.String(unknownDatabase))
+		}
 		return
 	}
 	attrs := make([]attribute.KeyValue, 0, 5)
