@@ -80,11 +80,8 @@ func (c *probeConn) Write(p []byte) (int, error) {
 		c.pinged.Store(int64(time.Since(c.db.clockStart)))
 	}
 	defer c.closeAt(c.writeBy)()
-	n, err := c.Conn.Write(p)
-	if err == nil {
-		c.db.signs.written.Add(1)
-	}
-	return n, err
+	c.db.signs.written.Add(1) // before: a connection that is there is asked, even if it does not take the question
+	return c.Conn.Write(p)
 }
 
 func (c *probeConn) Read(p []byte) (int, error) {

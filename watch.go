@@ -93,6 +93,9 @@ func (h *Hook) firstCheck(db *database) {
 	}
 	err := h.ask(h.ctx, db, 1, h.connectAnew) // however far it is: what follows finds the distance known
 	if err == nil {
+		err = h.ask(h.ctx, db, 1, h.pingOnce) // a quick probe that must dial first has to wait as long as a dial may take
+	}
+	if err == nil {
 		err = h.check(h.ctx, db, db.checks.Load().evicting)
 	}
 	db.unlockChecks()
