@@ -116,6 +116,9 @@ func (w *waiting) over(now time.Time) bool {
 // errNoAnswer is the verdict on a database that does not answer.
 type errNoAnswer struct{ within time.Duration }
 
+// NoAnswer tells a verdict of silence from others, where errors alone are looked at.
+func (e errNoAnswer) NoAnswer() {}
+
 func (e errNoAnswer) Error() string { return "no probe answered within " + e.within.String() }
 
 // ping is one quick probe. An answer of any kind that is about the prober's rights proves the database alive.

@@ -11,8 +11,9 @@ import (
 // withHint adds to an error of the start what it is mostly due to; anyTLS is that some database is reached by TLS.
 func withHint(err error, anyTLS bool) error {
 	var noTLS tls.RecordHeaderError
+	var silence interface{ NoAnswer() }
 	switch {
-	case errors.As(err, &noTLS), anyTLS && errors.As(err, new(errNoAnswer)):
+	case errors.As(err, &noTLS), anyTLS && errors.As(err, &silence):
 		// A redis-server waits for the end of the line that the first bytes of TLS are to it.
 		return fmt.Errorf("%w (a server that speaks no TLS there does not answer: write redis:// in place of rediss://, or the port of its TLS)", err)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redishook/multidb"
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/reply"
 )
 
 // execRefused is an EXEC that was certainly not executed because the database cannot serve now: it has become a replica, say.
@@ -25,17 +26,24 @@ func execRefusedOf(inside []redis.Cmder, abort error) *execRefused {
 		return nil
 	}
 	for _, cmd := range inside {
-		if e := cmd.Err(); e != nil && goredis.IsReply(e) && multidb.SafeToRetry(e) {
+		if e := cmd.Err(); e != nil && goredis.IsReply(e) && cannotServe(e) {
 			return &execRefused{abort, e} // a command could not be queued
 		}
 	}
 	// The database has changed between the last command and EXEC, and says so in the answer to EXEC.
 	if _, text, found := strings.Cut(abort.Error(), "discarded because of: "); found {
-		if cause := quoted(text); multidb.SafeToRetry(cause) {
+		if cause := quoted(text); cannotServe(cause) {
 			return &execRefused{abort, cause}
 		}
 	}
 	return nil
+}
+
+// cannotServe reports a reply after which another database, or a later time, may serve. A full database is not left for its
+// OOM, so the same transaction would meet it again.
+func cannotServe(cause error) bool {
+	row, known := reply.Of(goredis.ReplyText(cause))
+	return multidb.SafeToRetry(cause) && !(known && row.Stay)
 }
 
 // behind reports whether err, which the function returned, is that of the refused EXEC.

@@ -176,6 +176,9 @@ func (w *recorder) harmless(err error) bool {
 		return false
 	}
 	// On a dead session nothing was sent, and what it died of was none of that.
+	if goredis.IsReply(err) && multidb.SafeToRetry(err) && !w.refused.behind(err) {
+		return cannotServe(err)
+	}
 	if multidb.SafeToRetry(err) || goredis.IsSessionDead(err) || w.refused.behind(err) {
 		return true
 	}
