@@ -137,6 +137,7 @@ func (h *Hook) pingOnce(ctx context.Context, db *database) error {
 		target.Client = db.probe
 		err := probes.Ping().Check(ctx, target)
 		if probes.OutcomeOf(err) == probes.NotPermitted && (!redis.IsAuthError(err) || h.inUse(db)) {
+			h.forbidden(db, err)
 			return nil
 		}
 		return err
