@@ -19,6 +19,7 @@ import (
 // signsOfLife is what the connections of the probing clients of one database have met, for those who wait for an answer.
 type signsOfLife struct {
 	dialed, written, read atomic.Uint64
+	asking                atomic.Int64 // connections on which a question waits for its answer
 	dialTook              atomic.Int64 // of the last dial that succeeded, ns
 }
 
@@ -98,8 +99,8 @@ func newWaiting(db *database, timeout time.Duration) *waiting {
 }
 
 func (w *waiting) over(now time.Time) bool {
-	if written := w.signs.written.Load(); written != w.written {
-		w.written = written
+	if written := w.signs.written.Load(); written != w.written || w.signs.asking.Load() > 0 {
+		w.written = written // an earlier question may have the connection, so that this one has to dial
 		w.Reached(0)
 	}
 	if dialed := w.signs.dialed.Load(); dialed != w.dialed {

@@ -63,6 +63,7 @@ type probeConn struct {
 	db *database
 
 	readBy, writeBy time.Time    // of the one who reads, and of the one who writes
+	asking          atomic.Bool  // something was written and nothing has been read since
 	pinged          atomic.Int64 // when a PING was written whose reply has not come; ns since db.clockStart
 }
 
@@ -81,12 +82,16 @@ func (c *probeConn) Write(p []byte) (int, error) {
 	}
 	defer c.closeAt(c.writeBy)()
 	c.db.signs.written.Add(1) // before: a connection that is there is asked, even if it does not take the question
+	if c.asking.CompareAndSwap(false, true) {
+		c.db.signs.asking.Add(1)
+	}
 	return c.Conn.Write(p)
 }
 
 func (c *probeConn) Read(p []byte) (int, error) {
 	defer c.closeAt(c.readBy)()
 	n, err := c.Conn.Read(p)
+	c.heard()
 	if n > 0 {
 		c.db.signs.read.Add(1)
 	}
@@ -94,6 +99,18 @@ func (c *probeConn) Read(p []byte) (int, error) {
 		c.db.sawRoundTrip(time.Since(c.db.clockStart) - time.Duration(at))
 	}
 	return n, err
+}
+
+func (c *probeConn) heard() {
+	if c.asking.CompareAndSwap(true, false) {
+		c.db.signs.asking.Add(-1)
+	}
+}
+
+// Close is called by the pool of the probing client.
+func (c *probeConn) Close() error {
+	c.heard()
+	return c.Conn.Close()
 }
 
 // closeAt closes the connection if what follows is not over soon after its time. Nobody can want it then.
