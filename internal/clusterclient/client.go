@@ -46,6 +46,8 @@ type Host interface {
 	HandshakeBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) (bool, error)
 	// Refused reports whether err says that nothing was sent because the connection belongs to no current choice.
 	Refused(err error) bool
+	// NewNode makes what the host has for each node, see [Node.Own]. It is called under a lock of go-redis'.
+	NewNode() any
 	// Go runs a function beside; false if the host is closed.
 	Go(f func()) bool
 	// Done is closed with the host.
@@ -94,7 +96,7 @@ func (c *Client) Value() *redis.ClusterClient { return c.client.Value() }
 
 // Adopt hooks the nodes that the client had before, and calls found with each. Nodes that the client knows under a name that
 // its topology does not have are not found; go-redis drops them after a minute.
-func (c *Client) Adopt(ctx context.Context, found func(node *redis.Client)) error {
+func (c *Client) Adopt(ctx context.Context, found func(node *redis.Client, hook *Node)) error {
 	cc := c.client.Value()
 	if cc == nil {
 		return nil
@@ -104,7 +106,7 @@ func (c *Client) Adopt(ctx context.Context, found func(node *redis.Client)) erro
 	return cc.ForEachShard(ctx, func(_ context.Context, node *redis.Client) error {
 		if hookOf(node) == nil {
 			c.hook(node)
-			found(node)
+			found(node, hookOf(node))
 		}
 		return nil
 	})

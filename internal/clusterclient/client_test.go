@@ -114,6 +114,8 @@ func (h *host) HandshakeBatch(ctx context.Context, cmds []redis.Cmder, next redi
 	return true, next(ctx, cmds)
 }
 
+func (h *host) NewNode() any { return nil }
+
 func (h *host) Go(f func()) bool {
 	select {
 	case <-h.done:
@@ -244,7 +246,7 @@ func TestClientThatWasInUse(t *testing.T) {
 	require.Same(t, cc, c.Value())
 	found := 0
 	var mu sync.Mutex
-	count := func(*redis.Client) { mu.Lock(); defer mu.Unlock(); found++ }
+	count := func(*redis.Client, *clusterclient.Node) { mu.Lock(); defer mu.Unlock(); found++ }
 	require.NoError(t, c.Adopt(t.Context(), count))
 	require.Equal(t, 6, found)
 	require.NoError(t, c.Adopt(t.Context(), count))
