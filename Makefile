@@ -1,7 +1,7 @@
 # The real-server tests measure milliseconds, so packages are tested one after the other and never from the cache.
 TEST     = go test -race -count=1 -timeout 40m -p 1
 # The linters, pinned. Go builds them, so nothing has to be installed.
-LINT      = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+LINT      = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # The directories of the modules beside this one.
 MODULES   = $(patsubst %/,%,$(dir $(filter-out ./go.mod,$(shell find . -name go.mod -not -path '*/node_modules/*' | sort))))
@@ -35,7 +35,7 @@ check: static test ## What a change must pass: static, then test
 static: ## Formatting, go.mod, lint and known vulnerabilities, of every module
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	@set -e; for dir in . $(MODULES); do echo "$$dir: go mod tidy -diff"; (cd $$dir && go mod tidy -diff); done
-	@set -e; for dir in . $(MODULES); do echo "$$dir: lint"; (cd $$dir && $(LINT) run --config $(CURDIR)/.golangci.yml); done
+	@.ci/lint $(LINT) $(CURDIR)/.golangci.yml . $(MODULES)
 	@.ci/vulncheck '$(VULNCHECK)' . $(MODULES)
 
 .PHONY: bench

@@ -15,13 +15,6 @@ import (
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
-// nothingThere is a socket with nothing to read and no error, as far as a peek can tell.
-type nothingThere struct{}
-
-func (nothingThere) Control(func(uintptr)) error    { return nil }
-func (nothingThere) Read(func(uintptr) bool) error  { return nil }
-func (nothingThere) Write(func(uintptr) bool) error { return nil }
-
 // instantClient returns a client of n databases without a network; n = 0 is a client without the hook.
 func instantClient(t testing.TB, n int) *redis.Client {
 	t.Helper()

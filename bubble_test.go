@@ -1,8 +1,6 @@
 package multidb
 
 import (
-	"context"
-	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,9 +13,6 @@ import (
 	"github.com/redishook/multidb/internal/testkit"
 	"github.com/redishook/multidb/internal/testkit/virtual"
 )
-
-// dialFunc is the type of redis.Options.Dialer.
-type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // switchLog records the switches of a hook.
 type switchLog struct {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/auth"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/testkit"
@@ -151,13 +150,6 @@ func TestDefaults(t *testing.T) {
 	require.Empty(t, Options{Detectors: []window.Factory{}}.withDefaults().Detectors, "empty is off")
 	grace := Options{Failback: Failback{GracePeriod: time.Hour}}.withDefaults()
 	require.Equal(t, time.Hour, grace.Failback.MaxGracePeriod, "the default of one follows the other")
-}
-
-// streaming is a provider of credentials that change on an open connection.
-type streaming struct{}
-
-func (streaming) Subscribe(auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
-	panic("nobody may ask for these credentials")
 }
 
 // nowhere is a database that is never asked, because the options are wrong.

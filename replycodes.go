@@ -88,11 +88,3 @@ func indexOfCode(code string) int {
 	}
 	panic("multidb: no such reply code: " + code)
 }
-
-// replyCodeIn is the code of the reply in err, or empty.
-func replyCodeIn(err error) string {
-	if i, ok := replyCodeOf(err); ok {
-		return replyCodes[i]
-	}
-	return ""
-}

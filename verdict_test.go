@@ -1,7 +1,6 @@
 package multidb
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/testkit/virtual"
-	"github.com/redishook/multidb/probes"
 	"github.com/redishook/multidb/window"
 )
 
@@ -145,17 +143,6 @@ func TestFailureOfAnEarlierCheckIsVoid(t *testing.T) {
 		require.True(t, b.usable())
 		require.NoError(t, b.lastErr)
 	})
-}
-
-// noted is a check that passes, and notes how long after its making it was asked about each database; mu guards at.
-func noted(mu *sync.Mutex, at map[string][]time.Duration) probes.Check {
-	began := time.Now()
-	return probes.Check{Probes: 1, Probe: probes.Func("count", func(_ context.Context, db probes.Target) error {
-		mu.Lock()
-		defer mu.Unlock()
-		at[db.Name] = append(at[db.Name], time.Since(began))
-		return nil
-	})}
 }
 
 // TestLateResultIsVoid: what a round finds out about a state of the breaker that is over has no consequence.

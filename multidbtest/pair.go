@@ -163,7 +163,7 @@ func (p *Pair) Switches() []multidb.Switch {
 // (of virtual time, in a bubble).
 func (p *Pair) AwaitActive(tb testing.TB, name string) {
 	tb.Helper()
-	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+	for began := time.Now(); ; time.Sleep(time.Millisecond) { //nolint:forbidigo // the test waits, and no hook
 		s := p.Hook.Stats()
 		if s.Active == name && !s.Down {
 			return

@@ -136,7 +136,7 @@ func (c Check) Run(ctx context.Context, db Target) error {
 // noVerdict tells why ctx ended, with its cause when that says more.
 func noVerdict(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause != err && cause != nil {
+	if cause != nil && !errors.Is(cause, err) {
 		return fmt.Errorf("%w: %w: %w", ErrNoVerdict, err, cause)
 	}
 	return fmt.Errorf("%w: %w", ErrNoVerdict, err)

@@ -517,7 +517,9 @@ func TestLagAwareFollowsNoRedirect(t *testing.T) {
 		t.Errorf("another host was asked: %q", got)
 	}
 	self := newREST(t)
-	self.set("list", func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, "/v1/bdbs", 307) })
+	self.set("list", func(w http.ResponseWriter, req *http.Request) {
+		http.Redirect(w, req, "/v1/bdbs", http.StatusTemporaryRedirect)
+	})
 	if err := once(lagAware(t, self.options())).Run(t.Context(), self.target()); probes.OutcomeOf(err) != probes.Failed {
 		t.Error(err)
 	}

@@ -291,7 +291,7 @@ func TestSubscribeAmongManyRefusals(t *testing.T) {
 func TestErrorInPlaceOfAPong(t *testing.T) {
 	p := newPair(t, redistest.Lines("replica-serve-stale-data no"))
 	ctx := t.Context()
-	require.NoError(t, p.east.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())
+	require.NoError(t, p.east.Client().ReplicaOf(ctx, "127.0.0.1", "1").Err())
 	eventually(t, waitFor, "the switch", func() bool { return p.hook.Active() == "west" })
 	sub, err := New(p.rdb, Options{FanIn: true, HealthInterval: 100 * time.Millisecond})
 	require.NoError(t, err)

@@ -166,7 +166,7 @@ func TestGapOfUnplannedSwitch(t *testing.T) {
 			time.Sleep(2 * time.Millisecond) // the rate of a publisher: no condition to wait for
 		}
 	})
-	require.NoError(t, p.west.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())
+	require.NoError(t, p.west.Client().ReplicaOf(ctx, "127.0.0.1", "1").Err())
 	choice := p.hook.Choice()
 	slow.Store(true)
 	wg.Go(func() { _ = p.rdb.Incr(ctx, "n").Err() })

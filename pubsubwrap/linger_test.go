@@ -288,7 +288,7 @@ func TestGapOfAnUnplannedSwitchBack(t *testing.T) {
 			_ = p.west.Client().Publish(ctx, "a", "west").Err()
 		}
 	})
-	require.NoError(t, p.west.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())
+	require.NoError(t, p.west.Client().ReplicaOf(ctx, "127.0.0.1", "1").Err())
 	wg.Go(func() { _ = p.rdb.Incr(ctx, "n").Err() })
 	n := notice(t, sub)
 	stop.Store(true)

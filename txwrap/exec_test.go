@@ -211,7 +211,7 @@ func TestARefusedExecIsRunAgain(t *testing.T) {
 			p := newPair(t)
 			ctx := t.Context()
 			require.NoError(t, p.rdb.Ping(ctx).Err())
-			require.NoError(t, p.east.Client().SlaveOf(ctx, "127.0.0.1", "1").Err())
+			require.NoError(t, p.east.Client().ReplicaOf(ctx, "127.0.0.1", "1").Err())
 
 			runs := 0
 			err := run(ctx, Options{AfterSwitch: 1}, p, func() { runs++ })
@@ -223,7 +223,7 @@ func TestARefusedExecIsRunAgain(t *testing.T) {
 			runs = 0
 			require.NoError(t, run(ctx, Options{AfterSwitch: 1}, p, func() {
 				if runs++; runs == 2 {
-					require.NoError(t, p.east.Client().SlaveOf(ctx, "no", "one").Err())
+					require.NoError(t, p.east.Client().ReplicaOf(ctx, "no", "one").Err())
 				}
 			}))
 			require.Equal(t, 2, runs)

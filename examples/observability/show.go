@@ -114,7 +114,7 @@ func showSpans(out io.Writer, s *sink) {
 func attributes(set []attribute.KeyValue) string {
 	var pairs []string
 	for _, a := range set {
-		pairs = append(pairs, string(a.Key)+"="+a.Value.Emit())
+		pairs = append(pairs, string(a.Key)+"="+a.Value.String())
 	}
 	slices.Sort(pairs)
 	return "{" + strings.Join(pairs, " ") + "}"

@@ -55,7 +55,7 @@ func read(t *testing.T, reader metric.Reader) reading {
 func text(set attribute.Set) string {
 	var pairs []string
 	for _, a := range set.ToSlice() {
-		pairs = append(pairs, string(a.Key)+"="+a.Value.Emit())
+		pairs = append(pairs, string(a.Key)+"="+a.Value.String())
 	}
 	sort.Strings(pairs)
 	return "{" + strings.Join(pairs, ",") + "}"

@@ -36,8 +36,12 @@ func (c *Conn) lostReply(f *connFailure) error {
 // that is what go-redis' own loop runs again on another connection, which is right: nothing was sent.
 type Refusal string
 
-func (e Refusal) Error() string   { return string(e) }
-func (e Refusal) Timeout() bool   { return false }
+func (e Refusal) Error() string { return string(e) }
+
+// Timeout is false: see Refusal.
+func (e Refusal) Timeout() bool { return false }
+
+// Temporary is true.
 func (e Refusal) Temporary() bool { return true }
 
 const errNotActive Refusal = "the database of this connection is not the active one any more"

@@ -24,7 +24,7 @@ import (
 func answersOf(err error) string {
 	var op *net.OpError
 	var as net.Error
-	plain, isNet := err.(net.Error) //nolint:errorlint // as callers write it
+	plain, isNet := err.(net.Error) // as callers write it
 	return fmt.Sprintf("EOF %v, reset %v, refused %v, deadline %v, cancelled %v, closed %v, OpError %v, as net.Error %v, is one %v, timeout %v",
 		errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ECONNREFUSED),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, net.ErrClosed),

@@ -126,7 +126,7 @@ func TestDemotedDatabaseIsLeftByTransactions(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: east.Addr()})
 	defer rdb.Close()
 	rdb.AddHook(h)
-	require.NoError(t, east.Client().SlaveOf(t.Context(), "127.0.0.1", "1").Err())
+	require.NoError(t, east.Client().ReplicaOf(t.Context(), "127.0.0.1", "1").Err())
 	var last error
 	end := time.Now().Add(20 * time.Second)
 	for time.Now().Before(end) && h.Active() == "east" {

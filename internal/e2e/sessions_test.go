@@ -261,7 +261,7 @@ func TestBatchOnADeadSessionOfACloneIsNotSent(t *testing.T) {
 			require.NoError(t, conn.Ping(ctx).Err())
 			p.DropReplies(faultproxy.Named("GETSET"))
 			for range before {
-				require.Error(t, conn.GetSet(ctx, "k", 1).Err())
+				require.Error(t, conn.GetSet(ctx, "k", 1).Err()) //nolint:staticcheck // the command that SetArgs does not send
 			}
 			cmds, err := conn.Pipelined(ctx, set)
 			require.Error(t, err)

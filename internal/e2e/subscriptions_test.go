@@ -113,7 +113,7 @@ func TestSubscriptionThatBeginsWithPing(t *testing.T) {
 	_, err = sub.Receive(ctx)
 	require.NoError(t, err)
 	_, err = sub.ReceiveTimeout(ctx, 20*time.Millisecond)
-	ne, ok := err.(net.Error) //nolint:errorlint // as callers do
+	ne, ok := err.(net.Error) // as callers do
 	require.True(t, ok && ne.Timeout(), "%T: %v", err, err)
 	require.NoError(t, p.RDB.Publish(ctx, "c", "still there").Err())
 	message, err := sub.ReceiveMessage(ctx)

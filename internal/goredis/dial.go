@@ -19,14 +19,28 @@ import (
 // this way the error surfaces in the handshake, at once.
 type DeadConn struct{ Err error }
 
-func (d DeadConn) Read([]byte) (int, error)              { return 0, d.Err }
-func (d DeadConn) Write([]byte) (int, error)             { return 0, d.Err }
-func (d DeadConn) Close() error                          { return nil }
-func (d DeadConn) LocalAddr() net.Addr                   { return &net.TCPAddr{} }
-func (d DeadConn) RemoteAddr() net.Addr                  { return &net.TCPAddr{} }
-func (d DeadConn) SetDeadline(time.Time) error           { return nil }
-func (d DeadConn) SetReadDeadline(time.Time) error       { return nil }
-func (d DeadConn) SetWriteDeadline(time.Time) error      { return nil }
+func (d DeadConn) Read([]byte) (int, error)  { return 0, d.Err }
+func (d DeadConn) Write([]byte) (int, error) { return 0, d.Err }
+
+// Close does nothing.
+func (d DeadConn) Close() error { return nil }
+
+// LocalAddr is an address that no connection has.
+func (d DeadConn) LocalAddr() net.Addr { return &net.TCPAddr{} }
+
+// RemoteAddr is an address that no connection has.
+func (d DeadConn) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+
+// SetDeadline does nothing.
+func (d DeadConn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing.
+func (d DeadConn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing.
+func (d DeadConn) SetWriteDeadline(time.Time) error { return nil }
+
+// SyscallConn fails with the reason of the dial: there is no socket.
 func (d DeadConn) SyscallConn() (syscall.RawConn, error) { return nil, d.Err }
 
 // UnreachedConn is the DeadConn of a client's own pool. It makes its error when it is used, because whether go-redis may run

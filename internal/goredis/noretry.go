@@ -106,7 +106,7 @@ func (e *noRetryNetError) Temporary() bool { return Temporary(e.net) }
 
 // Is is NoRetryError.Is, and tells go-redis not to run the request again.
 func (e *noRetryNetError) Is(target error) bool {
-	return e.NoRetryError.Is(target) || target == context.Canceled && askedByGoRedis() //nolint:errorlint // that very question
+	return e.NoRetryError.Is(target) || target == context.Canceled && askedByGoRedis() // that very question
 }
 
 // As is NoRetryError.As, and finds the NoRetryError.

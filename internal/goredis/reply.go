@@ -76,6 +76,7 @@ func Reply(text string) error {
 	return err.Interface().(error)
 }
 
+// Temporary is what the error itself says of being temporary; false if it says nothing.
 func Temporary(err net.Error) bool {
 	t, ok := err.(interface{ Temporary() bool })
 	return ok && t.Temporary()

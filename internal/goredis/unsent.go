@@ -30,7 +30,7 @@ func (e *unsentError) Unwrap() error {
 
 // Is counts: go-redis asks about io.EOF first, and once for each attempt (shouldRetry).
 func (e *unsentError) Is(target error) bool {
-	if target == io.EOF && Asks(unsentMethods...) { //nolint:errorlint // that very question
+	if target == io.EOF && Asks(unsentMethods...) { // that very question
 		e.asked.Add(1)
 	}
 	return false
@@ -50,7 +50,7 @@ func (e *unsentNetError) Timeout() bool { return e.net.Timeout() }
 func (e *unsentNetError) Temporary() bool { return Temporary(e.net) }
 
 func (e *unsentNetError) Is(target error) bool {
-	return e.unsentError.Is(target) || target == context.Canceled && e.unsentError.Unwrap() == nil //nolint:errorlint // that very question
+	return e.unsentError.Is(target) || target == context.Canceled && e.unsentError.Unwrap() == nil // that very question
 }
 
 // Unsent wraps the error of a request of which nothing was sent, for go-redis' own loop. If err is a net.Error itself, so is
@@ -92,7 +92,7 @@ func (e *handshakeNetError) Temporary() bool { return Temporary(e.net) }
 
 // Is tells go-redis not to run a step of the handshake again.
 func (e *handshakeNetError) Is(target error) bool {
-	return target == context.Canceled && e.handshakeError.Unwrap() == nil //nolint:errorlint // that very question
+	return target == context.Canceled && e.handshakeError.Unwrap() == nil // that very question
 }
 
 // IsHandshakeError reports an error of the handshake on its way to go-redis.

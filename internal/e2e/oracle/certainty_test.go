@@ -226,7 +226,7 @@ func TestCodeOfUsersIsNotSafeToRetry(t *testing.T) {
 					check := func(where string, err error) {
 						require.EqualError(t, err, reply.text, where)
 						require.True(t, reply.is(err), "%s: %T", where, err)
-						_, ok := err.(redis.Error) //nolint:errorlint // what old code asks
+						_, ok := err.(redis.Error) // what old code asks
 						require.True(t, ok, "%s: %T", where, err)
 						require.True(t, redis.HasErrorPrefix(err, strings.Fields(reply.text)[0]), where)
 						require.Equal(t, want, multidb.SafeToRetry(err), "%s: %v", where, err)

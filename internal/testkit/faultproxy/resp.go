@@ -73,7 +73,10 @@ func readReply(br *bufio.Reader) (raw []byte, err error) {
 		if line == "" {
 			return raw, errSyntax
 		}
-		n, ok := 0, true
+		var (
+			n  int
+			ok bool // a type that this function does not know is not
+		)
 		switch line[0] {
 		case '+', '-', ':', '_', '#', ',', '(':
 			continue
@@ -90,8 +93,6 @@ func readReply(br *bufio.Reader) (raw []byte, err error) {
 		case '|': // attributes come before a value and are none
 			n, ok = parseLen(line[1:], maxLen)
 			values += 2*max(n, 0) + 1
-		default:
-			ok = false
 		}
 		if err == nil && !ok {
 			err = errSyntax

@@ -205,8 +205,8 @@ const Accumulating = `
 	RPUSH a 1 2 => BLMOVE a b LEFT RIGHT 1
 	SET k v => SWAPDB 0 1`
 
-// PFCOUNT keeps its last answer in the value: its first run changes that, and no element.
-// Read is a list of commands that change nothing.
+// Read is a list of commands that change nothing. PFCOUNT keeps its last answer in the value: its first run changes that, and
+// no element.
 const Read = `
 	SET k v => GET k
 	SET k v EX 1000 => GETEX k
