@@ -133,6 +133,9 @@ func (h *Hook) ping(ctx context.Context, db *database) error {
 // pingOnce sends PING. One that has not returned long after its time, in spite of probeConn, is left to itself: it may be in a
 // credentials provider of the user's.
 func (h *Hook) pingOnce(ctx context.Context, db *database) error {
+	if db.cluster != nil {
+		return beside(ctx, func() error { return clusterCheck{db}.Check(ctx, db.target) })
+	}
 	return beside(ctx, func() error {
 		target := db.target
 		target.Client = db.probe

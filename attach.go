@@ -38,15 +38,29 @@ func (a attachment) DialHook(redis.DialHook) redis.DialHook { return a.dialFor(a
 // the rest as they return to the pool. Subscriptions made before stay as they are. For a client just made, rdb.AddHook(hook) is
 // enough unless it has MinIdleConns.
 //
-// Only a *redis.Client can be routed, and by one hook. Attach reports any other kind, and options that would defeat the
+// A *redis.ClusterClient follows if the databases are clusters, also one in use, with ReadOnly, RouteByLatency or
+// RouteRandomly as it has them; all its options stay as they are. AddHook alone does nothing for it.
+//
+// A client is routed by one hook. Attach reports any other kind, and options that would defeat the
 // hook. Attaching a client again does no harm. Safe for concurrent use.
 func (h *Hook) Attach(rdb redis.UniversalClient) error {
+	if cc, ok := rdb.(*redis.ClusterClient); ok {
+		return h.attachCluster(cc)
+	}
 	client, ok := rdb.(*redis.Client)
+	if ring, isRing := rdb.(*redis.Ring); isRing && ring != nil {
+		return errors.New("multidb: Attach: a *redis.Ring has no topology that could be changed: it shards by its own hash; " +
+			"add a hook to each shard (RingOptions.NewClient), or use a *redis.Client or a *redis.ClusterClient")
+	}
 	if !ok {
-		return fmt.Errorf("multidb: Attach: %T is not supported; use a *redis.Client (redis.NewClient or redis.NewFailoverClient)", rdb)
+		return fmt.Errorf("multidb: Attach: %T is not supported; use a *redis.Client (redis.NewClient or redis.NewFailoverClient) "+
+			"or a *redis.ClusterClient (redis.NewClusterClient)", rdb)
 	}
 	if !made(client) {
 		return errors.New("multidb: Attach: the client is nil or was not made by redis.NewClient or redis.NewFailoverClient")
+	}
+	if h.isCluster() {
+		return errors.New("multidb: Attach: the client is a *redis.Client and the databases are clusters; use a *redis.ClusterClient")
 	}
 	if client.Options().StreamingCredentialsProvider != nil {
 		return errors.New("multidb: Attach: the client has a StreamingCredentialsProvider, which would send its credentials " +

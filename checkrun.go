@@ -175,6 +175,9 @@ func (h *Hook) checkRegularly(ctx context.Context, db *database) error {
 // can prefer one that they would let it move to without asking anybody. One that is not permitted to ask has not asked, and
 // lets nobody pass.
 func (h *Hook) askGates(ctx context.Context, db *database) error {
+	if err := db.degradedErr(); err != nil && !h.isActive(db) {
+		return err
+	}
 	gates := db.checks.Load().gates
 	if len(gates) == 0 || h.isActive(db) {
 		db.gateErr.Store(nil)

@@ -33,6 +33,8 @@ const (
 	cannotServeInside
 	// refusedHere: the server has refused this request and serves others (OOM): not executed, told to the caller at once.
 	refusedHere
+	// misrouted: a redirect within a cluster that go-redis has not followed to its end: certainly not executed.
+	misrouted
 	// lost: the request was sent, the reply never came. Nobody knows whether it was executed.
 	lost
 	// sessionDead: the connection of a Conn or a Tx had died before; the next request on it will fail as well.

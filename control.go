@@ -92,11 +92,15 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	if err := spec.validate("Database"); err != nil {
 		return fmt.Errorf("multidb: Add: %w", err)
 	}
+	if spec.isCluster() != h.isCluster() {
+		return errors.New("multidb: Add: Database: must be a cluster if the others are, and else must not")
+	}
 	db, err := newDatabase(spec, 0, &h.opt)
 	if err != nil {
 		return fmt.Errorf("multidb: Add: Database.%w", err)
 	}
 	h.connect(db)
+	db.serve(h)
 	for added := false; !added; {
 		// AddProbe and RemoveProbe may come in between, and what they do is for this one too.
 		checks, version := h.selector.laterChecks()

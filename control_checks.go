@@ -48,6 +48,9 @@ func (h *Hook) checkWholly(ctx context.Context, db *database) error {
 	if err := h.check(ctx, db, set.evicting); err != nil {
 		return err
 	}
+	if err := db.degradedErr(); err != nil {
+		return err
+	}
 	if len(set.gates) == 0 {
 		return nil
 	}

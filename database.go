@@ -27,7 +27,9 @@ type database struct {
 	id    uint64 // see blame.go
 	order int    // of configuration; the last word in an election
 	opt   *redis.Options
-	probe *redis.Client // for quick probes only; ours, except that nothing of a user's client is closed with it
+	// cluster is what is known of a database that is a Redis Cluster; nil for a single one.
+	cluster *clusterDatabase
+	probe   *redis.Client // for quick probes only; ours, except that nothing of a user's client is closed with it
 
 	checker  *redis.Client   // for checks of the user's, which may keep a connection for as long as they like
 	probing  context.Context // of the dials of both; go-redis gives each up after DialTimeout, and not when it is closed
@@ -91,6 +93,10 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
+	clusterOpt, err := spec.clusterOptions()
+	if err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
 	db.opt = client.Options()
 	db.probe = client
 	db.checker = redis.NewClient(checkerOptions(db.opt))
@@ -98,12 +104,18 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 	for _, client := range []*redis.Client{db.probe, db.checker} {
 		client.AddHook(probeDial{db})
 	}
+	if clusterOpt != nil {
+		db.beCluster(clusterOpt, opt)
+	}
 	checks := opt.Health.Checks
 	if spec.Checks != nil {
 		checks = spec.Checks
 	}
 	db.checks.Store(db.newCheckSet(checks))
 	db.target = probes.Target{Name: spec.Name, Client: db.checker, HealthCheckURL: spec.HealthCheckURL, Addr: db.opt.Addr}
+	if db.cluster != nil {
+		db.target.Client = db.cluster.whole
+	}
 	db.traffic = traffic.New(opt.Detectors)
 	db.breaker = newBreaker(opt.Breaker)
 	db.grace = newGrace(opt.Failback)
@@ -118,6 +130,12 @@ func newDatabase(spec Database, order int, opt *Options) (*database, error) {
 // client makes the client that probes the database. Its Options are also where the dialer, the address and the
 // credentials for users' connections come from, so that TLS, Unix sockets and Sentinel are go-redis' own.
 func (d Database) client() (*redis.Client, error) {
+	if opt, err := d.clusterOptions(); opt != nil || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return redis.NewClient(probeOptions(nodeOptions(opt))), nil
+	}
 	switch {
 	case d.Failover != nil:
 		opt := *d.Failover
@@ -194,7 +212,11 @@ func (db *database) usable() bool {
 // knows of Sentinel.
 func (db *database) close() error {
 	db.endDials()
-	return errors.Join(db.checker.Close(), db.probe.Close())
+	err := errors.Join(db.checker.Close(), db.probe.Close())
+	if db.cluster != nil {
+		err = errors.Join(err, db.cluster.close())
+	}
+	return err
 }
 
 // redactURL keeps the password out of an error about a URL: the parser quotes the part it stumbled over, which is the

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
@@ -30,13 +31,13 @@ func (h *Hook) DialHook(redis.DialHook) redis.DialHook {
 // dialFor dials for one client.
 func (h *Hook) dialFor(traits *conn.Client) redis.DialHook {
 	return func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return h.dial(ctx, traits)
+		return h.dial(ctx, traits, nil)
 	}
 }
 
-// dial returns a connection of the database that is active when it returns. It does not return an error while there
-// is a caller to hear it: see goredis.DeadConn.
-func (h *Hook) dial(ctx context.Context, traits *conn.Client) (net.Conn, error) {
+// dial returns a connection of the database that is active when it returns. node is nil unless a ClusterClient dials. It does
+// not return an error while there is a caller to hear it: see goredis.DeadConn.
+func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclient.Node) (net.Conn, error) {
 	deadline := time.Now().Add(dialPatience)
 	if !h.routing.Load() {
 		h.routing.Store(true)
@@ -46,7 +47,14 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client) (net.Conn, error) 
 		if now.down && !h.isClosed() {
 			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: commandError(nil, false, ErrNoDatabase)}}, nil
 		}
-		nc, err := now.db.conns.Dial(ctx, &now.Term, traits)
+		at, err := nodePlace(ctx, now, node)
+		if err == errNotAttached { //nolint:errorlint // returned as it is
+			return nil, err
+		}
+		var nc net.Conn
+		if err == nil {
+			nc, err = now.db.conns.Dial(ctx, &now.Term, traits, at)
+		}
 		switch {
 		case err == nil && nc == nil, now.superseded() && ctx.Err() == nil:
 			// The race with a switch was lost: once more, to the new one. What was dialed is registered, and in nobody's hands.

@@ -86,8 +86,9 @@
 //
 // # What is not routed
 //
-//   - ClusterClient and Ring: [Hook.Attach] returns an error. AddHook cannot return one; the hook then logs that
-//     commands run over connections that it has not dialed.
+//   - A Ring: [Hook.Attach] returns an error. AddHook cannot return one; the hook then logs that commands run over
+//     connections that it has not dialed. So it is with a ClusterClient unless all databases are clusters and it is
+//     attached: AddHook alone is not enough for it.
 //   - Subscriptions and connections in use from before the hook was added.
 //   - A WithTimeout clone follows the active database but has no process hooks, because go-redis does not copy them:
 //     what was sent is never run again for it, and its errors match as they do without the hook. clone.AddHook(hook) gives

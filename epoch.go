@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/conn"
 )
 
@@ -14,6 +15,8 @@ type epoch struct {
 	// The number is 1 for the first epoch of a hook. The context is done when the next epoch has been published.
 	conn.Term
 	end context.CancelFunc
+
+	cluster *clusterclient.Choice // the same for ClusterClients; nil if the databases are no clusters
 
 	db   *database
 	down bool // nothing is usable; db is only where we were last
@@ -26,6 +29,9 @@ type epoch struct {
 func newEpoch(db *database, down bool, number uint64) *epoch {
 	c := &epoch{Term: conn.Term{Number: number}, db: db, down: down, at: time.Now()}
 	c.Ctx, c.end = context.WithCancel(context.Background())
+	if db.cluster != nil {
+		c.cluster = &clusterclient.Choice{Cluster: db.cluster.Cluster, Down: down, Over: c.over()}
+	}
 	return c
 }
 

@@ -65,6 +65,9 @@ func (h *Hook) confirmAs(db *database) error {
 	if err != nil {
 		return h.excuse(db, err)
 	}
+	if db.cluster != nil {
+		return nil // its survey asks each node; the acts below would ask one, which may be the one that is being replaced
+	}
 	for asked := kindRequest; ; {
 		kinds := db.suspectedOf() &^ asked // evidence of another kind may have come meanwhile
 		switch {
@@ -194,6 +197,9 @@ func (h *Hook) alternativePasses(db *database, act func(context.Context, *databa
 
 // connectAnew makes a new connection, logs in and asks by PING, as a command does that finds none in the pool.
 func (h *Hook) connectAnew(ctx context.Context, db *database) error {
+	if db.cluster != nil {
+		return h.pingOnce(ctx, db) // no single node stands for a cluster
+	}
 	return beside(ctx, func() error {
 		client := redis.NewClient(onceOptions(db.opt))
 		client.AddHook(probeDial{db})
@@ -227,6 +233,9 @@ const nobodysChannel = "multidb:nobody"
 // writes (CLIENT PAUSE WRITE, SIGTERM with lagging replicas, FAILOVER) holds it back, and answers PING. Any reply will do: where
 // the user of the database has no right to it, nothing can be learnt this way.
 func (h *Hook) writeNothing(ctx context.Context, db *database) error {
+	if db.cluster != nil {
+		return h.pingOnce(ctx, db)
+	}
 	return beside(ctx, func() error {
 		err := db.probe.Publish(ctx, nobodysChannel, "").Err()
 		if err != nil && goredis.IsReply(err) {

@@ -87,7 +87,7 @@ func ExampleHook_Attach() {
 	fmt.Println(hook.Attach(cluster))
 	// Output:
 	// <nil>
-	// multidb: Attach: *redis.ClusterClient is not supported; use a *redis.Client (redis.NewClient or redis.NewFailoverClient)
+	// multidb: Attach: the client is a *redis.ClusterClient and the databases are single ones; use a *redis.Client, or give each Database a Cluster
 }
 
 // A switch by hand asks the database first, and holds until it is released or the database fails.

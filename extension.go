@@ -3,6 +3,7 @@ package multidb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"runtime"
@@ -69,6 +70,9 @@ func rememberHook(client *redis.Client, h *Hook) {
 // asked about, a command named CLIENT passes the hooks, which others may count, and stops before the network. Safe for
 // concurrent use.
 func HookOf(rdb redis.UniversalClient) *Hook {
+	if cc, ok := rdb.(*redis.ClusterClient); ok {
+		return hookFor(func(h *Hook) bool { return h.clusters.has(cc) })
+	}
 	client, ok := rdb.(*redis.Client)
 	if !ok || !made(client) {
 		return nil
@@ -267,6 +271,9 @@ func (h *Hook) DatabaseOptions(name string) (*redis.Options, error) {
 	db, err := h.known(name)
 	if err != nil {
 		return nil, err
+	}
+	if db.cluster != nil {
+		return nil, fmt.Errorf("multidb: database %q is a cluster: there are no options of one client for it", name)
 	}
 	opt := *db.opt
 	opt.PoolSize, opt.MaxIdleConns = 0, 0 // go-redis' own again

@@ -42,6 +42,7 @@ type Hook struct {
 	monitorWake chan struct{} // ends that, capacity 1
 
 	preparers preparers
+	clusters  clusterClients
 
 	lateRequests atomic.Uint64 // that sessions have written to a database after its place was lost, see ServedBy
 
@@ -66,6 +67,9 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	opt = opt.withDefaults()
 	rules, err := opt.validate()
 	if err != nil {
+		return nil, err
+	}
+	if err := trySeams(opt.Databases); err != nil {
 		return nil, err
 	}
 	h := &Hook{opt: opt, rules: rules, classes: classesOf(rules), retry: newRetry(opt.Retry), replies: opt.Replies, startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}

@@ -64,7 +64,8 @@ type Options struct {
 	DialLimit int
 
 	// MaxWait is how long a command waits for a database when none is usable. Default: it does not wait but fails
-	// with ErrNoDatabase at once. The caller's context cuts it short.
+	// with ErrNoDatabase at once. The caller's context cuts it short. It is also how long a command waits for a cluster that
+	// replaces a master of its own; by default it is run again as long as Retry.MaxAttempts lasts.
 	MaxWait time.Duration
 
 	// DryRun decides, counts and reports what it would have done, and switches nothing of its own accord: for trying settings
@@ -85,7 +86,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Database is one database: a name, a weight, and exactly one source (URL, Options, Failover or Client).
+// Database is one database: a name, a weight, and exactly one source (URL, Options, Failover, Client or Cluster). As soon as
+// one database of a hook is a cluster, all must be.
 type Database struct {
 	// Name identifies the database in errors, events, statistics and control. Required, unique.
 	Name string
@@ -107,6 +109,10 @@ type Database struct {
 	// Client is a ready client whose address, dialer, credentials and DB are used as those of Options. It is never
 	// used for commands and never closed.
 	Client *redis.Client
+
+	// Cluster describes a Redis Cluster, for hooks that are attached to a *redis.ClusterClient. Addrs (the nodes to ask first),
+	// dialer, TLS and credentials are used; all else is that of the client that has the hook.
+	Cluster *redis.ClusterOptions
 
 	// HealthCheckURL is where probes that ask a management API find it (see probes.LagAware): http or https, with a host.
 	// Default: derived by the probe from the address.
@@ -148,6 +154,11 @@ type Health struct {
 	// StallTimeout is how long requests may be outstanding on the active database without one byte read from it
 	// before it is suspected. Never less than four round trips either. Default: 250ms. Negative: off.
 	StallTimeout time.Duration
+
+	// Takeover is how long a database that is a cluster may leave slots unserved while it replaces a master of its own. Until
+	// then it is degraded: commands go on there, and it is no place to return to. Default: twice its cluster-node-timeout and
+	// 2s, which is 32s if the node timeout may not be asked for. Negative: not at all.
+	Takeover time.Duration
 
 	// Checks are run at every interval and must all pass. Those that only gate (see probes.GatesOnly) are asked about passive
 	// databases only, and have no say but in a move to them. The hook closes their probes, see probes.Close. Default: one

@@ -36,7 +36,7 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		"no database":     {func(o *multidb.Options) { o.Databases = nil }, []string{"Databases", "at least one"}},
 		"no name":         {func(o *multidb.Options) { o.Databases[1].Name = "" }, []string{"Databases[1].Name", "must be set"}},
 		"a name twice":    {func(o *multidb.Options) { o.Databases[1].Name = "a" }, []string{"Databases[1].Name", `"a"`, "Databases[0]"}},
-		"no source":       {func(o *multidb.Options) { o.Databases[1].URL = "" }, []string{"Databases[1]", "exactly one of URL, Options, Failover and Client", "has 0"}},
+		"no source":       {func(o *multidb.Options) { o.Databases[1].URL = "" }, []string{"Databases[1]", "exactly one of URL, Options, Failover, Client and Cluster", "has 0"}},
 		"two sources":     {func(o *multidb.Options) { o.Databases[1].Options = addr }, []string{"Databases[1]", "has 2"}},
 		"negative weight": {func(o *multidb.Options) { o.Databases[1].Weight = -2 }, []string{"Databases[1].Weight = -2", "must be > 0"}},
 		"NaN weight":      {func(o *multidb.Options) { o.Databases[1].Weight = math.NaN() }, []string{"Databases[1].Weight = NaN"}},

@@ -77,7 +77,7 @@ var pingRequest = resp.Encode("ping")
 
 func (c *probeConn) Write(p []byte) (int, error) {
 	c.pinged.Store(0)
-	if bytes.Equal(p, pingRequest) {
+	if bytes.HasPrefix(p, pingRequest) {
 		c.pinged.Store(int64(time.Since(c.db.clockStart)))
 	}
 	defer c.closeAt(c.writeBy)()

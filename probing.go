@@ -49,12 +49,16 @@ func (p quickPing) Check(ctx context.Context, db probes.Target) error {
 	return probes.Ping().Check(ctx, db)
 }
 
-// shareProbeConn makes each Ping a quickPing of this database.
+// shareProbeConn makes each Ping a quickPing of this database, or its survey if the database is a cluster: a PING to each node
+// would give a cluster up for one master that the cluster is about to replace.
 func (db *database) shareProbeConn(checks probes.Checks) probes.Checks {
 	checks = slices.Clone(checks)
 	for i := range checks {
 		if checks[i].Probe == probes.Ping() {
 			checks[i].Probe = quickPing{db.probe}
+			if db.cluster != nil {
+				checks[i].Probe = clusterCheck{db}
+			}
 		}
 	}
 	return checks

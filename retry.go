@@ -13,6 +13,7 @@ import (
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/reply"
@@ -126,6 +127,10 @@ func (h *Hook) classifyCommand(ctx context.Context, now *epoch, cmd redis.Cmder,
 func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder, err error, replayable func() bool) *attempt {
 	kind := h.replies.classify(ctx, cmd, err)
 	db := h.databaseOf(now, err)
+	if db.cluster != nil && clusterclient.Misrouted(err) {
+		kind = misrouted
+		db.cluster.Suspect()
+	}
 	switch {
 	case kind == answered:
 		db.traffic.Succeeded()
@@ -144,7 +149,7 @@ func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder,
 	}
 	a := &attempt{err: goredis.Cause(err), kind: kind, db: db, moved: now.superseded()}
 	switch kind {
-	case notSent, cannotServe:
+	case notSent, cannotServe, misrouted:
 		a.final = callerGaveUp(ctx) || h.isClosed() || cmd != nil && vetoed(err, cmd) || ownfault.Is(err)
 	case lost, cannotServeInside:
 		a.final = callerGaveUp(ctx) || h.isClosed() || !replayable()
@@ -182,6 +187,7 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Co
 	last, sent := first, sentFailure(first.err)
 	doubt := false // an attempt may have executed it
 	hangs := first.hangs()
+	ctx = h.withTakeover(ctx)
 	var refused refusals
 	refused.add(h, h.active.Load().db, first)
 	_, err := h.retry.WithContext(ctx).GetWithExecution(func(exec failsafe.Execution[any]) (any, error) {
@@ -262,6 +268,7 @@ func (r *refusals) add(h *Hook, db *database, failed *attempt) {
 		if refuses {
 			*r = refusals{db: db, generation: db.currentGeneration(), since: time.Now()}
 		}
+	case db.cluster != nil: // it may be replacing a master, and its survey has the word
 	case time.Since(r.since) < refusalPatience || !h.isActive(db):
 	case h.replies.of(nil, failed.err).scope == reply.Key && !r.manyKeys():
 	default:
@@ -306,6 +313,9 @@ func (h *Hook) beforeNext(ctx context.Context, failed *attempt) error {
 	now := h.active.Load()
 	if verdict := now.db.pending(); verdict != nil {
 		await(ctx, now, verdict, verdictPatience)
+	}
+	if now.db.cluster != nil && !now.superseded() && h.awaitTakeover(ctx, now, failed) {
+		return &attempt{err: failed.err, moved: true}
 	}
 	return &attempt{err: failed.err, moved: now.superseded()}
 }

@@ -49,6 +49,9 @@ func (s *selector) begin(dbs []*database) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dbs = dbs
+	for _, db := range dbs {
+		db.serve(s.h)
+	}
 	s.h.active.Store(newEpoch(dbs[0], true, 0))
 }
 

@@ -11,7 +11,7 @@ type Endpoint struct {
 	// Database is its name.
 	Database string
 	// Network is "tcp" or "unix". Addr is its address; for a group watched by Sentinel that of the master which was dialed
-	// last, and empty before the first dial.
+	// last, and empty before the first dial; empty for a cluster.
 	Network, Addr string
 	// DB is the index that connections of the hook use there.
 	DB int
@@ -44,6 +44,9 @@ func (h *Hook) ServedBy(before Choice, err error) (served Endpoint, ok bool) {
 // endpoint is where connections of the database go.
 func (db *database) endpoint() Endpoint {
 	e := Endpoint{Database: db.name, Network: db.opt.Network, Addr: db.opt.Addr, DB: db.opt.DB}
+	if db.cluster != nil {
+		e.Addr = "" // a cluster has many
+	}
 	if e.Addr == goredis.SentinelAddr {
 		e.Addr = db.conns.Master()
 	}

@@ -64,6 +64,10 @@ type DatabaseStats struct {
 	Unknown uint64
 	// Refused counts commands that were refused because no database was usable, at the one that was active last.
 	Refused uint64
+	// Masters and Slots are those of a database that is a cluster: nodes that serve slots, and slots that have an owner.
+	Masters, Slots int
+	// Degraded is since when the cluster has not been whole; zero if it is.
+	Degraded time.Time
 	// Connections is the number of open connections, Dialed of all so far.
 	Connections int
 	Dialed      uint64
@@ -107,6 +111,12 @@ func (db *database) stats() DatabaseStats {
 	db.mu.Lock()
 	s.Breaker, s.Since, s.LastError, s.GracePeriod = db.state(), db.since, db.lastErr, db.grace.current
 	db.mu.Unlock()
+	if c := db.cluster; c != nil {
+		if t := c.Topology(); t != nil {
+			s.Masters, s.Slots = len(t.Masters()), t.Covered()
+		}
+		s.Degraded = c.Degraded()
+	}
 	s.Connections, s.Dialed = db.conns.Count()
 	return s
 }

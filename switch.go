@@ -8,6 +8,7 @@ import (
 // sweep does to connections what a switch has decided. It runs after the new choice is visible, without a lock: a
 // connection that is admitted meanwhile belongs to the new choice, and those it meets do not.
 func (h *Hook) sweep(old *epoch, to *database, down, planned, drains bool) {
+	h.followEpoch()
 	switch {
 	case old.db == to && !down:
 		// The end of an outage, at the same place: its connections were closed when it began.

@@ -35,6 +35,10 @@ func (h *Hook) consult(db *database, failures uint64) {
 	if !verdict.Failing || !h.isActive(db) {
 		return
 	}
+	if db.cluster != nil {
+		h.reconsider(db, generation, verdict)
+		return
+	}
 	h.tripByTraffic(db, generation, verdict)
 }
 
@@ -75,6 +79,7 @@ func (h *Hook) monitor() {
 		before := s
 		if !now.down {
 			h.watchForStall(&s, now.db, resting || stirred)
+			h.watchNodesForStall(now.db, resting || stirred)
 		}
 		if resting || ticks%2 == 0 {
 			h.consult(now.db, 0)

@@ -44,6 +44,9 @@ func (o *Options) validate() (replay.Rules, error) {
 			names[db.Name] = i
 		}
 	}
+	if err := sameKind(o.Databases); err != nil {
+		errs = append(errs, err)
+	}
 	if o.Initial < InitialOne || o.Initial > InitialAll {
 		wrong("Initial", int(o.Initial), "must be InitialOne, InitialMajority or InitialAll")
 	}
@@ -120,15 +123,18 @@ func (d Database) validate(field string) error {
 		wrong(".Weight", d.Weight, "must be > 0 and finite (0 is the default, 1)")
 	}
 	sources := 0
-	for _, has := range []bool{d.URL != "", d.Options != nil, d.Failover != nil, d.Client != nil} {
+	for _, has := range []bool{d.URL != "", d.Options != nil, d.Failover != nil, d.Client != nil, d.Cluster != nil} {
 		if has {
 			sources++
 		}
 	}
 	if sources != 1 {
-		wrong("", fmt.Sprintf("%q", d.Name), fmt.Sprintf("must have exactly one of URL, Options, Failover and Client, has %d", sources))
+		wrong("", fmt.Sprintf("%q", d.Name), fmt.Sprintf("must have exactly one of URL, Options, Failover, Client and Cluster, has %d", sources))
 	}
-	if d.URL != "" {
+	switch {
+	case isClusterURL(d.URL):
+		validateClusterURL(d.URL, wrong)
+	case d.URL != "":
 		validateURL(d.URL, wrong)
 	}
 	if d.HealthCheckURL != "" {
@@ -143,6 +149,9 @@ func (d Database) validate(field string) error {
 	}
 	if d.Client != nil {
 		validateClient(d.Client, wrong)
+	}
+	if d.Cluster != nil {
+		validateCluster(d.Cluster, wrong)
 	}
 	if err := probes.Checks(d.Checks).Validate(); err != nil {
 		errs = append(errs, prefixed(field+".Checks", err))

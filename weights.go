@@ -60,7 +60,7 @@ func (c Candidate) outranks(d Candidate) bool {
 // passing leaves out the databases that a gate has kept out the last time it was asked, unless there are no others: an
 // outage is worse than data that lags. The gates are not asked now, because a failover waits for nobody.
 func passing(usable []*database) []*database {
-	open := slices.DeleteFunc(slices.Clone(usable), func(db *database) bool { return db.gateErr.Load() != nil })
+	open := slices.DeleteFunc(slices.Clone(usable), func(db *database) bool { return db.gate() != nil })
 	if len(open) == 0 {
 		return usable
 	}

@@ -52,6 +52,10 @@ var kinds = [...]Kind{Channel, Pattern, ShardChannel}
 // New makes a subscriber for the databases of the hook that the client has, without a subscription yet. It opens
 // connections of its own, with the options of the databases, not of the client. It is an error if the client has no hook.
 func New(rdb redis.UniversalClient, opt Options) (*Subscriber, error) {
+	if _, cluster := rdb.(*redis.ClusterClient); cluster {
+		return nil, errors.New("pubsubwrap: a *redis.ClusterClient is not supported; its own Subscribe, PSubscribe and SSubscribe " +
+			"follow the hook, without a word about gaps")
+	}
 	hook := multidb.HookOf(rdb)
 	if hook == nil {
 		return nil, errors.New("pubsubwrap: the client has no hook of multidb: call hook.Attach(rdb) first")

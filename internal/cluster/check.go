@@ -11,8 +11,8 @@ import (
 
 // The time that a check may take is split: who waits for it until the deadline must have the answer before that.
 const (
-	checkShare   = 0.6 // of the time to the deadline, for all of the check
-	mastersShare = 0.5 // of that, for the masters; the rest is for the replicas
+	checkShare   = 0.9 // of the time to the deadline, for all of the check
+	mastersShare = 0.5 // of that, for a minority of masters that is silent; the rest is for the replicas
 )
 
 // Check asks all masters and returns why the cluster cannot be used; nil if it can. A cluster that is degraded can be used as
@@ -36,23 +36,23 @@ func (c *Cluster) Check(ctx context.Context, whole bool) error {
 
 // survey asks the masters, and the rest of the nodes if that does not settle it.
 func (c *Cluster) survey(ctx context.Context, t *Topology, began time.Time) Finding {
-	first, cancel := shareOf(ctx, mastersShare)
-	defer cancel()
 	teller := t.masters[int(c.checks.Add(1))%len(t.masters)]
-	views := Survey(first, c.cfg.Asker, t.masters, func(addr string) bool { return addr == teller }, c.spawn,
-		func(got map[string]View) bool { return beyondHope(t, got) })
+	views := Survey(ctx, c.cfg.Asker, t.masters, func(addr string) bool { return addr == teller }, c.spawn,
+		timeShare(ctx, mastersShare), func(got map[string]View, late bool) bool {
+			return beyondHope(t, got) || late && hasQuorum(t, got)
+		})
 	finding := Judge(t, views)
 	if finding.State == Down || finding.State == Whole && !t.outdated(views) {
 		return finding
 	}
 	// A node that answers may know better, and a replica may be the next master. Who was silent is not waited for again.
 	answering := slices.DeleteFunc(t.Members(), func(addr string) bool { return finding.Silent[addr] })
-	maps.Copy(views, Survey(ctx, c.cfg.Asker, answering, all, c.spawn, nil))
+	maps.Copy(views, Survey(ctx, c.cfg.Asker, answering, all, c.spawn, 0, nil))
 	if newer, _ := c.learn(views, began); newer != nil {
 		t = newer
 	}
 	if missing := without(t.masters, views); len(missing) > 0 {
-		maps.Copy(views, Survey(ctx, c.cfg.Asker, missing, all, c.spawn, nil))
+		maps.Copy(views, Survey(ctx, c.cfg.Asker, missing, all, c.spawn, 0, nil))
 	}
 	return Judge(t, views)
 }
@@ -88,11 +88,19 @@ func without(addrs []string, views map[string]View) (missing []string) {
 
 // shareOf returns a context with a share of the time that is left.
 func shareOf(ctx context.Context, share float64) (context.Context, context.CancelFunc) {
+	if left := timeShare(ctx, share); left > 0 {
+		return context.WithTimeout(ctx, left)
+	}
+	return context.WithCancel(ctx)
+}
+
+// timeShare is a share of the time that is left, or 0 if there is no deadline.
+func timeShare(ctx context.Context, share float64) time.Duration {
 	deadline, limited := ctx.Deadline()
 	if !limited {
-		return context.WithCancel(ctx)
+		return 0
 	}
-	return context.WithTimeout(ctx, time.Duration(share*float64(time.Until(deadline))))
+	return time.Duration(share * float64(time.Until(deadline)))
 }
 
 // askTakeover finds out, once, how long the cluster may be degraded.
@@ -145,24 +153,27 @@ func (c *Cluster) conclude(f Finding, began time.Time, whole bool) error {
 	return err
 }
 
-// watch asks a degraded cluster again and again, until it is whole or cannot be used any more.
+// watch asks a degraded cluster again and again, until it is whole, or until who is told that it cannot be used has heard enough.
+// To be told once would not do:
+//
+//  1. a check begins a moment before the time of a takeover is over, and has not ended;
+//  2. the watch finds that the time is over, and tells so: the cluster is suspected;
+//  3. the check of before passes, and clears the suspicion;
+//  4. nobody asks again, because whoever would meet the failure waits for the takeover.
 func (c *Cluster) watch() {
-	var failed error
 	for {
 		pause(c.ctx, c.watchPace())
 		ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timeout)
-		failed = c.Check(ctx, false)
+		failed := c.Check(ctx, false)
 		cancel()
+		enough := failed != nil && c.ctx.Err() == nil && (c.cfg.Failed == nil || c.cfg.Failed(failed))
 		c.mu.Lock()
-		if c.closed || failed != nil || c.patience.since.IsZero() {
+		if c.closed || enough || c.patience.since.IsZero() {
 			c.watching = false
 			c.mu.Unlock()
-			break
+			return
 		}
 		c.mu.Unlock()
-	}
-	if failed != nil && c.ctx.Err() == nil && c.cfg.Failed != nil {
-		c.cfg.Failed(failed)
 	}
 }
 

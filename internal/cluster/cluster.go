@@ -26,10 +26,11 @@ type Config struct {
 	// Timeout bounds one survey of the watch. Default: 1 s.
 	Timeout time.Duration
 	// Changed is called when the owner of a slot has changed since the topology before, Failed when the watch has found that
-	// the cluster, which was degraded, cannot be used any more, Healed when it is whole again. They are called without a lock, from goroutines of the
+	// the cluster, which was degraded, cannot be used any more, again and again until it returns true, Healed when it is whole
+	// again. They are called without a lock, from goroutines of the
 	// cluster or of its callers, and must not call Close.
 	Changed func(*Topology)
-	Failed  func(error)
+	Failed  func(error) (enough bool)
 	Healed  func()
 }
 
@@ -144,7 +145,7 @@ func (c *Cluster) Refresh(ctx context.Context) (*Topology, error) {
 		addrs = append(addrs, t.Members()...)
 	}
 	slices.Sort(addrs)
-	views := Survey(ctx, c.cfg.Asker, slices.Compact(addrs), all, c.spawn, nil)
+	views := Survey(ctx, c.cfg.Asker, slices.Compact(addrs), all, c.spawn, 0, nil)
 	return c.learn(views, began)
 }
 

@@ -105,6 +105,17 @@ func beyondHope(t *Topology, views map[string]View) bool {
 	return len(t.masters)-failed < quorum(len(t.masters))
 }
 
+// hasQuorum reports whether enough masters have answered for the cluster to go on.
+func hasQuorum(t *Topology, views map[string]View) bool {
+	answered := 0
+	for _, master := range t.masters {
+		if v, asked := views[master]; asked && v.Err == nil {
+			answered++
+		}
+	}
+	return answered >= quorum(len(t.masters))
+}
+
 // hopelessPatience is the time for a cluster that cannot replace a master: its node may only have been slow to answer.
 const hopelessPatience = time.Second
 

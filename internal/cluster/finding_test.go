@@ -123,6 +123,14 @@ type told struct {
 	changed []*cluster.Topology
 	failed  []error
 	healed  int
+	deaf    int // how often nothing comes of a failure that is told
+}
+
+func (o *told) fail(err error) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.failed = append(o.failed, err)
+	return len(o.failed) > o.deaf
 }
 
 func (o *told) counts() (changed, failed, healed int) {
@@ -137,7 +145,7 @@ func watched(t *testing.T, g *group, takeover time.Duration) (*cluster.Cluster, 
 		Seeds: []string{"a:1", "b:1"}, Asker: g, Takeover: takeover,
 		NodeTimeout: func(context.Context) (time.Duration, error) { return 2 * time.Second, nil },
 		Changed:     func(topo *cluster.Topology) { o.mu.Lock(); defer o.mu.Unlock(); o.changed = append(o.changed, topo) },
-		Failed:      func(err error) { o.mu.Lock(); defer o.mu.Unlock(); o.failed = append(o.failed, err) },
+		Failed:      o.fail,
 		Healed:      func() { o.mu.Lock(); defer o.mu.Unlock(); o.healed++ },
 	})
 	t.Cleanup(c.Close)
@@ -238,6 +246,23 @@ func TestTakeoverThatDoesNotCome(t *testing.T) {
 			require.Equal(t, 1, healed)
 		})
 	}
+}
+
+// TestFailureIsToldUntilSomethingComesOfIt: a suspicion may be cleared by a check that began before.
+func TestFailureIsToldUntilSomethingComesOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup()
+		c, o := watched(t, g, time.Second)
+		o.mu.Lock()
+		o.deaf = 3
+		o.mu.Unlock()
+		require.NoError(t, check(t, c, false))
+		g.set("dead", "a:1")
+		require.NoError(t, check(t, c, false))
+		time.Sleep(time.Minute)
+		_, failed, _ := o.counts()
+		require.Equal(t, 4, failed)
+	})
 }
 
 func TestMasterWithoutReplicaIsNotWaitedFor(t *testing.T) {

@@ -62,7 +62,7 @@ func realCluster(t *testing.T, c *clustertest.Cluster, a *asking) (*cluster.Clus
 			return time.Duration(ms) * time.Millisecond, err
 		},
 		Changed: func(topo *cluster.Topology) { o.mu.Lock(); defer o.mu.Unlock(); o.changed = append(o.changed, topo) },
-		Failed:  func(err error) { o.mu.Lock(); defer o.mu.Unlock(); o.failed = append(o.failed, err) },
+		Failed:  o.fail,
 		Healed:  func() { o.mu.Lock(); defer o.mu.Unlock(); o.healed++ },
 	})
 	t.Cleanup(live.Close)

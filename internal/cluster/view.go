@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -39,11 +40,12 @@ type Asker interface {
 	Ask(ctx context.Context, addr string, full bool) View
 }
 
-// Look asks a node through a client of its own. A node whose user may not ask is asked for a PING.
+// Look asks a node through a client of its own. A node whose user may not ask has answered the PING at least, which comes
+// first: the round trip is measured by it.
 func Look(ctx context.Context, client *redis.Client, addr string, full bool) View {
 	v := View{Addr: addr}
 	pipe := client.Pipeline()
-	info, id := pipe.ClusterInfo(ctx), pipe.ClusterMyID(ctx)
+	ping, info, id := pipe.Ping(ctx), pipe.ClusterInfo(ctx), pipe.ClusterMyID(ctx)
 	var slots *redis.ClusterSlotsCmd
 	if full {
 		slots = pipe.ClusterSlots(ctx)
@@ -59,8 +61,8 @@ func Look(ctx context.Context, client *redis.Client, addr string, full bool) Vie
 			return v
 		}
 		v.Limited = true
-		if v.Err = client.Ping(ctx).Err(); v.Err != nil && forbidden(v.Err) {
-			v.Err = nil
+		if err := ping.Err(); err != nil && !forbidden(err) {
+			v.Err = err
 		}
 	}
 	v.readInfo(info.Val())
@@ -105,11 +107,12 @@ func (v *View) readInfo(text string) {
 	}
 }
 
-// Survey asks all the nodes at once, and ends when all have answered, when enough says so, or with ctx. Who has not answered
-// by then is in the result with an error. spawn runs a function beside; the survey does not wait for it.
+// Survey asks all the nodes at once, and ends when all have answered, when enough says so, or with ctx. enough is asked after
+// each answer, and once more after the time soft (0: never); late says that this time is over. Who has not answered by then is
+// in the result with an error. spawn runs a function beside; the survey does not wait for it.
 func Survey(
 	ctx context.Context, asker Asker, addrs []string, full func(addr string) bool, spawn func(func()) bool,
-	enough func(map[string]View) bool,
+	soft time.Duration, enough func(got map[string]View, late bool) bool,
 ) map[string]View {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -119,24 +122,35 @@ func Survey(
 			answers <- View{Addr: addr, Err: errNotAsked}
 		}
 	}
-	got := make(map[string]View, len(addrs))
-	late := func() map[string]View {
-		for _, addr := range addrs {
-			if _, ok := got[addr]; !ok {
-				got[addr] = View{Addr: addr, Err: errTooLate}
-			}
-		}
-		return got
+	var late bool
+	var timeout <-chan time.Time
+	if soft > 0 {
+		timer := time.NewTimer(soft)
+		defer timer.Stop()
+		timeout = timer.C
 	}
+	got := make(map[string]View, len(addrs))
 	for len(got) < len(addrs) {
 		select {
 		case v := <-answers:
 			got[v.Addr] = v
-			if enough != nil && enough(got) {
-				return late()
-			}
+		case <-timeout:
+			late, timeout = true, nil
 		case <-ctx.Done():
-			return late()
+			return complete(got, addrs)
+		}
+		if enough != nil && enough(got, late) {
+			return complete(got, addrs)
+		}
+	}
+	return got
+}
+
+// complete adds those that have not answered.
+func complete(got map[string]View, addrs []string) map[string]View {
+	for _, addr := range addrs {
+		if _, ok := got[addr]; !ok {
+			got[addr] = View{Addr: addr, Err: errTooLate}
 		}
 	}
 	return got

@@ -46,6 +46,8 @@ type Host interface {
 	HandshakeBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) (bool, error)
 	// Refused reports whether err says that nothing was sent because the connection belongs to no current choice.
 	Refused(err error) bool
+	// NewNode makes what the host has for each node, see [Node.Own]. It is called under a lock of go-redis'.
+	NewNode() any
 	// Go runs a function beside; false if the host is closed.
 	Go(f func()) bool
 	// Done is closed with the host.
@@ -94,7 +96,7 @@ func (c *Client) Value() *redis.ClusterClient { return c.client.Value() }
 
 // Adopt hooks the nodes that the client had before, and calls found with each. Nodes that the client knows under a name that
 // its topology does not have are not found; go-redis drops them after a minute.
-func (c *Client) Adopt(ctx context.Context, found func(node *redis.Client)) error {
+func (c *Client) Adopt(ctx context.Context, found func(node *redis.Client, hook *Node)) error {
 	cc := c.client.Value()
 	if cc == nil {
 		return nil
@@ -104,7 +106,7 @@ func (c *Client) Adopt(ctx context.Context, found func(node *redis.Client)) erro
 	return cc.ForEachShard(ctx, func(_ context.Context, node *redis.Client) error {
 		if hookOf(node) == nil {
 			c.hook(node)
-			found(node)
+			found(node, hookOf(node))
 		}
 		return nil
 	})
@@ -117,7 +119,8 @@ func (c *Client) Synced(choice *Choice) bool { return c.synced.Load() == choice 
 func (c *Client) Counts() (syncs, stale uint64) { return c.syncs.Load(), c.stale.Load() }
 
 // Await makes the client load the topology of a choice, without a request to any node, and waits until it has that. It waits
-// no longer than a second, and not beyond ctx and the choice.
+// no longer than a second, and not beyond ctx and the choice. A load of go-redis' own that was under way may undo it: that is
+// put right within milliseconds, and redirects lead commands meanwhile.
 func (c *Client) Await(ctx context.Context, choice *Choice) {
 	if choice.Down || c.Synced(choice) {
 		return
@@ -166,12 +169,17 @@ func (c *Client) begin(choice *Choice) *loading {
 	return l
 }
 
-// run loads, and looks afterwards whether that holds: a load of go-redis' own that was under way may store the topology of
-// before after ours.
+// run loads, and looks afterwards whether that holds, because a load of go-redis' own may undo it:
+//
+//  1. go-redis' load is answered with the topology of the cluster in use;
+//  2. the choice changes, and our load stores the new topology;
+//  3. go-redis stores the topology of step 1. Nothing outside of go-redis sees that.
+//
+// Until we look, each command goes to a node of the cluster before, and its hook makes a redirect of it.
 func (c *Client) run(l *loading) {
 	c.load(l.choice)
 	close(l.done)
-	for _, after := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond} {
+	for _, after := range []time.Duration{time.Millisecond, 4 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond} {
 		if !c.pause(after, l.choice) {
 			return
 		}

@@ -15,6 +15,9 @@ import (
 // Node is the hook on one node of a client. Its methods are go-redis'; they are pure, and what they return is safe for
 // concurrent use.
 type Node struct {
+	// Own is the host's: what its NewNode has returned.
+	Own any
+
 	client *Client
 	addr   string
 	last   atomic.Pointer[membership]
@@ -29,7 +32,7 @@ type membership struct {
 
 // hook adds a hook to a node.
 func (c *Client) hook(node *redis.Client) {
-	node.AddHook(&Node{client: c, addr: node.Options().Addr})
+	node.AddHook(&Node{Own: c.host.NewNode(), client: c, addr: node.Options().Addr})
 }
 
 // Client returns the client that the node belongs to.

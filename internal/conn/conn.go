@@ -32,6 +32,9 @@ type Conn struct {
 	hello  handshake // owned by the goroutine that runs the handshake, see handshake.go
 	ledger *Ledger
 
+	place   Place       // where it leads within a cluster; zero if the database is none
+	sharded atomic.Bool // a shard channel is subscribed to
+
 	admitted uint64 // the number of the term it was dialed in; guarded by set.mu
 
 	// refused is why nothing more is written; replies owed can still be read. failed is why nothing more is read either.
@@ -97,12 +100,15 @@ func (c *Conn) writeRequest(p []byte) (int, error) {
 		}
 		c.set.owner.LateRequest()
 	}
+	if c.place.Detour && c.ledger.Between() && !isSubscribe(resp.CommandName(p)) {
+		return c.refuse(p)
+	}
 	idle := c.set.cfg.Timed && c.ledger.Owed() == 0
 	class, mark := c.ledger.Begin(p)
 	if class&Subscribes != 0 {
 		// In this order: either the sweep after a switch finds a subscription, or this finds the switch.
 		c.set.subscribed(c)
-		if !c.current() {
+		if !c.current() || c.shardElsewhere(p) {
 			c.refused.CompareAndSwap(nil, &connFailure{cause: c.refusal()})
 		}
 	}
@@ -189,6 +195,9 @@ func (c *Conn) readReplies(p []byte) (int, error) {
 		}
 	}
 	if err == nil {
+		if c.shardMoved(p[:n]) {
+			return 0, c.lostReply(c.end(&c.failed, &connFailure{cause: errNotActive}))
+		}
 		return n, nil
 	}
 	if f := c.over(); f != nil {

@@ -118,7 +118,7 @@ func dialed(t *testing.T, opt redis.Options, answer func([]string) string) (*Con
 	o := &owner{}
 	opt.Dialer = func(context.Context, string, string) (net.Conn, error) { return net.Dial("tcp", ln.Addr().String()) }
 	set := NewSet(Config{Options: &opt, NoDatabase: errors.New("none")}, o)
-	nc, err := set.Dial(t.Context(), &Term{Number: 1, Ctx: t.Context()}, NewClient())
+	nc, err := set.Dial(t.Context(), &Term{Number: 1, Ctx: t.Context()}, NewClient(), Place{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = nc.Close(); _ = ln.Close(); wg.Wait() })
 	switch nc := nc.(type) {

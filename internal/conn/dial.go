@@ -8,9 +8,9 @@ import (
 	"github.com/redishook/multidb/internal/goredis"
 )
 
-// Dial returns a connection to the database, registered and to be logged in by go-redis. Both results are nil if the term
+// Dial returns a connection to the database, or to a place within it if that is a cluster, registered and to be logged in by go-redis. Both results are nil if the term
 // was over meanwhile. The error is that of the credentials or of the dial, and holds no reply of a server.
-func (s *Set) Dial(ctx context.Context, t *Term, client *Client) (net.Conn, error) {
+func (s *Set) Dial(ctx context.Context, t *Term, client *Client, at Place) (net.Conn, error) {
 	as, err := s.login(ctx, t)
 	if err != nil {
 		return nil, err
@@ -22,12 +22,12 @@ func (s *Set) Dial(ctx context.Context, t *Term, client *Client) (net.Conn, erro
 	defer leave()
 	ctx, cancel := untilOver(ctx, t)
 	defer cancel()
-	nc, err := s.connect(ctx)
+	nc, err := s.connect(ctx, at)
 	if err != nil {
 		return nil, err
 	}
 	c, wrapped := newConn(s, nc, client)
-	c.hello.as = as
+	c.hello.as, c.place = as, at
 	if !s.admit(c, t) {
 		_ = nc.Close()
 		return nil, nil
@@ -82,14 +82,18 @@ func untilOver(ctx context.Context, t *Term) (context.Context, context.CancelFun
 }
 
 // connect dials.
-func (s *Set) connect(ctx context.Context) (net.Conn, error) {
+func (s *Set) connect(ctx context.Context, at Place) (net.Conn, error) {
 	s.underWay.Add(1)
 	s.owner.Outstanding()
 	defer s.underWay.Add(-1)
+	addr := s.cfg.Options.Addr
+	if at.Addr != "" {
+		addr = at.Addr
+	}
 	var over atomic.Bool
 	defer s.owner.WatchConnect("a dial was", over.Load)()
 	defer over.Store(true)
-	nc, err := s.cfg.Options.Dialer(ctx, s.cfg.Options.Network, s.cfg.Options.Addr)
+	nc, err := s.cfg.Options.Dialer(ctx, s.cfg.Options.Network, addr)
 	if err == nil {
 		s.Reached(nc)
 	}

@@ -1,0 +1,174 @@
+package multidb
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/cluster"
+	"github.com/redishook/multidb/internal/clusterclient"
+	"github.com/redishook/multidb/internal/goredis"
+)
+
+// A pipeline of a ClusterClient is split by node. What was lost with one connection is decided about by itself; answers stay
+// where they are.
+
+// afterPartsFailure is afterBatchFailure for a pipeline that was split.
+func (h *Hook) afterPartsFailure(
+	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *epoch, err error,
+) error {
+	if !h.routing.Load() {
+		return err // see afterFailure
+	}
+	stampUnsent(cmds, err)
+	pending, first := h.classifyParts(ctx, now, cmds, err)
+	if first.final {
+		return h.countUnknown(ctx, now, h.finishBatch(cmds, err))
+	}
+	err = h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
+		setErrors(pending, nil)
+		err := next(ctx, pending)
+		if err == nil {
+			now.db.traffic.Succeeded()
+			return nil
+		}
+		stampUnsent(pending, err)
+		var result *attempt
+		pending, result = h.classifyParts(ctx, now, pending, err)
+		return result
+	})
+	for _, cmd := range pending {
+		if err != nil && cmd.Err() != nil && h.outcomeOf(ctx, cmd) != cluster.Answered && sentFailure(cmd.Err()) == nil {
+			cmd.SetErr(err) // of all attempts
+		}
+	}
+	return h.countUnknown(ctx, now, h.finishBatch(cmds, nil))
+}
+
+// stampUnsent puts the error of a batch on its commands if it has failed before any of them was sent and go-redis has left
+// them as they were.
+func stampUnsent(cmds []redis.Cmder, err error) {
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			return
+		}
+	}
+	setErrors(cmds, err)
+}
+
+// outcomeOf is what has become of one command of a split pipeline.
+func (h *Hook) outcomeOf(ctx context.Context, cmd redis.Cmder) cluster.Outcome {
+	err := cmd.Err()
+	if err == nil {
+		return cluster.Answered
+	}
+	if clusterclient.Misrouted(err) {
+		return cluster.Misrouted
+	}
+	switch h.replies.classify(ctx, cmd, err) {
+	case answered:
+		return cluster.Answered
+	case notSent:
+		return cluster.NotSent
+	case cannotServe:
+		return cluster.CannotServe
+	case lost, cannotServeInside:
+		return cluster.Lost
+	}
+	return cluster.Excluded
+}
+
+// classifyParts counts what has failed, each part once, and returns the commands that are run again with the decision.
+func (h *Hook) classifyParts(ctx context.Context, now *epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+	h.countReplies(now, cmds)
+	replies := make([]cluster.Reply, len(cmds))
+	for i, cmd := range cmds {
+		replies[i] = cluster.Reply{Outcome: h.outcomeOf(ctx, cmd), Slot: cluster.SlotOf(cmd)}
+		replies[i].Once = cmd.NoRetry() && replies[i].Outcome != cluster.Answered && !ourDoing(cmd.Err())
+		if hidden := goredis.Find(cmd.Err()); hidden != nil {
+			replies[i].Part = hidden
+		}
+	}
+	again, deciding, _ := cluster.Again(replies, func(indexes []int) bool {
+		part := make([]redis.Cmder, len(indexes))
+		for i, index := range indexes {
+			part[i] = cmds[index]
+		}
+		return h.rules.May(ctx, part...)
+	})
+	if deciding < 0 { // every command has its answer
+		result := h.classifyAttempt(ctx, now, nil, err, func() bool { return false })
+		result.final = true
+		return nil, result
+	}
+	h.countParts(now, cmds, replies)
+	cause := cmds[deciding].Err()
+	result := h.attemptOf(ctx, now, cmds[deciding], cause)
+	result.final = result.final || len(again) == 0
+	if result.final {
+		return nil, result
+	}
+	pending := make([]redis.Cmder, len(again))
+	for i, index := range again {
+		pending[i] = cmds[index]
+	}
+	return pending, result
+}
+
+// attemptOf is the failed attempt that the whole batch is about; it has been counted.
+func (h *Hook) attemptOf(ctx context.Context, now *epoch, cmd redis.Cmder, err error) *attempt {
+	kind := h.replies.classify(ctx, cmd, err)
+	if clusterclient.Misrouted(err) {
+		kind = misrouted
+	}
+	return &attempt{
+		err: goredis.Cause(err), kind: kind, db: h.databaseOf(now, err), moved: now.superseded(),
+		final: callerGaveUp(ctx) || h.isClosed() || h.opt.DryRun || kind == excluded || kind == sessionDead,
+	}
+}
+
+// countParts counts each failure against its database: what was lost with one connection is one, and so is each kind of
+// refusal.
+func (h *Hook) countParts(now *epoch, cmds []redis.Cmder, replies []cluster.Reply) {
+	seen := make(map[any]bool)
+	answered := false
+	for i, cmd := range cmds {
+		err := cmd.Err()
+		var kind outcome
+		switch replies[i].Outcome {
+		case cluster.Answered:
+			answered = true
+			continue
+		case cluster.Lost:
+			kind = lost
+		case cluster.NotSent:
+			kind = notSent
+		case cluster.CannotServe:
+			kind = cannotServe
+		case cluster.Misrouted:
+			now.db.cluster.Suspect()
+			continue
+		case cluster.Excluded:
+			if h.replies.classify(context.Background(), cmd, err) == refusedHere {
+				now.db.failedAs(refusedHere)
+				now.db.traffic.Failures.Add(1)
+				h.logRefusal(now.db, cmd, err)
+			}
+			continue
+		}
+		part := replies[i].Part
+		if part == nil {
+			part = kind
+		}
+		if seen[part] || ourDoing(err) {
+			continue
+		}
+		seen[part] = true
+		db := h.databaseOf(now, err)
+		db.failedAs(kind)
+		h.failed(db, err)
+	}
+	if answered {
+		now.db.traffic.Succeeded()
+	}
+}

@@ -1,0 +1,176 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+// switches is how often the planned tests switch; the soak asks for more.
+const switches = 30
+
+// TestPlannedSwitchesOfClustersLoseNothing: single commands, with clients of every kind.
+func TestPlannedSwitchesOfClustersLoseNothing(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*redis.ClusterOptions){
+		"defaults":        func(*redis.ClusterOptions) {},
+		"no redirects":    func(o *redis.ClusterOptions) { o.MaxRedirects = -1 },
+		"no routing":      func(o *redis.ClusterOptions) { o.DisableRoutingPolicies = true },
+		"seeds elsewhere": func(o *redis.ClusterOptions) { o.Addrs = []string{"127.0.0.1:1"} },
+		"small pools":     func(o *redis.ClusterOptions) { o.PoolSize = 2 },
+		"with a timeout":  func(o *redis.ClusterOptions) { o.ContextTimeoutEnabled = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, setup{client: change})
+			l := start(16, incr(p.rdb))
+			p.storm(t, switches, 40*time.Millisecond)
+			l.end(t)
+			p.exact(t, l)
+			require.Positive(t, p.b.Sum("n:"))
+		})
+	}
+}
+
+// TestPlannedSwitchesOfClustersKeepEverything: pipelines over nodes, transactions and WATCH beside single commands.
+func TestPlannedSwitchesOfClustersKeepEverything(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, setup{})
+	l := start(16, func(ctx context.Context, l *load, g, i int) error {
+		switch g % 4 {
+		case 0:
+			return incr(p.rdb)(ctx, l, g, i)
+		case 1:
+			pipe := p.rdb.Pipeline()
+			for k := range 20 {
+				pipe.Incr(ctx, key("n:", g, i*20+k))
+			}
+			return count(l, pipe)
+		case 2:
+			pipe := p.rdb.TxPipeline()
+			for k := range 5 {
+				pipe.Incr(ctx, fmt.Sprintf("n:{%d}:%d", (g*7919+i)%100, k))
+			}
+			return count(l, pipe)
+		default:
+			k := "n:w" + strconv.Itoa(g)
+			err := p.rdb.Watch(ctx, func(tx *redis.Tx) error {
+				n, err := tx.Get(ctx, k).Int()
+				if err != nil && !errors.Is(err, redis.Nil) {
+					return err
+				}
+				_, err = tx.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+					pipe.Set(ctx, k, n+1, 0)
+					return nil
+				})
+				return err
+			}, k)
+			if err == nil {
+				l.confirmed.Add(1)
+			}
+			return err
+		}
+	})
+	p.storm(t, switches, 40*time.Millisecond)
+	l.end(t)
+	p.exact(t, l)
+}
+
+// count counts the commands of a pipeline that have their answer.
+func count(l *load, pipe redis.Pipeliner) error {
+	cmds, err := pipe.Exec(context.Background())
+	for _, cmd := range cmds {
+		if cmd.Err() == nil {
+			l.confirmed.Add(1)
+		}
+	}
+	return err
+}
+
+// TestPlannedSwitchesOfClustersWithReplicas: clients that read from replicas follow, and replicas of both clusters serve.
+func TestPlannedSwitchesOfClustersWithReplicas(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*redis.ClusterOptions){
+		"ReadOnly":       func(o *redis.ClusterOptions) { o.ReadOnly = true },
+		"RouteByLatency": func(o *redis.ClusterOptions) { o.RouteByLatency = true },
+		"RouteRandomly":  func(o *redis.ClusterOptions) { o.RouteRandomly = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t, setup{b: both(3, 1), client: change})
+			l := start(8, func(ctx context.Context, l *load, g, i int) error {
+				if i%4 == 0 {
+					return incr(p.rdb)(ctx, l, g, i)
+				}
+				if err := p.rdb.Get(ctx, key("n:", g, i)).Err(); !errors.Is(err, redis.Nil) {
+					return err
+				}
+				return nil
+			})
+			p.storm(t, 16, 40*time.Millisecond)
+			l.end(t)
+			p.exact(t, l)
+			if name == "RouteByLatency" {
+				return // the masters may be the nearest all the time
+			}
+			require.Positive(t, readsAtReplicas(p))
+		})
+	}
+}
+
+// TestPlannedSwitchesOfClustersWithAutopipelining: of both kinds.
+func TestPlannedSwitchesOfClustersWithAutopipelining(t *testing.T) {
+	t.Parallel()
+	for _, duplex := range []bool{false, true} {
+		t.Run(fmt.Sprintf("full duplex %v", duplex), func(t *testing.T) {
+			p := newPair(t, setup{})
+			opt := redis.DefaultBlockingAutoPipelineOptions()
+			opt.FullDuplex = duplex
+			ap, err := p.rdb.AutoPipelineWithOptions(opt)
+			require.NoError(t, err)
+			l := start(32, func(ctx context.Context, l *load, g, i int) error {
+				err := ap.Incr(ctx, key("n:", g, i)).Err()
+				if err == nil {
+					l.confirmed.Add(1)
+				}
+				return err
+			})
+			p.storm(t, switches, 40*time.Millisecond)
+			l.end(t)
+			p.exact(t, l)
+		})
+	}
+}
+
+// TestPlannedSwitchesOfClustersKeepSplitCommandsWhole: MGET over slots, for an application that has go-redis split it.
+func TestPlannedSwitchesOfClustersKeepSplitCommandsWhole(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, setup{})
+	p.rdb.SetCommandInfoResolver(p.rdb.NewDynamicResolver())
+	keys := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	for _, name := range []string{"B", "A"} {
+		require.NoError(t, p.hook.SetActive(t.Context(), name))
+		for _, k := range keys {
+			require.NoError(t, p.rdb.Set(t.Context(), k, "v"+k, 0).Err())
+		}
+	}
+	l := start(8, func(ctx context.Context, l *load, g, i int) error {
+		values, err := p.rdb.MGet(ctx, keys...).Result()
+		if err != nil {
+			return err
+		}
+		for k, v := range values {
+			if v != "v"+keys[k] {
+				return fmt.Errorf("%s is %v, and there is no error", keys[k], v)
+			}
+		}
+		return nil
+	})
+	p.storm(t, switches, 40*time.Millisecond)
+	l.end(t)
+	require.Zero(t, l.unknown.Load()+l.failed.Load())
+}
