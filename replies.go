@@ -166,10 +166,16 @@ func (l *refusalLog) keyed(oneMore bool, now time.Time) int {
 // logRefusal logs the first reply of its code that says "cannot serve now", and one a minute after that: the traffic of a
 // database that refuses everything would fill the log.
 func (h *Hook) logRefusal(db *database, cmd redis.Cmder, err error) {
-	if _, counted := replyCodeOf(err); !counted {
-		db.replyCounts[indexOfCode(otherCode)].Add(1) // a reply that the user has a word about
+	i, counted := replyCodeOf(err)
+	if !counted {
+		i = indexOfCode(otherCode)
+		db.replyCounts[i].Add(1) // a reply that the user has a word about
 	}
-	if code := h.replies.of(cmd, err).code; db.refusals.due(code, time.Now()) {
-		h.events.refusal(db.name, code, err)
+	code := h.replies.of(cmd, err).code
+	if code == "" {
+		code = replyCodes[i] // a login that was refused
+	}
+	if db.refusals.due(code, time.Now()) {
+		h.events.refusal(db.name, code, db.at(err))
 	}
 }

@@ -54,7 +54,7 @@ var metricName = regexp.MustCompile(`redis_multidb_[a-z_]+`)
 // A rule or a panel about a metric that is called otherwise shows nothing, for ever, and nobody notices.
 func TestRulesAndDashboardUseMetricsThatThereAre(t *testing.T) {
 	names := exported(t)
-	for _, file := range []string{"alerts.yml", "alerts_test.yml", "dashboard.json", "README.md"} {
+	for _, file := range []string{"alerts.yml", "alerts_test.yml", "dashboard.json", "README.md", operations} {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		used := metricName.FindAllString(string(text), -1)
