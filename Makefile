@@ -1,5 +1,8 @@
-# The real-server tests measure milliseconds, so packages are tested one after the other and never from the cache.
-TEST     = go test -race -count=1 -timeout 40m -p 1
+# Nothing is tested from the cache. The tests of real servers measure milliseconds, so their packages are tested one after the
+# other; those of the others may run beside one another.
+TEST     = go test -race -count=1 -timeout 40m
+TIMED    = . ./console ./examples/... ./internal/e2e ./internal/e2e/cluster ./internal/testkit/... ./multidbtest ./probes ./pubsubwrap ./txwrap ./window
+OTHERS   = $(filter-out $(shell go list $(TIMED)),$(shell go list ./...))
 # The linters, pinned. Go builds them, so nothing has to be installed.
 LINT      = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 VULNCHECK = go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
@@ -19,13 +22,15 @@ help: ## Show the targets
 .PHONY: test
 test: deps ## Vet and run all tests with the race detector, real redis-server processes included
 	go vet ./...
-	$(TEST) -short ./...
+	$(TEST) -short -p 2 $(OTHERS)
+	$(TEST) -short -p 1 $(TIMED)
 	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput' . ./internal/e2e ./window ./pubsubwrap ./console
 	@set -e; for dir in $(MODULES); do echo "$$dir"; (cd $$dir && go vet ./... && go test -race -count=1 -timeout 10m -p 1 -short ./...); done
 
 .PHONY: soak
 soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets, 64 databases
-	$(TEST) ./...
+	$(TEST) -p 2 $(OTHERS)
+	$(TEST) -p 1 $(TIMED)
 	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput|ProbingCost' . ./internal/e2e ./window ./pubsubwrap
 
 .PHONY: check

@@ -163,28 +163,11 @@ func TestHangWhileDialingOverTLS(t *testing.T) {
 
 // The same for a crash: 100 idle TLS connections, the active database dies, one caller.
 func TestCrashWithIdleTLSConnections(t *testing.T) {
-	east, west := redistest.Start(t, redistest.TLS()), redistest.Start(t, redistest.TLS())
-	h := pair.Hook(t, multidb.Options{Health: pair.Patient, Databases: []multidb.Database{
-		{Name: "east", Options: east.Options()}, {Name: "west", Weight: 0.5, Options: west.Options()},
-	}})
-	opt := east.Options()
-	opt.PoolSize = 100
-	rdb := redis.NewClient(opt)
-	defer rdb.Close()
-	rdb.AddHook(h)
-	var conns []*redis.Conn
-	for range 100 {
-		conn := rdb.Conn()
-		require.NoError(t, conn.Ping(t.Context()).Err())
-		conns = append(conns, conn)
-	}
-	for _, conn := range conns {
-		require.NoError(t, conn.Close())
-	}
-	east.Kill()
-	redistest.Eventually(t, 20*time.Second, "switch", func() bool { return h.Active() == "west" })
+	p := pair.Idle(t, 100, redistest.TLS())
+	p.East.Kill()
+	redistest.Eventually(t, 20*time.Second, "switch", func() bool { return p.Hook.Active() == "west" })
 	began := time.Now()
-	err := rdb.Set(t.Context(), "n", 1, 0).Err()
+	err := p.RDB.Set(t.Context(), "n", 1, 0).Err()
 	t.Logf("took %v", time.Since(began))
 	require.NoError(t, err)
 	require.Less(t, time.Since(began), 5*time.Second)

@@ -228,27 +228,10 @@ func TestEveryPlannedMoveIsExact(t *testing.T) {
 // time. Each attempt takes one more old connection out of the pool and is refused by its gate: go-redis' 4 attempts times
 // the hook's 8, with the backoff of both, and then an error although both databases are well.
 func TestPlannedSwitchWithIdleTLSConnections(t *testing.T) {
-	east, west := redistest.Start(t, redistest.TLS()), redistest.Start(t, redistest.TLS())
-	h := pair.Hook(t, multidb.Options{Health: pair.Patient, Databases: []multidb.Database{
-		{Name: "east", Options: east.Options()}, {Name: "west", Weight: 0.5, Options: west.Options()},
-	}})
-	opt := east.Options()
-	opt.PoolSize = 100
-	rdb := redis.NewClient(opt)
-	defer rdb.Close()
-	rdb.AddHook(h)
-	var conns []*redis.Conn
-	for range 100 {
-		conn := rdb.Conn()
-		require.NoError(t, conn.Ping(t.Context()).Err())
-		conns = append(conns, conn)
-	}
-	for _, conn := range conns {
-		require.NoError(t, conn.Close())
-	}
-	require.NoError(t, h.SetActive(t.Context(), "west"))
+	p := pair.Idle(t, 100, redistest.TLS())
+	require.NoError(t, p.Hook.SetActive(t.Context(), "west"))
 	began := time.Now()
-	err := rdb.Incr(t.Context(), "n").Err()
+	err := p.RDB.Incr(t.Context(), "n").Err()
 	t.Logf("took %v", time.Since(began))
 	require.NoError(t, err)
 	require.Less(t, time.Since(began), 5*time.Second)

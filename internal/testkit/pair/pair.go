@@ -146,3 +146,18 @@ func Servers(t testing.TB) (east, west *redistest.Redis) {
 	t.Helper()
 	return redistest.Start(t), redistest.Start(t)
 }
+
+// Idle is New with n idle connections in the pool of the client.
+func Idle(t testing.TB, n int, servers ...redistest.Option) *Pair {
+	t.Helper()
+	p := New(t, func(opt *multidb.Options, client *redis.Options) { opt.Health, client.PoolSize = Patient, n }, servers...)
+	conns := make([]*redis.Conn, n)
+	for i := range conns {
+		conns[i] = p.RDB.Conn()
+		require.NoError(t, conns[i].Ping(t.Context()).Err())
+	}
+	for _, conn := range conns {
+		require.NoError(t, conn.Close())
+	}
+	return p
+}
