@@ -137,7 +137,7 @@ func fieldsOf(opt redis.Options) map[string]any {
 	return fields
 }
 
-// TestDefaults of what has no row of its own in the README's table.
+// TestDefaults of what has no row of its own in the table of docs/options.md.
 func TestDefaults(t *testing.T) {
 	o := Options{Databases: []Database{{Name: "a"}, {Name: "b", Weight: 0.5}}}.withDefaults()
 	require.Equal(t, 1.0, o.Databases[0].Weight)

@@ -207,7 +207,7 @@ type Retry struct {
 	MaxBackoff time.Duration
 }
 
-// defaults, in one place. The README's table is checked against them.
+// defaults, in one place. The table of docs/options.md is checked against them.
 const (
 	defaultName           = "default"
 	defaultWeight         = 1.0

@@ -19,7 +19,7 @@ import (
 )
 
 // The faults that a process of its own can show, each under the load of an all-default client: the database is killed,
-// it hangs, it comes back. Time bounds here are generous, because a test machine may be busy; the README's table is
+// it hangs, it comes back. Time bounds here are generous, because a test machine may be busy; the table of docs/measured.md is
 // what was measured (make table).
 
 func TestCrashUnderSetGet(t *testing.T) {

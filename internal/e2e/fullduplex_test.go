@@ -52,7 +52,7 @@ func TestPlannedSwitchesLoseNothingFullDuplex(t *testing.T) {
 
 // TestFullDuplexLimit is the limit, which DESIGN.md explains: after a planned switch new requests go to the old database
 // until FullDuplexMaxHold returns the held connection, and no longer; none is lost, doubled or refused. If the first
-// assertion fails one day, the limit is gone, and so should be what README.md and DESIGN.md say about it.
+// assertion fails one day, the limit is gone, and so should be what docs/limits.md and DESIGN.md say about it.
 func TestFullDuplexLimit(t *testing.T) {
 	const hold = 3 * time.Second // longer than it may take a busy machine to note that the switch has been made
 	p := pair.New(t, pair.Calm)

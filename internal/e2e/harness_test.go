@@ -30,8 +30,8 @@ func newVirtuals(_ testing.TB, n int) ([]*virtual.DB, []multidb.Database) {
 	return dbs, specs
 }
 
-func readme(t *testing.T) string {
-	text, err := os.ReadFile("../../README.md")
+func optionsPage(t *testing.T) string {
+	text, err := os.ReadFile("../../docs/options.md")
 	require.NoError(t, err)
 	return string(text)
 }

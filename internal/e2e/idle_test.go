@@ -21,14 +21,14 @@ import (
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
-// What a hook costs when nothing happens: the README states it, and these tests hold it to that.
+// What a hook costs when nothing happens: docs/options.md states it, and these tests hold it to that.
 
-// stated reads the numbers out of the README: "2 goroutines, and for each database one more and one connection".
+// stated reads the numbers out of the page: "2 goroutines, and for each database one more and one connection".
 func stated(t *testing.T) (goroutines, perDatabase, connections int) {
 	t.Helper()
 	m := regexp.MustCompile(`costs when nothing happens: (\w+) goroutines, and for each database (\w+) more and\s+(\w+) connection`).
-		FindStringSubmatch(readme(t))
-	require.NotNil(t, m, "the README does not state what the hook costs")
+		FindStringSubmatch(optionsPage(t))
+	require.NotNil(t, m, "the page does not state what the hook costs")
 	number := func(word string) int {
 		if n, err := strconv.Atoi(word); err == nil {
 			return n

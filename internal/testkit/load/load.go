@@ -146,7 +146,7 @@ func SetGet(rdb redis.Cmdable) func(context.Context, int, int) error {
 	}
 }
 
-// Report logs a row of the README's table, and appends it to the file named by MULTIDB_TABLE.
+// Report logs a row of the table of docs/measured.md, and appends it to the file named by MULTIDB_TABLE.
 func Report(t testing.TB, fault, load, after, errs string) {
 	t.Helper()
 	row := "| " + fault + " | " + load + " | " + after + " | " + errs + " |\n"
