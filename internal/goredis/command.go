@@ -55,7 +55,7 @@ func IsTxPipeline(cmds []redis.Cmder) bool {
 
 // StampUnanswered puts the error of a batch that broke off on the commands that have no answer, where go-redis has not:
 //
-//   - its own second attempt leaves the replies of the first one (LOADING) on commands that were sent again;
+//   - its own second attempt leaves the errors of the first one (LOADING, not sent) on commands that were sent again;
 //   - should NoRetryError.Is ever keep the error from all commands, one without an error would count as answered.
 //
 // It does nothing if err is none of NoRetry.
@@ -67,7 +67,7 @@ func StampUnanswered(cmds []redis.Cmder, err error) {
 	broken := slices.IndexFunc(cmds, func(cmd redis.Cmder) bool { return Find(cmd.Err()) != nil })
 	bare := lost.mark.Load() == markAvoided
 	for _, cmd := range cmds[max(0, broken):] {
-		if e := cmd.Err(); e == nil && bare || e != nil && runsAgain(e) {
+		if e := cmd.Err(); e == nil && bare || e != nil && (runsAgain(e) || isUnsent(e)) {
 			cmd.SetErr(err)
 		}
 	}

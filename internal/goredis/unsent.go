@@ -63,6 +63,15 @@ func Unsent(err error) error {
 	return e
 }
 
+// isUnsent reports an error that Unsent or Handshake has made.
+func isUnsent(err error) bool {
+	switch err.(type) { //nolint:errorlint // as go-redis has put it on a command
+	case *unsentError, *unsentNetError:
+		return true
+	}
+	return IsHandshakeError(err)
+}
+
 // handshakeError is the error of a handshake or a dial. The loop that runs HELLO sees nothing behind it: the connection is
 // dead, and whoever waits for it has to take another one. go-redis takes one layer off the errors of its handshake, whatever
 // it is: under this one is an unsentError.
