@@ -192,6 +192,78 @@ func TestPushesInTheHandshakeShiftNoReply(t *testing.T) {
 	}
 }
 
+// Events: the reply to HELLO comes together with the beginning of a push, whose end comes later.
+func TestAPushThatIsCutBehindTheHandshakeShiftsNoReply(t *testing.T) {
+	const push = ">2\r\n$10\r\ninvalidate\r\n_\r\n"
+	for cut := range len(push) {
+		for _, login := range []string{"", "p"} {
+			refused := login != ""
+			c, _, _ := dialed(t, redis.Options{Password: login}, func(args []string) string {
+				switch {
+				case args[0] == "hello" && refused:
+					return "-ERR unknown command\r\n" + push[:cut]
+				case args[0] == "auth":
+					return push[cut:] + "+OK\r\n" + push[:cut]
+				case args[0] == "hello":
+					return helloReply + push[:cut]
+				case args[0] == "get":
+					return push[cut:] + standard(args)
+				}
+				return standard(args)
+			})
+			_, err := c.Write(words("hello 3"))
+			require.NoError(t, err)
+			got, err := read(c)
+			require.NoError(t, err)
+			reply, err := ask(t, c, "get k")
+			require.NoError(t, err)
+			want := helloReply
+			if refused {
+				want = "-ERR unknown command\r\n"
+			}
+			require.Equal(t, want+push+"$1\r\nv\r\n", got+reply, "cut at %d", cut)
+			require.Zero(t, c.ledger.Owed())
+		}
+	}
+}
+
+// Events: a server that has no room for one more client says so and hangs up, and does not wait for what is asked of it.
+func TestAServerThatRefusesAConnectionIsQuoted(t *testing.T) {
+	const full = "max number of clients reached"
+	for _, opt := range []redis.Options{{DB: 5}, {DB: 5, Password: "p"}, {Password: "p"}} {
+		ours, theirs := net.Pipe()
+		opt.Dialer = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
+		nc, err := NewSet(Config{Options: &opt}, &owner{}).Dial(t.Context(), &Term{Number: 1, Ctx: t.Context()}, NewClient(), Place{})
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, _ = theirs.Read(make([]byte, 512))
+			_, _ = io.WriteString(theirs, "-ERR "+full+"\r\n")
+			_ = theirs.Close()
+		})
+		_, err = nc.Write(words("hello 3"))
+		require.NoError(t, err)
+		_, err = nc.Read(make([]byte, 512))
+		require.ErrorContains(t, err, full)
+		require.False(t, sent(t, err))
+		wg.Wait()
+		_ = nc.Close()
+	}
+}
+
+// Events: somebody has sent RESET, after which replies cannot be counted, and nothing more.
+func TestAConnectionThatCannotCountIsNoStall(t *testing.T) {
+	c, _, _ := dialed(t, redis.Options{}, standard)
+	greet(t, c)
+	_, err := ask(t, c, "reset")
+	require.NoError(t, err)
+	_, outstanding := c.set.Progress()
+	require.False(t, outstanding)
+	now := time.Now()
+	require.Zero(t, c.set.Oldest(now).Age)
+	require.Zero(t, c.set.Oldest(now.Add(time.Hour)).Age)
+}
+
 func TestLoginOfAServerWithoutHello(t *testing.T) {
 	c, s, _ := dialed(t, redis.Options{Password: "p", DB: 5}, func(args []string) string {
 		if args[0] == "hello" {
@@ -324,7 +396,7 @@ func TestWhoseHandsAConnectionIsIn(t *testing.T) {
 	for _, c := range []struct {
 		requests string
 		goesOn   bool // although the pool has handed it out since
-	}{{"get k", false}, {"watch k", true}, {"watch k|unwatch", false}, {"multi", true}, {"select 3", true}, {"select 3|get k", true}} {
+	}{{"get k", false}, {"watch k", true}, {"watch k|unwatch", false}, {"multi", true}, {"get k|select 3", true}, {"get k|select 3|get k", true}} {
 		conn, _, o := dialed(t, redis.Options{}, standard)
 		greet(t, conn)
 		for line := range strings.SplitSeq(c.requests, "|") {

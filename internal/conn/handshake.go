@@ -42,6 +42,7 @@ type handshake struct {
 	as     credentials
 	held   []byte    // the beginning of a request that has not arrived whole
 	canned []byte    // what go-redis is to read next
+	behind []byte    // what has come behind the replies of our own exchanges
 	readBy time.Time // go-redis' own deadline
 	client *Client
 }

@@ -40,6 +40,9 @@ func (c *Conn) finishHello() error {
 	hs := &c.hello
 	replies, err := c.await(1 + min(1, hs.as.index))
 	if err != nil {
+		if len(replies) > 0 && replies[0][0] == '-' { // as from a server that has no room for one more client
+			err = fmt.Errorf("hello: %w; then %w", goredis.Reply(string(replies[0][1:])), err)
+		}
 		return err
 	}
 	hello := replies[0]
@@ -58,7 +61,8 @@ func (c *Conn) finishHello() error {
 			return fmt.Errorf("select %d: %w", hs.as.index, goredis.Reply(string(reply[1:])))
 		}
 	}
-	hs.canned, hs.phase = hello, expectOptions
+	hs.canned, hs.phase = append(hello, hs.behind...), expectOptions
+	hs.behind = nil
 	return nil
 }
 
@@ -108,7 +112,8 @@ const handshakeTimeout = 5 * time.Second
 // maxHandshake is the longest sequence of replies to a handshake.
 const maxHandshake = 64 << 10
 
-// await reads as many replies. A push in between is none.
+// await reads as many replies, and returns those that there are if it fails. A push in between is none. What comes behind them,
+// perhaps a part of a push, is kept.
 func (c *Conn) await(want int) (replies [][]byte, err error) {
 	if c.hello.readBy.IsZero() {
 		_ = c.Conn.SetReadDeadline(time.Now().Add(handshakeTimeout))
@@ -117,11 +122,10 @@ func (c *Conn) await(want int) (replies [][]byte, err error) {
 	var framer resp.Replies
 	var got []byte
 	begun := 0 // where the reply under way begins in got
+	piece := c.hello.behind
 	buf := make([]byte, 2048)
 	for len(got) < maxHandshake {
-		n, err := c.Conn.Read(buf)
-		c.ledger.Received(buf[:n])
-		for piece := buf[:n]; len(piece) > 0; {
+		for len(piece) > 0 && len(replies) < want {
 			size, kind := framer.Next(piece)
 			got, piece = append(got, piece[:size]...), piece[size:]
 			if kind == 0 {
@@ -134,12 +138,17 @@ func (c *Conn) await(want int) (replies [][]byte, err error) {
 		}
 		switch {
 		case len(replies) >= want:
+			c.hello.behind = append([]byte(nil), piece...)
 			return replies, nil
 		case err != nil:
-			return nil, err
+			return replies, err
 		case framer.Lost():
 			return nil, fmt.Errorf("multidb: unexpected reply %q", got[begun:min(len(got), begun+64)])
 		}
+		var n int
+		n, err = c.Conn.Read(buf)
+		c.ledger.Received(buf[:n])
+		piece = buf[:n]
 	}
 	return nil, errors.New("multidb: the replies to the handshake are too long")
 }

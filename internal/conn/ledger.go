@@ -188,7 +188,7 @@ func (l *Ledger) Received(p []byte) {
 	answered := l.answered.Load()
 	before := answered
 	subs := l.subs.Load()
-	if subs != nil {
+	if subs != nil && l.speaksRESP2() {
 		l.replies.NameArrays()
 	}
 	for len(p) > 0 {
@@ -265,6 +265,8 @@ func (l *Ledger) Blocking() (time.Duration, bool) {
 
 // SpeaksRESP2 says that HELLO has not chosen RESP3: messages are arrays then. For the writer, before the first SUBSCRIBE.
 func (l *Ledger) SpeaksRESP2() { l.set(stateRESP2) }
+
+func (l *Ledger) speaksRESP2() bool { return l.state.Load()&stateRESP2 != 0 }
 
 // set and clear store only what is new: most of these words are read by another processor.
 func (l *Ledger) set(bits uint32) {

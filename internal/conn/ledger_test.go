@@ -303,3 +303,19 @@ func BenchmarkLedger(b *testing.B) {
 		})
 	}
 }
+
+// With RESP3 messages are pushes, and an array is a reply whatever is in it.
+func TestARepliedArrayIsNoMessageWithRESP3(t *testing.T) {
+	for _, first := range []string{"message", "subscribe", "unsubscribe"} {
+		l := NewLedger(nil)
+		l.Begin(words("subscribe news"))
+		l.Received([]byte(confirmation("subscribe", "news", 1, '>')))
+		l.Begin(words("lrange events 0 -1"))
+		l.Received([]byte(confirmation(first, "a", 7, '*')))
+		require.Zero(t, l.Owed(), first)
+		require.True(t, l.Subscribed(), first)
+		l.Begin(words("unsubscribe news"))
+		l.Received([]byte(confirmation("unsubscribe", "news", 0, '>')))
+		require.True(t, l.Neutral(), first)
+	}
+}

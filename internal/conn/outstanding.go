@@ -6,11 +6,17 @@ import "time"
 
 // owesNow reports whether the connection owes a reply and is not silent by nature, as while a request of it may block.
 func (c *Conn) owesNow() bool {
-	if c.ledger.Owed() == 0 || c.ledger.Subscribed() {
+	if !c.countsDebts() {
 		return false
 	}
 	_, blocks := c.ledger.Blocking()
 	return !blocks
+}
+
+// countsDebts reports whether the connection owes a reply for certain. Where replies cannot be counted (after RESET, MONITOR),
+// an idle connection looks like one that owes something.
+func (c *Conn) countsDebts() bool {
+	return c.ledger.Owed() > 0 && c.ledger.Exact() && !c.ledger.Subscribed()
 }
 
 // Oldest is the oldest reply that a connection owes.
@@ -36,7 +42,7 @@ func (s *Set) Oldest(now time.Time) (oldest Oldest) {
 // owesFor returns the age of the oldest reply that the connection owes, see Oldest.
 func (c *Conn) owesFor(now time.Time) time.Duration {
 	seen := c.ledger.Answered() + c.ledger.Reads()
-	if c.ledger.Owed() == 0 || c.ledger.Subscribed() || c.owedSince.IsZero() || seen != c.seen {
+	if !c.countsDebts() || c.owedSince.IsZero() || seen != c.seen {
 		c.seen, c.owedSince = seen, now
 	}
 	own, blocks := c.ledger.Blocking()

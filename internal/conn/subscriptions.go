@@ -103,7 +103,8 @@ func (s *subscriptions) answer(l *Ledger, kind byte, answered uint64) uint64 {
 }
 
 func (s *subscriptions) settle(l *Ledger, kind byte, answered uint64, head *subscribeRequest) uint64 {
-	if kind != resp.Push && (kind != '*' || head == nil && s.total.Load() == 0) {
+	mayBeMessage := kind == resp.Push || kind == '*' && l.speaksRESP2() && (head != nil || s.total.Load() > 0)
+	if !mayBeMessage {
 		if kind == '-' && head != nil {
 			return head.upTo - answered // refused as a whole
 		}

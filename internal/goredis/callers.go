@@ -64,19 +64,28 @@ func OnlyLooksOn() bool { return has(hostHook) }
 // InHandshake reports that go-redis is making a connection usable: by its handshake or by the user's OnConnect.
 func InHandshake() bool { return has(initConn) }
 
-// InOptionPipeline reports that go-redis sends the options of the client, its SELECT among them, in the handshake. A SELECT
-// out of the user's OnConnect is not that.
-func InOptionPipeline() (found bool) {
-	callee := ""
+// InOptionPipeline reports that go-redis sends the options of the client, its SELECT among them, in the handshake, and not a
+// user a SELECT, in OnConnect or in a call. A hook of a user's that runs the next one in a goroutine of its own leaves a stack
+// that shows neither: then these are the options, for they come first on a connection.
+func InOptionPipeline() bool {
+	callee, options, called := "", false, false
 	stack(func(function string) bool {
-		if found = function == initConn && callee == pipelined; found || function == initConn {
+		if function == initConn {
+			options = callee == pipelined
+			called = !options
 			return false
 		}
 		callee = function
+		for _, prefix := range calls {
+			called = called || strings.HasPrefix(function, prefix)
+		}
 		return true
 	})
-	return found
+	return options || !called
 }
+
+// calls are the ways into go-redis, of users and of autopipeliners.
+var calls = []string{".(*Client).", ".(*Conn).", ".(*Tx).", ".(*AutoPipeliner).", ".(*apShard).", fdEngine}
 
 // OnSession reports that a Conn or a Tx asks. After a failure nothing can be run there any more.
 func OnSession() (session bool) {
