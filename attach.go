@@ -89,7 +89,7 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 		}
 	}
 	pointer, dialTimeout := weak.Make(client), client.Options().DialTimeout
-	h.spawn(func() { h.purgeLater(pointer, traits, dialTimeout) })
+	h.workers.Go(func() { h.purgeLater(pointer, traits, dialTimeout) })
 	return nil
 }
 

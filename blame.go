@@ -1,11 +1,13 @@
 package multidb
 
 import (
+	"context"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"weak"
 
+	"github.com/redishook/multidb/internal/health"
 	"github.com/redishook/multidb/internal/traffic"
 )
 
@@ -37,6 +39,7 @@ func (e *CommandError) database() *database {
 // forgotten stands for a database that nothing leads to any more: what is counted there, nobody reads.
 func forgotten() *database {
 	db := &database{traffic: traffic.New(nil)}
-	db.removed.Store(true)
+	db.health = health.New(context.Background(), health.Config{}, nil, db.traffic, nil, nil)
+	db.health.Remove()
 	return db
 }

@@ -60,7 +60,7 @@ func TestDatabaseAddedMeanwhileHasTheProbes(t *testing.T) {
 			require.NoError(t, h.Add(context.Background(), specs[0]))
 			require.Nil(t, old.do.Load())
 			all := h.selector.all()
-			require.Len(t, all[2].checks.Load().all, len(all[0].checks.Load().all), name)
+			require.Len(t, all[2].prober.Checks().All, len(all[0].prober.Checks().All), name)
 		})
 		require.EqualValues(t, 1, old.closed.Load(), name)
 	}

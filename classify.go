@@ -49,6 +49,18 @@ func (o outcome) failed() bool {
 // told reports whether the caller gets the reply that it was answered with, as it is.
 func (o outcome) told() bool { return o == answered || o == refusedHere }
 
+// failedAs counts a failure by its kind.
+func (db *database) failedAs(kind outcome) {
+	switch kind {
+	case notSent:
+		db.traffic.NotSent.Add(1)
+	case cannotServe, cannotServeInside, refusedHere:
+		db.traffic.CannotServe.Add(1)
+	case lost:
+		db.traffic.Unanswered.Add(1)
+	}
+}
+
 // classify decides what err means as the end of cmd, or of several commands if that is nil. The order matters: what the
 // caller did itself comes first, because a cancelled context surfaces as any of the errors below it.
 func (ask replyJudge) classify(ctx context.Context, cmd redis.Cmder, err error) outcome {

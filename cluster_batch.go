@@ -166,7 +166,7 @@ func (h *Hook) countParts(now *epoch, cmds []redis.Cmder, replies []cluster.Repl
 		seen[part] = true
 		db := h.databaseOf(now, err)
 		db.failedAs(kind)
-		h.failed(db, err)
+		db.health.Failed(err)
 	}
 	if answered {
 		now.db.traffic.Succeeded()

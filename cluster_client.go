@@ -75,7 +75,7 @@ func (h *Hook) attachCluster(cc *redis.ClusterClient) error {
 		h.purge(node)
 		traits, _ := hook.Own.(*conn.Client)
 		pointer, dialTimeout := weak.Make(node), node.Options().DialTimeout
-		h.spawn(func() { h.purgeLater(pointer, traits, dialTimeout) })
+		h.workers.Go(func() { h.purgeLater(pointer, traits, dialTimeout) })
 	})
 	client.Await(ctx, h.active.Load().cluster)
 	return nil
@@ -105,13 +105,13 @@ type clusterHost struct{ *Hook }
 
 func (h clusterHost) Choice() *clusterclient.Choice { return h.active.Load().cluster }
 func (h clusterHost) Done() <-chan struct{}         { return h.ctx.Done() }
-func (h clusterHost) Go(f func()) bool              { return h.spawn(f) }
+func (h clusterHost) Go(f func()) bool              { return h.workers.Go(f) }
 func (h clusterHost) NewNode() any                  { return conn.NewClient() }
 
 // Claimed asks the topologies of the other databases.
 func (h clusterHost) Claimed(addr string, by *cluster.Cluster) bool {
 	return slices.ContainsFunc(h.selector.all(), func(db *database) bool {
-		if db.cluster == nil || db.cluster.Cluster == by {
+		if db.cluster == nil || db.cluster == by {
 			return false
 		}
 		t := db.cluster.Topology()

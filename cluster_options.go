@@ -134,18 +134,3 @@ func validateClusterURL(raw string, wrong complaint) {
 		wrong(".URL", unsaid, fmt.Sprintf("must not say %s: %s", strings.TrimPrefix(name, ".Cluster."), must))
 	})
 }
-
-// degradedErr is why a cluster is no place to return to; nil for others.
-func (db *database) degradedErr() error {
-	if db.cluster == nil {
-		return nil
-	}
-	return db.cluster.degraded()
-}
-
-// serve tells a database that is a cluster whose it is.
-func (db *database) serve(h *Hook) {
-	if db.cluster != nil {
-		db.cluster.hook.Store(h)
-	}
-}

@@ -29,7 +29,7 @@ func (h *Hook) SetActive(ctx context.Context, name string) error {
 		return err
 	}
 	if err := h.probeFor(ctx, db); err != nil {
-		if db.removed.Load() {
+		if db.health.Removed() {
 			return gone(db)
 		}
 		return notHealthy(db, err)
@@ -50,7 +50,7 @@ func (h *Hook) ForceActive(name string, d time.Duration) error {
 		return fmt.Errorf("multidb: ForceActive: d = %v: must not be negative (0 holds until Release)", d)
 	}
 	h.prepare(db)
-	if !db.usable() {
+	if !db.health.Usable() {
 		db.traffic.Reset() // they run without a lock, so before the breaker closes
 	}
 	return h.selector.pin(db, d, true)
@@ -95,26 +95,24 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	if spec.isCluster() != h.isCluster() {
 		return errors.New("multidb: Add: Database: must be a cluster if the others are, and else must not")
 	}
-	db, err := newDatabase(spec, 0, &h.opt)
+	db, err := h.newDatabase(spec, 0)
 	if err != nil {
 		return fmt.Errorf("multidb: Add: Database.%w", err)
 	}
-	h.connect(db)
-	db.serve(h)
 	for added := false; !added; {
 		// AddProbe and RemoveProbe may come in between, and what they do is for this one too.
 		checks, version := h.selector.laterChecks()
 		if spec.Checks == nil {
-			db.checks.Store(db.newCheckSet(checks))
+			db.prober.SetChecks(db.prober.NewChecks(checks))
 		}
 		if added, err = h.selector.add(db, version); err != nil {
-			_ = db.close()
+			_ = db.prober.Close()
 			return err
 		}
 	}
-	h.spawn(func() { h.watch(db) })
+	h.workers.Go(func() { db.health.Run(db.order) })
 	select {
-	case <-db.firstVerdict:
+	case <-db.health.FirstVerdict():
 	case <-ctx.Done():
 	case <-h.ctx.Done():
 	}
@@ -168,21 +166,20 @@ func (h *Hook) known(name string) (*database, error) {
 // retire ends a database that has been removed: its sessions drain, its client closes. If the hook closes meanwhile, the
 // sessions are left alone, as in a drain.
 func (h *Hook) retire(db *database) {
-	db.nudge()
-	spawned := h.spawn(func() {
+	spawned := h.workers.Go(func() {
 		if db.conns.Draining() {
 			wait.For(h.ctx, h.opt.DrainTimeout)
 		}
 		if !h.isClosed() {
 			db.conns.CutAll()
 		}
-		_ = db.close()
-		if err := db.checks.Load().all.CloseUnused(h.selector.left(db)); err != nil {
+		_ = db.prober.Close()
+		if err := db.prober.Checks().All.CloseUnused(h.selector.left(db)); err != nil {
 			h.events.leftOpen(db.name, err)
 		}
 	})
 	if !spawned {
-		_ = db.close() // its probes are left to Close
+		_ = db.prober.Close() // its probes are left to Close
 	}
 }
 
@@ -212,12 +209,12 @@ func (s *selector) pinLocked(db *database, d time.Duration, force bool) (done fu
 	switch {
 	case s.closed:
 		return done, ErrClosed
-	case db.removed.Load():
+	case db.health.Removed():
 		return done, gone(db)
 	case force:
-		s.h.closeBreaker(db)
-	case !db.usable():
-		return done, notHealthy(db, db.trouble())
+		db.health.Force()
+	case !db.health.Usable():
+		return done, notHealthy(db, db.health.Trouble())
 	}
 	if s.pinned == db {
 		s.dropPin("") // the same again: it goes on
@@ -232,7 +229,7 @@ func (s *selector) pinLocked(db *database, d time.Duration, force bool) (done fu
 	s.version++
 	now, stands := s.h.active.Load(), s.effective()
 	if now.db != db || now.down || stands.db != db || stands.down {
-		done = s.publish(db, false, now.db.usable() && !now.down, ReasonManual, nil)
+		done = s.publish(db, false, now.db.health.Usable() && !now.down, ReasonManual, nil)
 	}
 	return done, nil
 }
@@ -297,7 +294,7 @@ func (s *selector) remove(db *database) (bool, error) {
 	case s.h.active.Load().db == db:
 		return false, nil
 	}
-	db.removed.Store(true)
+	db.health.Remove()
 	if s.effective().db == db {
 		s.shadow.Store(nil) // a dry run goes on from where we are
 	}
@@ -313,8 +310,8 @@ func (s *selector) leave(db, to *database) {
 	s.mu.Lock()
 	done := func() {}
 	now := s.h.active.Load()
-	if !s.closed && now.db == db && to.usable() {
-		done = s.publish(to, false, !now.down && db.usable(), ReasonRemoved, nil)
+	if !s.closed && now.db == db && to.health.Usable() {
+		done = s.publish(to, false, !now.down && db.health.Usable(), ReasonRemoved, nil)
 	}
 	s.mu.Unlock()
 	done()

@@ -50,7 +50,7 @@ func TestManualMoveForgetsOldFailures(t *testing.T) {
 	}}}
 	bubble(t, 2, opt, func(h *Hook, _ []*virtual.DB) {
 		a := made[len(made)-2]
-		h.failed(h.selector.find("a"), virtual.ErrUnreachable)
+		h.selector.find("a").health.Failed(virtual.ErrUnreachable)
 		require.EqualValues(t, 1, a.failures.Load())
 		require.NoError(t, h.SetActive(context.Background(), "b"))
 		before := a.resets.Load()

@@ -73,7 +73,7 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 			h.events.ownFault(now.db.name, err)
 			return goredis.DeadConn{Err: goredis.Handshake(failed)}, nil
 		}
-		verdict := h.suspect(now.db, goredis.Handshake(failed))
+		verdict := now.db.health.Suspect(goredis.Handshake(failed))
 		if h.opt.DryRun {
 			return nil, failed // as without the hook
 		}
@@ -83,12 +83,12 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 	}
 }
 
-// connect gives a database its connections.
-func (h *Hook) connect(db *database) {
-	db.conns = conn.NewSet(conn.Config{
+// connConfig is what the connections of a database have in common.
+func (h *Hook) connConfig(db *database) conn.Config {
+	return conn.Config{
 		Options: db.opt, DialLimit: h.opt.DialLimit, Timed: db.traffic.Timed(), Classes: h.classes, NoDatabase: ErrNoDatabase,
 		Question: routedRequest, Answer: routedReply{h},
-	}, owner{h, db})
+	}
 }
 
 // classesOf compiles what the ledgers of connections must know of commands.
@@ -114,10 +114,10 @@ func (o owner) Open() (here, somewhere bool) {
 func (o owner) Outstanding()                      { o.h.wakeMonitor() }
 func (o owner) LateRequest()                      { o.h.lateRequests.Add(1) }
 func (o owner) Replied(took time.Duration)        { o.db.traffic.Replied(took) }
-func (o owner) Suspect(err error)                 { o.h.suspect(o.db, err) }
+func (o owner) Suspect(err error)                 { o.db.health.Suspect(err) }
 func (o owner) Fail(sent bool, cause error) error { return commandError(o.db, sent, cause) }
 func (o owner) WatchConnect(what string, over func() bool) (stop func()) {
-	return o.h.watchConnect(o.db, what, over)
+	return o.db.health.WatchConnect(what, over)
 }
 
 func (o owner) IndexConflict(own int, client string) {

@@ -40,7 +40,7 @@ func (s *selector) shadowMove(to *database, down, planned bool, reason Reason, c
 	event.DryRun = true
 	s.moved(to, reason)
 	s.shadow.Store(&epoch{Term: conn.Term{Number: old.Number + 1}, db: to, down: down, at: time.Now(), reason: reason, planned: planned})
-	to.nudge()
+	to.health.Nudge()
 	s.announce(event, old, down)
 	all := slices.Clone(s.dbs)
 	return func() {

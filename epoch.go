@@ -30,7 +30,7 @@ func newEpoch(db *database, down bool, number uint64) *epoch {
 	c := &epoch{Term: conn.Term{Number: number}, db: db, down: down, at: time.Now()}
 	c.Ctx, c.end = context.WithCancel(context.Background())
 	if db.cluster != nil {
-		c.cluster = &clusterclient.Choice{Cluster: db.cluster.Cluster, Down: down, Over: c.over()}
+		c.cluster = &clusterclient.Choice{Cluster: db.cluster, Down: down, Over: c.over()}
 	}
 	return c
 }

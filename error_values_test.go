@@ -158,7 +158,7 @@ func TestAnErrorLeadsToItsDatabaseWhileThereIsOne(t *testing.T) {
 	redistest.Eventually(t, 20*time.Second, "the removed database to be collected", func() bool {
 		runtime.GC()
 		db := h.databaseOf(now, err)
-		return db != two && db.name == "" && db.removed.Load()
+		return db != two && db.name == "" && db.health.Removed()
 	})
 	runtime.KeepAlive(two)
 }

@@ -51,6 +51,17 @@ type HealthChange struct {
 	Cause error
 }
 
+// BreakerState is the state of the circuit breaker of a database.
+type BreakerState string
+
+// The states of a circuit breaker.
+const (
+	BreakerClosed   BreakerState = "closed"    // usable
+	BreakerOpen     BreakerState = "open"      // not usable; left alone for Breaker.Delay
+	BreakerHalfOpen BreakerState = "half-open" // not usable; health checks decide
+	BreakerUnknown  BreakerState = "unknown"   // not checked yet
+)
+
 // HealthCheck is one check of a database.
 type HealthCheck struct {
 	// Database is its name.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/callback"
+	"github.com/redishook/multidb/internal/health"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 	"github.com/redishook/multidb/internal/testkit/virtual"
 )
@@ -122,7 +123,8 @@ func TestLogLevels(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		dbs[0].Up.Store(true)
 		time.Sleep(time.Minute) // and again
-		h.trip(h.selector.find("a"), h.selector.find("a").currentGeneration(), ReasonFailureDetector, virtual.ErrUnreachable)
+		a := h.selector.find("a").health
+		a.Trip(a.Generation(), health.Outage{ByTraffic: true, Cause: virtual.ErrUnreachable})
 		time.Sleep(time.Minute)
 		assert.NoError(t, h.SetWeight("c", 9))
 		time.Sleep(time.Minute)

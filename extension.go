@@ -239,7 +239,7 @@ func (h *Hook) prepare(db *database) {
 		}
 		this := &preparation{ctx: ctx, done: make(chan struct{})}
 		p.last.Store(this)
-		if h.spawn(func() {
+		if h.workers.Go(func() {
 			defer close(this.done)
 			h.events.Contain("a function of OnPrepare", func() { p.call(ctx, db.name) })
 		}) {
@@ -284,6 +284,6 @@ func (h *Hook) DatabaseOptions(name string) (*redis.Options, error) {
 // the database at once whether it is there, as if a command had failed. The verdict is its own. Safe for concurrent use.
 func (h *Hook) Report(database string, err error) {
 	if db, known := h.known(database); known == nil && err != nil {
-		h.suspect(db, commandError(db, false, err))
+		db.health.Suspect(commandError(db, false, err))
 	}
 }

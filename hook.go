@@ -48,8 +48,9 @@ type Hook struct {
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
 	close  sync.Once
+
+	workers workers
 }
 
 var _ redis.Hook = (*Hook)(nil)
@@ -87,22 +88,19 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 
 // start builds the databases, begins their health checks and waits for the initial policy.
 func (h *Hook) start(ctx context.Context) error {
-	dbs, err := buildAll(&h.opt)
+	dbs, err := h.buildAll()
 	if err != nil {
 		return err
-	}
-	for _, db := range dbs {
-		h.connect(db)
 	}
 	h.selector.begin(dbs)
 	h.events.Start()
 	for _, db := range dbs {
-		h.wg.Go(func() { h.watch(db) })
+		h.workers.Go(func() { db.health.Run(db.order) })
 	}
 	if err := h.selector.awaitInitial(ctx, h.opt.Initial); err != nil {
 		return err
 	}
-	h.wg.Go(h.monitor)
+	h.workers.Go(h.monitor)
 	return nil
 }
 
@@ -123,10 +121,11 @@ func (h *Hook) Close() error {
 		openHooks.Delete(h)
 		h.cancel()
 		h.selector.close()
+		h.workers.end()
 		h.events.Close()
 		// Before the wait: what a probe is waiting for comes to an end with its connection, if with nothing else.
 		err = h.selector.closeDatabases()
-		h.wg.Wait()
+		h.workers.wait()
 		err = errors.Join(err, h.events.Wait(callbackPatience), h.selector.closeProbes())
 	})
 	return err

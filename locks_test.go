@@ -50,7 +50,7 @@ func (w *lockWatch) lookFor(place string, patience time.Duration) {
 	try("events.mu", h.events.Mutex())
 	try("preparers.mu", &h.preparers.mu)
 	for _, db := range h.selector.all() {
-		try("database.mu", &db.mu)
+		try("health.mu", db.health.Mutex())
 		try("connections.mu", db.conns.Mutex())
 	}
 }

@@ -36,27 +36,3 @@ func TestTimerOfAnEarlierChoiceLeavesTheNewOne(t *testing.T) {
 	}
 	require.Zero(t, lost, "manual choices without a time limit that were dropped by the timer of an earlier one")
 }
-
-// TestGraceDecays: a database that has behaved for MaxGracePeriod is trusted as before.
-func TestGraceDecays(t *testing.T) {
-	g := newGrace(Failback{GracePeriod: time.Second, Factor: 2, MaxGracePeriod: time.Minute})
-	now := time.Now()
-	var periods []time.Duration
-	for _, wait := range []time.Duration{0, time.Second, time.Second, time.Second, time.Hour, time.Second} {
-		now = now.Add(wait)
-		g.relapsed(now)
-		periods = append(periods, g.period)
-	}
-	require.Equal(t, []time.Duration{1, 2, 4, 8, 1, 2}, scale(periods, time.Second))
-	for range 20 {
-		g.relapsed(now)
-	}
-	require.Equal(t, time.Minute, g.period, "capped")
-}
-
-func scale(ds []time.Duration, unit time.Duration) []time.Duration {
-	for i := range ds {
-		ds[i] /= unit
-	}
-	return ds
-}

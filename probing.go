@@ -1,68 +1,12 @@
 package multidb
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
-	"github.com/redis/go-redis/v9"
-
+	"github.com/redishook/multidb/internal/prober"
 	"github.com/redishook/multidb/probes"
 )
-
-// checkSet is what a database is asked. It never changes once stored.
-type checkSet struct {
-	all      probes.Checks // as they were given
-	evicting probes.Checks // what may cause a move away from it, and must pass before one to it
-	gates    probes.Checks // what must pass before a planned move to it, and causes none away from it
-	brief    probes.Checks // the evicting ones with one probe each: what is asked while nothing is usable
-}
-
-func (db *database) newCheckSet(all probes.Checks) *checkSet {
-	all = db.shareProbeConn(all)
-	set := &checkSet{all: all, evicting: all.Evicting()}
-	for _, check := range all {
-		if probes.GatesOnly(check.Probe) {
-			set.gates = append(set.gates, check)
-		}
-	}
-	if len(set.evicting) == 0 {
-		// Checks that only gate would leave nobody to notice a death.
-		set.evicting = db.shareProbeConn(probes.Checks{{Probe: probes.Ping(), Probes: 1}})
-	}
-	set.brief = slices.Clone(set.evicting)
-	for i := range set.brief {
-		set.brief[i].Probes = 1
-	}
-	return set
-}
-
-// quickPing is [probes.Ping] over the connection that quick probes have: a database that is asked nothing else needs no
-// second one.
-type quickPing struct{ probing redis.UniversalClient }
-
-func (quickPing) String() string { return "ping" }
-
-// Check sends PING.
-func (p quickPing) Check(ctx context.Context, db probes.Target) error {
-	db.Client = p.probing
-	return probes.Ping().Check(ctx, db)
-}
-
-// shareProbeConn makes each Ping a quickPing of this database, or its survey if the database is a cluster: a PING to each node
-// would give a cluster up for one master that the cluster is about to replace.
-func (db *database) shareProbeConn(checks probes.Checks) probes.Checks {
-	checks = slices.Clone(checks)
-	for i := range checks {
-		if checks[i].Probe == probes.Ping() {
-			checks[i].Probe = quickPing{db.probe}
-			if db.cluster != nil {
-				checks[i].Probe = clusterCheck{db}
-			}
-		}
-	}
-	return checks
-}
 
 // AddProbe adds a check to those of every database, from its next round on, and to those of databases added later that
 // have none of their own. The error is that of the check's options, or ErrClosed. Safe for concurrent use.
@@ -112,11 +56,11 @@ func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) (before, i
 		}
 		before = slices.Clone(later)
 		later = edit(later)
-		sets := make([]*checkSet, len(dbs))
+		sets := make([]*prober.Checks, len(dbs))
 		for i, db := range dbs {
-			all := db.checks.Load().all
+			all := db.prober.Checks().All
 			before = append(before, all...)
-			sets[i] = db.newCheckSet(edit(all))
+			sets[i] = db.prober.NewChecks(edit(all))
 		}
 		if inUse, ok := s.storeChecks(version, later, dbs, sets); ok {
 			recheckAll(dbs)
@@ -125,7 +69,7 @@ func (s *selector) editChecks(edit func(probes.Checks) probes.Checks) (before, i
 	}
 }
 
-func (s *selector) storeChecks(version uint64, later probes.Checks, dbs []*database, sets []*checkSet) (inUse probes.Checks, ok bool) {
+func (s *selector) storeChecks(version uint64, later probes.Checks, dbs []*database, sets []*prober.Checks) (inUse probes.Checks, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.version != version {
@@ -134,7 +78,7 @@ func (s *selector) storeChecks(version uint64, later probes.Checks, dbs []*datab
 	s.version++
 	s.checks = later
 	for i, db := range dbs {
-		db.checks.Store(sets[i])
+		db.prober.SetChecks(sets[i])
 	}
 	return s.probing(), true
 }
@@ -158,7 +102,7 @@ func (s *selector) closeProbes() error {
 func (s *selector) probing() probes.Checks {
 	all := slices.Clone(s.checks)
 	for _, db := range slices.Concat(s.dbs, s.leaving) {
-		all = append(all, db.checks.Load().all...)
+		all = append(all, db.prober.Checks().All...)
 	}
 	return all
 }

@@ -18,5 +18,5 @@ func (h *Hook) Ready() error {
 	if !now.down {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrNoDatabase, now.db.trouble())
+	return fmt.Errorf("%w: %w", ErrNoDatabase, now.db.health.Trouble())
 }

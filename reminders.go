@@ -1,6 +1,10 @@
 package multidb
 
-import "time"
+import (
+	"time"
+
+	"github.com/redishook/multidb/internal/health"
+)
 
 // Reminders: what goes on for long is said again, for a log is looked at from its end.
 
@@ -62,7 +66,7 @@ func (h *Hook) remind(r *reminders, now time.Time) {
 	r.down = nil
 	of := make(map[*database]*reminder)
 	for _, db := range h.selector.all() {
-		if db.usable() || db.status() == BreakerUnknown {
+		if db.health.Usable() || db.health.State() == health.Unknown {
 			continue
 		}
 		one := r.of[db]
@@ -71,7 +75,7 @@ func (h *Hook) remind(r *reminders, now time.Time) {
 		}
 		of[db] = one
 		if one.due(now, 2, remindUnusableMax) {
-			h.events.stillUnusable(db.name, db.endpoint().Addr, roundedSince(one.since, now), db.at(db.trouble()))
+			h.events.stillUnusable(db.name, db.endpoint().Addr, roundedSince(one.since, now), db.at(db.health.Trouble()))
 		}
 	}
 	r.of = of
@@ -82,18 +86,9 @@ func roundedSince(since, now time.Time) time.Duration { return now.Sub(since).Ro
 // troubles are the names and causes of all databases that are not usable, as attributes of a log line.
 func (s *selector) troubles() (attrs []any) {
 	for _, db := range s.all() {
-		if !db.usable() {
-			attrs = append(attrs, db.name, db.at(db.trouble()))
+		if !db.health.Usable() {
+			attrs = append(attrs, db.name, db.at(db.health.Trouble()))
 		}
 	}
 	return attrs
-}
-
-// forbidden mentions that a check of a database is not permitted, now and every hour as long as that is so.
-func (h *Hook) forbidden(db *database, err error) {
-	now, last := int64(time.Since(db.clockStart))+1, db.forbiddenTold.Load()
-	if last > 0 && time.Duration(now-last) < remindForbidden || !db.forbiddenTold.CompareAndSwap(last, now) {
-		return
-	}
-	h.events.checkForbidden(db.name, db.endpoint().Addr, err)
 }

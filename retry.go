@@ -17,7 +17,6 @@ import (
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/reply"
-	"github.com/redishook/multidb/window"
 )
 
 // What happens to work that failed. Nothing here runs on the healthy path: the failsafe-go executor costs a microsecond
@@ -109,7 +108,7 @@ func (h *Hook) countUnknown(ctx context.Context, now *epoch, err error) error {
 		return err
 	}
 	own := callerGaveUp(ctx) || errors.Is(err, net.ErrClosed)
-	if own && !now.superseded() && db.pending() == nil && db.usable() {
+	if own && !now.superseded() && db.health.Pending() == nil && db.health.Usable() {
 		return err
 	}
 	db.traffic.Unknown.Add(1)
@@ -145,7 +144,7 @@ func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder,
 		if goredis.IsReply(err) {
 			h.logRefusal(db, cmd, err)
 		}
-		h.failed(db, err)
+		db.health.Failed(err)
 	}
 	a := &attempt{err: goredis.Cause(err), kind: kind, db: db, moved: now.superseded()}
 	switch kind {
@@ -263,17 +262,17 @@ const refusedKeys = 5
 
 func (r *refusals) add(h *Hook, db *database, failed *attempt) {
 	switch refuses := failed.kind == cannotServe || failed.kind == cannotServeInside; {
-	case !refuses || db != r.db || db.currentGeneration() != r.generation:
+	case !refuses || db != r.db || db.health.Generation() != r.generation:
 		*r = refusals{}
 		if refuses {
-			*r = refusals{db: db, generation: db.currentGeneration(), since: time.Now()}
+			*r = refusals{db: db, generation: db.health.Generation(), since: time.Now()}
 		}
 	case db.cluster != nil: // it may be replacing a master, and its survey has the word
-	case time.Since(r.since) < refusalPatience || !h.isActive(db):
+	case time.Since(r.since) < refusalPatience || !(fleet{h, db}).active():
 	case h.replies.of(nil, failed.err).scope == reply.Key && !r.manyKeys():
 	default:
-		h.tripByTraffic(db, r.generation, window.Verdict{Failing: true, Reason: fmt.Sprintf("the same command was refused for %v: %v",
-			time.Since(r.since).Round(time.Millisecond), failed.err)})
+		db.health.TripByTraffic(r.generation, fmt.Sprintf("the same command was refused for %v: %v",
+			time.Since(r.since).Round(time.Millisecond), failed.err))
 	}
 }
 
@@ -311,7 +310,7 @@ func (h *Hook) beforeNext(ctx context.Context, failed *attempt) error {
 		return failed
 	}
 	now := h.active.Load()
-	if verdict := now.db.pending(); verdict != nil {
+	if verdict := now.db.health.Pending(); verdict != nil {
 		await(ctx, now, verdict, verdictPatience)
 	}
 	if now.db.cluster != nil && !now.superseded() && h.awaitTakeover(ctx, now, failed) {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redishook/multidb/internal/health"
 	"github.com/redishook/multidb/probes"
 )
 
@@ -49,9 +50,6 @@ func (s *selector) begin(dbs []*database) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dbs = dbs
-	for _, db := range dbs {
-		db.serve(s.h)
-	}
 	s.h.active.Store(newEpoch(dbs[0], true, 0))
 }
 
@@ -85,7 +83,7 @@ func (s *selector) snapshot() (usable []*database, active *database, version uin
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, db := range s.dbs {
-		if db.usable() {
+		if db.health.Usable() {
 			usable = append(usable, db)
 		}
 	}
@@ -99,9 +97,9 @@ func (s *selector) carryOut(version uint64, target *database) (done func(), ok b
 	defer s.mu.Unlock()
 	now := s.effective()
 	switch {
-	case s.version != version || target != nil && !target.usable():
+	case s.version != version || target != nil && !target.health.Usable():
 		return nil, false
-	case target != now.db && !now.down && now.db.usable():
+	case target != now.db && !now.down && now.db.health.Usable():
 		return nil, false // it has been readmitted meanwhile
 	case target == now.db && !now.down:
 		return func() {}, true
@@ -110,12 +108,21 @@ func (s *selector) carryOut(version uint64, target *database) (done func(), ok b
 	}
 	reason, cause := ReasonHealthCheck, error(nil)
 	if now.Number > 0 {
-		reason, cause = now.db.outageReason()
+		reason, cause = outageOf(now.db)
 	}
 	if target == nil {
 		return s.publish(now.db, true, false, reason, cause), true
 	}
 	return s.publish(target, false, false, reason, cause), true
+}
+
+// outageOf tells why a database became unusable the last time.
+func outageOf(db *database) (Reason, error) {
+	outage := db.health.Outage()
+	if outage.ByTraffic {
+		return ReasonFailureDetector, outage.Cause
+	}
+	return ReasonHealthCheck, outage.Cause
 }
 
 // publish makes a choice the current one. It is the one place that writes Hook.active after the start. Caller must hold
@@ -130,7 +137,7 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 		return s.shadowMove(to, down, planned, reason, cause)
 	}
 	old, began := s.h.active.Load(), time.Now()
-	drains := planned || !down && onlyConnect(cause)
+	drains := planned || !down && health.OnlyConnect(cause)
 	event := describe(old, to, planned, reason, cause)
 	s.moved(to, reason)
 	s.shadow.Store(nil)
@@ -141,7 +148,7 @@ func (s *selector) publish(to *database, down, planned bool, reason Reason, caus
 	next.reason, next.planned = reason, planned
 	s.h.active.Store(next)
 	old.end()
-	to.nudge() // its timer was set at the pace of a passive database
+	to.health.Nudge() // its timer was set at the pace of a passive database
 	event.took(began)
 	s.announce(event, old, down)
 	return func() {
@@ -159,11 +166,11 @@ func describe(old *epoch, to *database, planned bool, reason Reason, cause error
 		return event
 	}
 	now := time.Now()
-	at, suspected := old.db.suspectedAt()
+	at, suspected := old.db.health.SuspectedAt()
 	if suspected {
 		event.Decided = now.Sub(at)
 	}
-	if since, failing := old.db.failing.began(now); failing {
+	if since, failing := old.db.traffic.FailingSince(now); failing {
 		event.Took = max(now.Sub(since), event.Decided)
 	}
 	return event
@@ -267,9 +274,9 @@ func (s *selector) count() (healthy, unchecked, total int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, db := range s.dbs {
-		if db.usable() {
+		if db.health.Usable() {
 			healthy++
-		} else if db.status() == BreakerUnknown {
+		} else if db.health.State() == health.Unknown {
 			unchecked++
 		}
 	}
@@ -297,8 +304,8 @@ func (s *selector) initialError(ctx context.Context, policy Initial, healthy, ne
 		errs = append(errs, ErrNoDatabase)
 	}
 	for _, db := range s.dbs {
-		if !db.usable() {
-			errs = append(errs, fmt.Errorf("database %q: %w", db.name, db.trouble()))
+		if !db.health.Usable() {
+			errs = append(errs, fmt.Errorf("database %q: %w", db.name, db.health.Trouble()))
 		}
 	}
 	return errors.Join(errs...)
@@ -355,7 +362,7 @@ func (s *selector) close() {
 func (s *selector) closeDatabases() error {
 	var errs []error
 	for _, db := range s.all() {
-		errs = append(errs, db.close())
+		errs = append(errs, db.prober.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -94,23 +94,19 @@ func (h *Hook) Stats() Stats {
 
 func (db *database) stats() DatabaseStats {
 	db.traffic.Sample(0)
+	well := db.health.Snapshot()
 	s := DatabaseStats{
-		Name: db.name, Weight: db.getWeight(), Latency: time.Duration(db.rtt.Load()),
+		Name: db.name, Weight: db.getWeight(), Latency: db.prober.RoundTrip(),
 		Successes: db.traffic.Successes.Load(), Failures: db.traffic.Failures.Load(), Replayed: db.traffic.Replayed.Load(),
 		Unknown: db.traffic.Unknown.Load(), Refused: db.traffic.Refused.Load(),
-		Suspicions: db.suspicions.Load(), Cleared: db.cleared.Load(),
+		Breaker: BreakerState(well.State), Since: well.Since, LastError: well.LastError, GracePeriod: well.GracePeriod,
+		Suspicions: well.Suspicions, Cleared: well.Cleared, GateError: well.GateError,
 		NotSent: db.traffic.NotSent.Load(), CannotServe: db.traffic.CannotServe.Load(), Unanswered: db.traffic.Unanswered.Load(),
 		Replies: db.replyCounts.snapshot(),
 	}
 	at := db.endpoint()
 	s.Network, s.Addr, s.DB = at.Network, at.Addr, at.DB
-	if err := db.gateErr.Load(); err != nil {
-		s.GateError = *err
-	}
 	s.WindowFailures, s.WindowCommands = db.traffic.Window()
-	db.mu.Lock()
-	s.Breaker, s.Since, s.LastError, s.GracePeriod = db.state(), db.since, db.lastErr, db.grace.current
-	db.mu.Unlock()
 	if c := db.cluster; c != nil {
 		if t := c.Topology(); t != nil {
 			s.Masters, s.Slots = len(t.Masters()), t.Covered()
@@ -119,31 +115,4 @@ func (db *database) stats() DatabaseStats {
 	}
 	s.Connections, s.Dialed = db.conns.Count()
 	return s
-}
-
-// status is the state of the breaker.
-func (db *database) status() BreakerState {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.state()
-}
-
-// trouble is why the database is not usable.
-func (db *database) trouble() error {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.lastErr == nil {
-		return errNotChecked
-	}
-	return db.lastErr
-}
-
-// suspectedAt is when the suspicion began that is being settled.
-func (db *database) suspectedAt() (time.Time, bool) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.suspicion == nil {
-		return time.Time{}, false
-	}
-	return db.suspicion.began, true
 }

@@ -20,35 +20,24 @@ import (
 func TestAskingTheOthersIsNoStorm(t *testing.T) {
 	bubble(t, 4, Options{}, func(h *Hook, _ []*virtual.DB) {
 		var raised atomic.Int64
-		a, b := h.selector.find("a"), h.selector.find("b")
+		a, b := h.selector.find("a").health, h.selector.find("b").health
 		watch := func(what func()) int64 {
 			before := raised.Load()
 			for range 1000 {
 				what()
 				time.Sleep(5 * time.Millisecond)
-				if verdict := b.pending(); verdict != nil {
+				if verdict := b.Pending(); verdict != nil {
 					raised.Add(1)
 					<-verdict
 				}
 			}
 			return raised.Load() - before
 		}
-		require.Zero(t, watch(func() { <-h.suspect(a, virtual.ErrUnreachable) }), "it has answered at once")
+		require.Zero(t, watch(func() { <-a.Suspect(virtual.ErrUnreachable) }), "it has answered at once")
 		require.LessOrEqual(t, watch(func() {
-			h.suspectOthers(a)
+			a.Late()
 		}), int64(1+5*time.Second/h.opt.Health.Timeout))
 	})
-}
-
-// Events: one PING of many meets a pause of two seconds. The timeouts stayed stretched for a minute.
-func TestTimeoutsForgetOneSlowAnswer(t *testing.T) {
-	db := &database{}
-	db.sawRoundTrip(time.Millisecond)
-	db.sawRoundTrip(2 * time.Second)
-	require.LessOrEqual(t, db.scaled(400*time.Millisecond), 1100*time.Millisecond)
-	db.sawRoundTrip(time.Millisecond)
-	db.sawRoundTrip(time.Millisecond)
-	require.Equal(t, 400*time.Millisecond, db.scaled(400*time.Millisecond))
 }
 
 // deafConn is a connection whose deadlines do not work (through a tunnel), and which dies quietly.
@@ -108,8 +97,8 @@ func TestCloseDoesNotWaitForAProbe(t *testing.T) {
 	dialedBubble(t, Options{}, n.wrap, func(h *Hook, _ []*virtual.DB, _ *redis.Client) {
 		time.Sleep(7 * time.Second)
 		n.lose(true)
-		go func() { _ = h.pingWithin(context.Background(), h.selector.find("a")) }()
-		h.suspect(h.selector.find("a"), virtual.ErrUnreachable)
+		go func() { _ = h.selector.find("a").health.Probe(context.Background()) }()
+		h.selector.find("a").health.Suspect(virtual.ErrUnreachable)
 		time.Sleep(10 * time.Millisecond)
 		began := time.Now()
 		require.NoError(t, h.Close())

@@ -1,7 +1,6 @@
 package multidb
 
 import (
-	"context"
 	"time"
 )
 
@@ -21,7 +20,7 @@ func (h *Hook) sweep(old *epoch, to *database, down, planned, drains bool) {
 		} else {
 			old.db.conns.CutStuck(old.Number) // no new connection can be made, and the others may work
 		}
-		h.spawn(func() { h.drain(old) })
+		h.workers.Go(func() { h.drain(old) })
 	}
 	if down {
 		nudgeAll(h.selector.all())
@@ -44,29 +43,6 @@ func (h *Hook) drain(old *epoch) {
 	old.db.conns.EndDrain(old.Number)
 }
 
-// spawn starts a goroutine that Close joins, unless Close has begun: then it reports false.
-func (h *Hook) spawn(f func()) bool {
-	h.selector.mu.Lock()
-	defer h.selector.mu.Unlock()
-	if h.selector.closed {
-		return false
-	}
-	h.wg.Go(f)
-	return true
-}
-
-// considerFailback returns to a database that is preferred to the active one and has been healthy for its grace period. It
-// has just passed its whole set of checks.
-func (h *Hook) considerFailback(ctx context.Context, db *database) {
-	if !h.selector.prefers(db) || !db.graceIsOver(time.Now()) || ctx.Err() != nil {
-		return
-	}
-	if !h.opt.DryRun {
-		h.prepare(db)
-	}
-	h.selector.failback(db)
-}
-
 // prefers reports whether db would be moved to, once its grace period is over: the strategy is asked about all that
 // may be moved to, so that one move leads to the best of them.
 func (s *selector) prefers(db *database) bool {
@@ -80,11 +56,11 @@ func (s *selector) candidates(db *database) (dbs []*database, active *database) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.effective()
-	if !s.started || s.closed || s.pinned != nil || now.down || now.db == db || !now.db.usable() {
+	if !s.started || s.closed || s.pinned != nil || now.down || now.db == db || !now.db.health.Usable() {
 		return nil, nil
 	}
 	for _, other := range s.dbs {
-		if other == db || other == now.db || other.graceIsOver(time.Now()) && other.gateErr.Load() == nil {
+		if other == db || other == now.db || other.health.GraceOver(time.Now()) && other.health.GateError() == nil {
 			dbs = append(dbs, other)
 		}
 	}
@@ -102,7 +78,7 @@ func (s *selector) failback(db *database) {
 	}
 	reason := s.whyPreferred(db, dbs, active)
 	s.mu.Lock()
-	if s.version != version || !db.graceIsOver(time.Now()) || !s.effective().db.usable() {
+	if s.version != version || !db.health.GraceOver(time.Now()) || !s.effective().db.health.Usable() {
 		s.mu.Unlock()
 		return
 	}

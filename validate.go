@@ -12,13 +12,10 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/probes"
 )
-
-var errNotChecked = errors.New("its first health check has not ended yet")
 
 // leastDuration is less than anybody means: what is shorter was written without a unit.
 const leastDuration = 10 * time.Microsecond
@@ -316,27 +313,6 @@ func prefixed(field string, err error) error {
 		return errors.Join(all...)
 	}
 	return fmt.Errorf("%s%w", field, err)
-}
-
-// buildAll builds the databases, or none of them.
-func buildAll(o *Options) ([]*database, error) {
-	var dbs []*database
-	for i, spec := range o.Databases {
-		db, err := newDatabase(spec, i, o)
-		if err != nil {
-			for _, built := range dbs {
-				_ = built.close()
-			}
-			return nil, fmt.Errorf("multidb: Databases[%d].%w", i, err)
-		}
-		dbs = append(dbs, db)
-	}
-	return dbs, nil
-}
-
-// maintenanceOff switches go-redis' maintenance notifications off: a probing client has no use for them.
-func maintenanceOff() *maintnotifications.Config {
-	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
 // String returns the name of the constant.

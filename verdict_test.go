@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/health"
 	"github.com/redishook/multidb/internal/testkit/virtual"
-	"github.com/redishook/multidb/window"
 )
 
 // Events: a verdict opens the breaker of a database; before its event is in the queue, a check closes it and puts in its
@@ -32,12 +32,12 @@ func TestHealthEventsAreInOrder(t *testing.T) {
 	startBubble(t, 3, opt, func([]*virtual.DB, []Database) {}, func(h *Hook, _ []*virtual.DB) {
 		var wg sync.WaitGroup
 		for _, name := range []string{"a", "b"} {
-			db := h.selector.find(name)
+			db := h.selector.find(name).health
 			for range 4 {
 				wg.Go(func() {
 					for range 500 {
-						h.trip(db, db.currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
-						h.restore(db, db.currentGeneration())
+						db.Trip(db.Generation(), health.Outage{Cause: virtual.ErrUnreachable})
+						db.Restore(db.Generation())
 					}
 				})
 			}
@@ -57,7 +57,7 @@ func TestFailureIsToldBeforeItsSwitch(t *testing.T) {
 	opt.Events.OnHealth = func(c HealthChange) { told = append(told, c.Database+" "+string(c.State)) }
 	opt.Events.OnSwitch = func(s Switch) { told = append(told, s.From+" to "+s.To) }
 	startBubble(t, 2, opt, func([]*virtual.DB, []Database) {}, func(h *Hook, _ []*virtual.DB) {
-		a := h.selector.find("a")
+		a := h.selector.find("a").health
 		synctest.Wait()
 		told = nil
 		for range 300 {
@@ -69,9 +69,9 @@ func TestFailureIsToldBeforeItsSwitch(t *testing.T) {
 					}
 				})
 			}
-			h.trip(a, a.currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
+			a.Trip(a.Generation(), health.Outage{Cause: virtual.ErrUnreachable})
 			wg.Wait()
-			h.restore(a, a.currentGeneration())
+			a.Restore(a.Generation())
 			_ = h.ForceActive("a", 0)
 			synctest.Wait()
 			if !assert.Equal(t, []string{"a open", "a to b", "a closed", "b to a"}, told) {
@@ -91,19 +91,20 @@ func TestReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 	var down error
 	opt.Events.OnAllDown = func(cause error) { down = cause }
 	bubble(t, 3, opt, func(h *Hook, dbs []*virtual.DB) {
-		h.openBreaker(h.selector.find("a"), h.selector.find("a").currentGeneration(), ReasonFailureDetector, boom)
-		h.restore(h.selector.find("c"), h.selector.find("c").currentGeneration())
+		a, b, c := h.selector.find("a").health, h.selector.find("b").health, h.selector.find("c").health
+		a.OpenBreaker(a.Generation(), health.Outage{ByTraffic: true, Cause: boom})
+		c.Restore(c.Generation())
 		time.Sleep(time.Millisecond)
 		require.Equal(t, "b", h.Active())
 		require.Equal(t, ReasonFailureDetector, h.Choice().Reason)
 
 		// The end of an outage at another place is a switch for the failure that began the outage.
 		dbs[0].Up.Store(false)
-		h.openBreaker(h.selector.find("c"), h.selector.find("c").currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
-		h.openBreaker(h.selector.find("b"), h.selector.find("b").currentGeneration(), ReasonHealthCheck, other)
+		c.OpenBreaker(c.Generation(), health.Outage{Cause: virtual.ErrUnreachable})
+		b.OpenBreaker(b.Generation(), health.Outage{Cause: other})
 		dbs[1].Up.Store(false) // so that c is the first to be back
 		h.selector.review()
-		h.restore(h.selector.find("c"), h.selector.find("c").currentGeneration())
+		c.Restore(c.Generation())
 		time.Sleep(time.Millisecond)
 	})
 	require.ErrorIs(t, down, other)
@@ -115,58 +116,15 @@ func TestReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 	require.ErrorIs(t, list[1].Cause, other)
 }
 
-// Events: the health loop sees an open breaker; before it asks for the permit of a trial, a method of control closes it. A
-// closed breaker permits everything, so the trial was made: its success told "closed" a second time, its failure opened the
-// breaker of a usable database without an event, and without a look at what follows from it.
-func TestClosedBreakerIsNotTried(t *testing.T) {
-	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual.DB) {
-		db := h.selector.find("b")
-		_, wait := db.permit()
-		require.Positive(t, wait)
-		h.trip(db, db.currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
-		_, wait = db.permit()
-		require.Positive(t, wait, "its delay has just begun")
-		time.Sleep(wait)
-		_, wait = db.permit()
-		require.Zero(t, wait)
-	})
-}
-
-// Events: a check of a half-open database is under way when ForceActive closes the breaker, and fails.
-func TestFailureOfAnEarlierCheckIsVoid(t *testing.T) {
-	bubble(t, 2, Options{Failback: Failback{GracePeriod: -1}}, func(h *Hook, _ []*virtual.DB) {
-		b := h.selector.find("b")
-		h.trip(b, b.currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
-		turns := b.currentGeneration()
-		require.NoError(t, h.ForceActive("b", 0))
-		require.False(t, h.recordTrial(b, turns, virtual.ErrUnreachable))
-		require.True(t, b.usable())
-		require.NoError(t, b.lastErr)
-	})
-}
-
-// TestLateResultIsVoid: what a round finds out about a state of the breaker that is over has no consequence.
-func TestLateResultIsVoid(t *testing.T) {
-	bubble(t, 2, Options{}, func(h *Hook, _ []*virtual.DB) {
-		db := h.selector.find("a")
-		for _, kind := range []runKind{routineRun, halfOpenRun} {
-			h.finishRun(db, &checkRun{kind: kind, generation: db.currentGeneration() - 1, cancel: func() {}}, virtual.ErrUnreachable)
-			require.True(t, db.usable(), "kind %d", kind)
-		}
-		h.finishRun(db, &checkRun{kind: routineRun, generation: db.currentGeneration(), cancel: func() {}}, virtual.ErrUnreachable)
-		require.False(t, db.usable(), "one that is not late does")
-	})
-}
-
 // Events: a is suspected and its probes are lost; meanwhile its traffic has it condemned, it recovers, and an operator forces
 // it; the time of the lost probes is over. A usable database was condemned for what was asked before it had failed.
 func TestLateProbesAreVoid(t *testing.T) {
 	hangingBubble(t, 2, Options{}, func(h *Hook, dbs []*virtual.DB, _ *redis.Client) {
-		a := h.selector.find("a")
+		a := h.selector.find("a").health
 		dbs[0].Up.Store(false)
 		h.Report("a", errors.New("reset"))
 		time.Sleep(300 * time.Millisecond)
-		h.tripByTraffic(a, a.currentGeneration(), window.Verdict{Failing: true, Reason: "many"})
+		a.TripByTraffic(a.Generation(), "many")
 		require.Equal(t, "b", h.Active())
 		dbs[0].Up.Store(true)
 		require.NoError(t, h.ForceActive("a", 0))
@@ -179,9 +137,9 @@ func TestLateProbesAreVoid(t *testing.T) {
 // Nothing else would ever ask for one.
 func TestActiveDatabaseThatIsNotUsableIsLeft(t *testing.T) {
 	bubble(t, 2, Options{}, func(h *Hook, dbs []*virtual.DB) {
-		a := h.selector.find("a")
+		a := h.selector.find("a").health
 		dbs[0].Up.Store(false)
-		h.openBreaker(a, a.currentGeneration(), ReasonHealthCheck, virtual.ErrUnreachable)
+		a.OpenBreaker(a.Generation(), health.Outage{Cause: virtual.ErrUnreachable})
 		time.Sleep(3 * time.Second)
 		require.Equal(t, "b", h.Active())
 	})

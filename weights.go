@@ -60,7 +60,7 @@ func (c Candidate) outranks(d Candidate) bool {
 // passing leaves out the databases that a gate has kept out the last time it was asked, unless there are no others: an
 // outage is worse than data that lags. The gates are not asked now, because a failover waits for nobody.
 func passing(usable []*database) []*database {
-	open := slices.DeleteFunc(slices.Clone(usable), func(db *database) bool { return db.gate() != nil })
+	open := slices.DeleteFunc(slices.Clone(usable), func(db *database) bool { return db.health.Gate() != nil })
 	if len(open) == 0 {
 		return usable
 	}
@@ -80,7 +80,7 @@ func chooseBy(s Strategy, dbs []*database, active *database, weight func(*databa
 	candidates := make([]Candidate, len(dbs))
 	for i, db := range dbs {
 		candidates[i] = Candidate{
-			Name: db.name, Weight: weight(db), Active: db == active, Latency: time.Duration(db.rtt.Load()),
+			Name: db.name, Weight: weight(db), Active: db == active, Latency: db.prober.RoundTrip(),
 		}
 	}
 	for _, name := range []string{ask(s, candidates), HighestWeight{}.Choose(candidates)} {

@@ -12,6 +12,7 @@ import (
 // Traffic counts what commands have met on one database. Safe for concurrent use.
 type Traffic struct {
 	Counts
+	failing
 
 	outcomes  window.Counter // successes that no detector has been told of yet
 	detectors []*detector

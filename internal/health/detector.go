@@ -1,0 +1,92 @@
+package health
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/redishook/multidb/internal/wait"
+	"github.com/redishook/multidb/window"
+)
+
+// What failure detectors say about the traffic, and what follows from it.
+
+// reexamineAfter is how long traffic must go on to fail on a cluster that is whole.
+const reexamineAfter = 100 * time.Millisecond
+
+// DetectorError is the verdict of a failure detector, with the last failure that it has seen: the reply (READONLY, say) tells what
+// to do, and a number of failures does not.
+type DetectorError struct {
+	reason string
+	last   error
+}
+
+func (e *DetectorError) Error() string {
+	text := "failure detector: " + e.reason
+	if e.last == nil || strings.Contains(e.reason, e.last.Error()) {
+		return text
+	}
+	return text + "; the last one: " + e.last.Error()
+}
+
+func (e *DetectorError) Unwrap() error { return e.last }
+
+// Failed counts a failure of the database, makes it suspect, and asks the detectors: a PING that passes does not overrule traffic
+// that keeps failing.
+func (h *Health) Failed(cause error) {
+	h.traffic.Failures.Add(1)
+	h.Suspect(cause)
+	h.Consult(1)
+}
+
+// Consult gives the detectors what has been counted since the last time and acts on their verdicts.
+func (h *Health) Consult(failures uint64) {
+	generation := h.Generation()
+	verdict := h.traffic.Sample(failures)
+	if !verdict.Failing || !h.isActive() {
+		return
+	}
+	if h.prober.Cluster() != nil {
+		h.reexamine(generation, verdict)
+		return
+	}
+	h.TripByTraffic(generation, verdict.Reason)
+}
+
+// TripByTraffic acts on the verdict of a detector, if there is another database to go to. If there is none, failing
+// traffic is still better than none, and the callers see the errors themselves.
+func (h *Health) TripByTraffic(generation uint64, reason string) {
+	if !h.fleet.HasAlternative() {
+		h.traffic.Reset()
+		return
+	}
+	h.Trip(generation, Outage{ByTraffic: true, Cause: &DetectorError{reason, h.traffic.LastFailure(time.Now())}})
+}
+
+// reexamine puts the verdict of a detector to the cluster. If a master of the cluster is being replaced, the traffic of that
+// one fails, and the verdict is void. Otherwise traffic that keeps failing has the word, as everywhere.
+func (h *Health) reexamine(generation uint64, verdict window.Verdict) {
+	if !h.reexamining.CompareAndSwap(false, true) {
+		return
+	}
+	started := h.fleet.Go(func() {
+		defer h.reexamining.Store(false)
+		ctx, cancel := context.WithTimeout(h.ctx, h.prober.Scaled(h.cfg.Timeout))
+		defer cancel()
+		if err := h.ping(ctx); err != nil {
+			h.Suspect(err)
+			return
+		}
+		if h.prober.Degraded() != nil {
+			h.traffic.Reset()
+			return
+		}
+		wait.For(h.ctx, reexamineAfter)
+		if again := h.traffic.Sample(0); again.Failing && h.prober.Degraded() == nil {
+			h.TripByTraffic(generation, verdict.Reason)
+		}
+	})
+	if !started {
+		h.reexamining.Store(false)
+	}
+}

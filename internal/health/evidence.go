@@ -1,0 +1,199 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/ownfault"
+	"github.com/redishook/multidb/internal/prober"
+)
+
+// A suspicion has kinds, and is confirmed by the same acts. A PING over a connection that has stood for hours is answered while
+// new connections vanish, logins are refused, or writes are held back: it clears none of these.
+
+// evidenceKind is a set of acts that have failed.
+type evidenceKind uint8
+
+const (
+	kindRequest evidenceKind = 1 << iota // a request on an established connection: asked by PING
+	kindConnect                          // a dial, a login, or a handshake that stays without an answer: asked by a new connection
+	kindWrite                            // a request without an answer, which may be a write that is held back: asked by PUBLISH
+)
+
+// kindOf tells the acts that an error is evidence of.
+func kindOf(cause error) evidenceKind {
+	switch {
+	case goredis.IsHandshakeError(cause):
+		return kindConnect
+	case timedOut(cause), errors.As(cause, new(Stall)):
+		return kindRequest | kindWrite
+	}
+	return kindRequest
+}
+
+func timedOut(err error) bool {
+	var ne net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
+}
+
+// Stall is the evidence that requests are outstanding and nothing comes back, for that time.
+type Stall time.Duration
+
+func (e Stall) Error() string {
+	return "requests outstanding and no byte read for " + time.Duration(e).Round(time.Millisecond).String()
+}
+
+// noConnectionError is the verdict that no new connection can be made. Connections that are there may work.
+type noConnectionError struct{ err error }
+
+func (e noConnectionError) Error() string { return "no new connection: " + e.err.Error() }
+func (e noConnectionError) Unwrap() error { return e.err }
+
+// OnlyConnect reports a verdict after which the established connections may still work: they are drained, not cut.
+func OnlyConnect(cause error) bool { return errors.As(cause, new(noConnectionError)) }
+
+// writeError is the verdict that writes are held back.
+type writeError struct{ err error }
+
+func (e writeError) Error() string { return "reads are answered and writes are not: " + e.err.Error() }
+func (e writeError) Unwrap() error { return e.err }
+
+// confirm asks by PING.
+func (h *Health) confirm() error { return h.prober.Ask(h.ctx, confirmProbes, h.ping) }
+
+// confirmAs asks a suspect by the acts that have failed. It returns the verdict, or nil.
+func (h *Health) confirmAs() error {
+	err := h.confirm()
+	if err != nil {
+		return h.excuse(err)
+	}
+	if h.prober.Cluster() != nil {
+		return nil // its survey asks each node; the acts below would ask one, which may be the one that is being replaced
+	}
+	for asked := kindRequest; ; {
+		kinds := h.suspectedOf() &^ asked // evidence of another kind may have come meanwhile
+		switch {
+		case kinds&kindConnect != 0:
+			asked |= kindConnect
+			if err = h.confirmConnect(); err != nil {
+				return err
+			}
+		case kinds&kindWrite != 0:
+			asked |= kindWrite
+			if err = h.confirmWrite(); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// excuse takes back a verdict that says nothing about the database, or about the traffic that it serves:
+//   - the prober has met a fault of this process,
+//   - the prober cannot connect, and the traffic is served over the connections that there are. If traffic fails to connect as
+//     well, that is evidence of its own kind.
+func (h *Health) excuse(err error) error {
+	switch {
+	case ownfault.Is(err):
+		h.listener.OwnFault(err)
+		return nil
+	case h.inUse() && prober.CannotConnect(err) && h.servedWithin(2*time.Second):
+		h.listener.ProberCannotConnect(err)
+		return nil
+	}
+	return err
+}
+
+// confirmConnect makes a new connection, with its login. If that fails, there must be another database that takes one: two in
+// the same trouble are no reason to move.
+func (h *Health) confirmConnect() error {
+	err := h.prober.Ask(h.ctx, confirmProbes, h.prober.Connect)
+	if err == nil {
+		return nil
+	}
+	if ownfault.Is(err) {
+		h.listener.OwnFault(err)
+		return nil
+	}
+	if h.inUse() && !h.fleet.AlternativePasses(Connect) {
+		h.listener.NowhereBetter(err)
+		return nil
+	}
+	return noConnectionError{err}
+}
+
+// confirmWrite asks for a harmless write.
+func (h *Health) confirmWrite() error {
+	err := h.prober.Ask(h.ctx, 1, h.prober.Write)
+	if err == nil {
+		return nil
+	}
+	if h.inUse() && !h.fleet.AlternativePasses(Write) {
+		h.listener.NowhereBetter(err)
+		return nil
+	}
+	return writeError{err}
+}
+
+// Passes reports whether the database passes an act now.
+func (h *Health) Passes(act Act) bool {
+	question := h.prober.Connect
+	if act == Write {
+		question = h.prober.Write
+	}
+	return h.prober.Ask(h.ctx, 1, question) == nil
+}
+
+// slowConnect is the evidence that a dial, or the handshake after it, stays without an answer.
+type slowConnect struct {
+	what  string
+	after time.Duration
+}
+
+func (e slowConnect) Error() string {
+	return fmt.Sprintf("%s not answered for %v", e.what, e.after.Round(time.Millisecond))
+}
+
+// WatchConnect makes the database suspect if what is begun now is not over in time. It returns what ends the watch.
+func (h *Health) WatchConnect(what string, over func() bool) (stop func()) {
+	limit := h.cfg.StallTimeout
+	if limit <= 0 {
+		return func() {}
+	}
+	limit = h.prober.Scaled(limit)
+	timer := time.AfterFunc(limit, func() {
+		if !over() && !h.isClosed() {
+			h.Suspect(goredis.Handshake(slowConnect{what, limit}))
+		}
+	})
+	return func() { timer.Stop() }
+}
+
+// noteFailing notes evidence that users have felt. That another database is suspected is not felt by anybody.
+func (h *Health) noteFailing(cause error) {
+	var beside SuspectedWith
+	if errors.As(cause, &beside) {
+		return
+	}
+	now := time.Now()
+	at := now
+	var quiet Stall
+	if errors.As(cause, &quiet) {
+		at = now.Add(-time.Duration(quiet))
+	}
+	h.traffic.NoteFailing(at, now, goredis.Cause(cause))
+}
+
+// ping is one quick probe. An answer of any kind that is about the prober's rights proves the database alive.
+func (h *Health) ping(ctx context.Context) error {
+	began := time.Now()
+	err := h.pingOnce(ctx)
+	h.listener.Checked(err, time.Since(began), true)
+	return err
+}

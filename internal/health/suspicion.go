@@ -1,0 +1,169 @@
+package health
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// A failure accelerates a probe; the probe decides. What fails on a connection makes the database suspect, its health
+// loop confirms or clears that at once with a few quick probes, and whoever failed waits for the verdict.
+
+// suspicionFloor is the least time between two confirmations: traffic that keeps failing while probes pass must not
+// become a storm of probes.
+const suspicionFloor = 50 * time.Millisecond
+
+// confirmProbes is how many quick probes must fail to confirm a suspicion; one that passes clears it.
+const confirmProbes = 3
+
+// suspicion is one question under investigation.
+type suspicion struct {
+	cause   error
+	kinds   evidenceKind // of all evidence until now; guarded by Health.mu
+	began   time.Time
+	verdict chan struct{} // closed when the question is answered
+}
+
+// Suspect makes the database suspect and returns a channel that is closed with the verdict.
+func (h *Health) Suspect(cause error) <-chan struct{} {
+	h.noteFailing(cause)
+	kinds := kindOf(cause)
+	h.mu.Lock()
+	s := h.suspicion
+	if s != nil {
+		s.kinds |= kinds
+	} else {
+		s = &suspicion{cause: cause, kinds: kinds, began: time.Now(), verdict: make(chan struct{})}
+		if h.isClosed() || h.removed.Load() {
+			close(s.verdict)
+			h.mu.Unlock()
+			return s.verdict
+		}
+		h.suspicion = s
+		h.suspicions.Add(1)
+		h.listener.Suspected(cause) // with the lock held, so that it is told before the verdict
+	}
+	h.mu.Unlock()
+	h.Nudge()
+	return s.verdict
+}
+
+// Pending returns the verdict that is being waited for, or nil.
+func (h *Health) Pending() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.suspicion == nil {
+		return nil
+	}
+	return h.suspicion.verdict
+}
+
+// SuspectedAt is when the suspicion began that is being settled.
+func (h *Health) SuspectedAt() (time.Time, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.suspicion == nil {
+		return time.Time{}, false
+	}
+	return h.suspicion.began, true
+}
+
+// suspected returns the suspicion to confirm and how long it must wait for its turn.
+func (h *Health) suspected() (*suspicion, time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.suspicion == nil {
+		return nil, 0
+	}
+	return h.suspicion, time.Until(h.calmedAt.Add(suspicionFloor))
+}
+
+// suspectedOf returns the acts that have failed.
+func (h *Health) suspectedOf() evidenceKind {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.suspicion == nil {
+		return 0
+	}
+	return h.suspicion.kinds
+}
+
+// resolve ends the suspicion and releases everybody who waits for the verdict. It comes after what the verdict caused
+// (the switch), so that they find the result in place.
+func (h *Health) resolve() {
+	h.mu.Lock()
+	s := h.suspicion
+	h.suspicion, h.calmedAt = nil, time.Now()
+	h.mu.Unlock()
+	if s != nil {
+		close(s.verdict)
+	}
+}
+
+// confirmSuspicion turns a suspicion into a verdict.
+func (h *Health) confirmSuspicion(s *suspicion, generation uint64) {
+	if err := h.confirmAs(); err == nil {
+		h.cleared.Add(1)
+		h.listener.Cleared(s.cause, time.Since(s.began))
+	} else {
+		h.awaitBestAlternative()
+		if !h.Trip(generation, Outage{Cause: fmt.Errorf("%w; then %w", s.cause, err)}) && h.Usable() {
+			h.Nudge() // there may be evidence that has come after it was closed, so the question is asked again
+			return
+		}
+	}
+	h.resolve()
+}
+
+// confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a
+// process that only subscribes learns of a hang this way, with the short timeout and not with that of the checks.
+func (h *Health) confirmAlive(generation uint64) {
+	if err := h.excuse(h.confirm()); err != nil {
+		h.awaitBestAlternative()
+		h.Trip(generation, Outage{Cause: err})
+		return
+	}
+	h.Heard(time.Now())
+}
+
+// Late is for prober.Config: it makes all other usable databases suspect as well when the active one has not answered at once.
+// What has taken it may have taken others with it, and each that were found out only after it was moved to would cost a hang of
+// its own. There is a floor, because an active database that answers every other time would otherwise have all others asked
+// whenever it is suspected.
+func (h *Health) Late() {
+	now, last := int64(time.Since(h.clockStart)), h.othersSuspectedAt.Load()
+	if !h.inUse() || last > 0 && time.Duration(now-last) < h.cfg.Timeout || !h.othersSuspectedAt.CompareAndSwap(last, now) {
+		return
+	}
+	h.fleet.SuspectOthers()
+}
+
+// SuspectedWith is the name of the active database beside which another one is asked.
+type SuspectedWith string
+
+func (e SuspectedWith) Error() string {
+	return "asked because database " + strconv.Quote(string(e)) + " is suspected"
+}
+
+// awaitBestAlternative gives the database that would be moved to a moment to answer, if it was asked beside this one and has
+// not: it was asked a little later, so its verdict comes a little later too. One that is healthy has long answered.
+func (h *Health) awaitBestAlternative() {
+	if !h.inUse() {
+		return
+	}
+	patience := time.NewTimer(h.prober.Scaled(h.cfg.Timeout) / 8)
+	defer patience.Stop()
+	for {
+		verdict := h.fleet.BestAlternative()
+		if verdict == nil {
+			return
+		}
+		select {
+		case <-verdict:
+		case <-patience.C:
+			return
+		case <-h.ctx.Done():
+			return
+		}
+	}
+}
