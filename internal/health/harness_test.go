@@ -27,13 +27,13 @@ func TestMain(m *testing.M) {
 
 // lone is the fleet of one database that has no others. It is a listener as well, and counts what it is told.
 type lone struct {
-	wg                sync.WaitGroup
-	active, down      atomic.Bool
-	reviews, asked    atomic.Int64 // Review, and SuspectOthers
-	alternative       atomic.Bool
-	mu                sync.Mutex
-	changes           []State // Guarded by mu
-	forbidden, nowher atomic.Int64
+	wg                 sync.WaitGroup
+	active, down       atomic.Bool
+	reviews, asked     atomic.Int64 // Review, and SuspectOthers
+	alternative        atomic.Bool
+	mu                 sync.Mutex
+	changes            []State // Guarded by mu
+	forbidden, nowhere atomic.Int64
 }
 
 func (l *lone) Role() (active, down bool)          { return l.active.Load(), l.down.Load() }
@@ -52,7 +52,7 @@ func (l *lone) Checked(error, time.Duration, bool) {}
 func (l *lone) Forbidden(error)                    { l.forbidden.Add(1) }
 func (l *lone) OwnFault(error)                     {}
 func (l *lone) ProberCannotConnect(error)          {}
-func (l *lone) NowhereBetter(error)                { l.nowher.Add(1) }
+func (l *lone) NowhereBetter(error)                { l.nowhere.Add(1) }
 
 func (l *lone) Changed(c Change) {
 	l.mu.Lock()
