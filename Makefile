@@ -28,7 +28,7 @@ test: deps ## Vet and run all tests with the race detector, real redis-server pr
 	@set -e; for dir in $(MODULES); do echo "$$dir"; (cd $$dir && go vet ./... && go test -race -count=1 -timeout 10m -p 1 -short ./...); done
 
 .PHONY: soak
-soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets, 64 databases
+soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets, 64 databases, 1,000,000 random calls
 	$(TEST) -p 2 $(OTHERS)
 	$(TEST) -p 1 $(TIMED)
 	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput|ProbingCost' . ./internal/e2e ./window ./pubsubwrap

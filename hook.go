@@ -194,6 +194,7 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	if h.isPipelineHook(next) {
 		return next // added twice
 	}
+	next = goredis.Once(next, h.opt.DryRun)
 	process := func(ctx context.Context, cmds []redis.Cmder) error {
 		now := h.active.Load()
 		if len(cmds) == 0 || goredis.IsHandshakeBatch(cmds) {

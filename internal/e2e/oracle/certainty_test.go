@@ -22,7 +22,7 @@ import (
 // What an error says about the execution: SafeToRetry may hold only if nothing was written.
 
 // once is a client with the hook over one scripted database, where nothing is run again.
-func once(t *testing.T, protocol int, answer scripted.Answer, opt multidb.Options) *redis.Client {
+func once(t *testing.T, protocol int, answer scripted.Answer, opt multidb.Options, change ...func(*redis.Options)) *redis.Client {
 	var network memnet.Network
 	ln, err := network.Listen(address)
 	require.NoError(t, err)
@@ -39,7 +39,11 @@ func once(t *testing.T, protocol int, answer scripted.Answer, opt multidb.Option
 	hook, err := multidb.New(t.Context(), opt)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, hook.Close()) })
-	rdb := redis.NewClient(options())
+	client := options()
+	for _, f := range change {
+		f(client)
+	}
+	rdb := redis.NewClient(client)
 	rdb.AddHook(hook)
 	t.Cleanup(func() { _ = rdb.Close() })
 	return rdb
