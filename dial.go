@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/blocked"
 	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
@@ -86,7 +87,7 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 // connConfig is what the connections of a database have in common.
 func (h *Hook) connConfig(db *database) conn.Config {
 	return conn.Config{
-		Options: db.opt, DialLimit: h.opt.DialLimit, Timed: db.traffic.Timed(), Classes: h.classes, NoDatabase: ErrNoDatabase,
+		Options: db.opt, DialLimit: h.opt.DialLimit, Timed: db.traffic.Timed(), Classes: h.classes, NoDatabase: ErrNoDatabase, Moves: blocked.Here,
 		Question: routedRequest, Answer: routedReply{h},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/blocked"
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
@@ -42,6 +43,7 @@ type Hook struct {
 	monitorWake chan struct{} // ends that, capacity 1
 
 	preparers preparers
+	waiting   blocked.Commands
 	clusters  clusterClients
 
 	lateRequests atomic.Uint64 // that sessions have written to a database after its place was lost, see ServedBy
@@ -154,15 +156,10 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if goredis.IsHandshake(cmd) {
 			return h.passHandshake(ctx, cmd, next)
 		}
-		if now.down {
-			return h.processLater(ctx, cmd, next, now)
+		if replay.MayWait(cmd) {
+			return h.waiting.Process(ctx, cmd, next, h.processOne)
 		}
-		err := next(ctx, cmd)
-		if err == nil {
-			now.db.traffic.Succeeded()
-			return nil
-		}
-		return h.afterFailure(ctx, cmd, next, now, err)
+		return h.processUnder(ctx, cmd, next, now)
 	}
 	processHookCode.Store(reflect.ValueOf(process).Pointer())
 	return process
@@ -170,6 +167,23 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 // The code of the functions that ProcessHook and ProcessPipelineHook return, see isProcessHook.
 var processHookCode, pipelineHookCode atomic.Uintptr
+
+// processOne is what ProcessHook does with a command that is none of the handshake.
+func (h *Hook) processOne(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
+	return h.processUnder(ctx, cmd, next, h.active.Load())
+}
+
+func (h *Hook) processUnder(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *epoch) error {
+	if now.down {
+		return h.processLater(ctx, cmd, next, now)
+	}
+	err := next(ctx, cmd)
+	if err == nil {
+		now.db.traffic.Succeeded()
+		return nil
+	}
+	return h.afterFailure(ctx, cmd, next, now, err)
+}
 
 // processLater is ProcessHook while nothing is usable.
 func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *epoch) error {
@@ -196,26 +210,34 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	}
 	next = goredis.Once(next, h.opt.DryRun)
 	process := func(ctx context.Context, cmds []redis.Cmder) error {
-		now := h.active.Load()
 		if len(cmds) == 0 || goredis.IsHandshakeBatch(cmds) {
 			return h.passHandshakeBatch(ctx, cmds, next)
 		}
-		if now.down && h.routing.Load() {
-			var err error
-			if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
-				setErrors(cmds, err)
-				return err
-			}
+		if replay.MayWait(cmds[len(cmds)-1]) {
+			return h.waiting.ProcessBatch(ctx, cmds, next, h.processBatch, h.finishBatch)
 		}
-		err := next(ctx, cmds)
-		if err == nil {
-			now.db.traffic.Succeeded()
-			return nil
-		}
-		return h.afterBatchFailure(ctx, cmds, next, now, err)
+		return h.processBatch(ctx, cmds, next)
 	}
 	pipelineHookCode.Store(reflect.ValueOf(process).Pointer())
 	return process
+}
+
+// processBatch is what ProcessPipelineHook does with commands that are not those of the handshake.
+func (h *Hook) processBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) error {
+	now := h.active.Load()
+	if now.down && h.routing.Load() {
+		var err error
+		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
+			setErrors(cmds, err)
+			return err
+		}
+	}
+	err := next(ctx, cmds)
+	if err == nil {
+		now.db.traffic.Succeeded()
+		return nil
+	}
+	return h.afterBatchFailure(ctx, cmds, next, now, err)
 }
 
 // passHandshake passes on a command of the handshake, or a user's own of that name: as it is, never counted, never run

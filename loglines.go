@@ -206,6 +206,14 @@ func (d *dispatcher) nowhereBetter(database string, cause error) {
 	})
 }
 
+// notUnblocked logs that commands that wait on a database that was left stay there, once a minute.
+func (d *dispatcher) notUnblocked(database string, cause error) {
+	d.seldom("unblock "+database, func() {
+		d.Log.Warn("multidb: blocking commands stay on the database that was left, until their time or the drain is over: it does "+
+			"not take CLIENT UNBLOCK", "database", database, "cause", cause)
+	})
+}
+
 // seldom logs at most once a minute for each subject.
 func (d *dispatcher) seldom(subject string, log func()) {
 	now := time.Now()

@@ -55,8 +55,9 @@ type Options struct {
 
 	// DrainTimeout is how long a session (a Conn, a Tx, a reply still owed) may go on on the old, healthy database
 	// after a planned switch. The default, 10s, is longer than the full-duplex autopipeliner of go-redis holds a
-	// connection (its FullDuplexMaxHold, 5s), so that it returns it by itself. A blocking command that waits for longer
-	// ends with an error. Negative: not at all, its connections are closed at once.
+	// connection (its FullDuplexMaxHold, 5s), so that it returns it by itself. A blocking
+	// command (BLPOP, XREAD with BLOCK, ...) moves at once, by CLIENT UNBLOCK; where that is not permitted, or others
+	// follow it in a pipeline, one that waits for longer ends with an error. Negative: not at all, its connections are closed at once.
 	DrainTimeout time.Duration
 
 	// DialLimit is how many connections are dialed to one database at the same time, over all clients of the hook: after a

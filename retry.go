@@ -16,6 +16,7 @@ import (
 	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
+	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/internal/reply"
 )
 
@@ -56,6 +57,7 @@ type attempt struct {
 	db    *database // where it failed
 	final bool      // not to be run again
 	moved bool      // there is another choice since
+	waits bool      // it had to wait for something to come, however long that takes
 }
 
 func (a *attempt) Error() string {
@@ -118,7 +120,9 @@ func (h *Hook) countUnknown(ctx context.Context, now *epoch, err error) error {
 // classifyCommand is classifyAttempt for a single command.
 func (h *Hook) classifyCommand(ctx context.Context, now *epoch, cmd redis.Cmder, err error) *attempt {
 	h.databaseOf(now, err).replyCounts.add(err, nil)
-	return h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
+	a := h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
+	a.waits = replay.Waits(cmd)
+	return a
 }
 
 // classifyAttempt counts the failure against the database it happened on and says whether the work may be run again. An error that
@@ -189,7 +193,7 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Co
 	ctx = h.withTakeover(ctx)
 	var refused refusals
 	refused.add(h, h.active.Load().db, first)
-	_, err := h.retry.WithContext(ctx).GetWithExecution(func(exec failsafe.Execution[any]) (any, error) {
+	attempts := func(exec failsafe.Execution[any]) (any, error) {
 		if exec.IsFirstAttempt() {
 			return nil, h.beforeNext(ctx, last)
 		}
@@ -222,7 +226,11 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Co
 			return nil, last
 		}
 		return nil, h.beforeNext(ctx, last)
-	})
+	}
+	_, err := h.retry.WithContext(ctx).GetWithExecution(attempts)
+	for last != nil && last.resumes(ctx) {
+		_, err = h.retry.WithContext(ctx).GetWithExecution(attempts)
+	}
 	if last == nil {
 		// The work is done, even if the caller's context ended meanwhile and failsafe-go says so.
 		return nil
@@ -236,10 +244,15 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Co
 // hangs is 1 if the work was in flight on a database that was left for its silence. One that is so twice is more likely the
 // reason (a script that reads for seconds) than a victim, and would take down one database after the other.
 func (a *attempt) hangs() int {
-	if a.kind == lost && a.moved && errors.Is(a.err, net.ErrClosed) {
+	if a.kind == lost && a.moved && !a.waits && errors.Is(a.err, net.ErrClosed) {
 		return 1
 	}
 	return 0
+}
+
+// resumes reports that all attempts are used up by switches that came while the work waited, which may be as many as there are.
+func (a *attempt) resumes(ctx context.Context) bool {
+	return a.waits && a.kind == lost && a.moved && !a.final && ctx.Err() == nil
 }
 
 // refusals watches one piece of work being answered "cannot serve now" again and again by the same database. Probes pass

@@ -59,6 +59,9 @@ type DatabaseStats struct {
 	WindowFailures, WindowCommands uint64
 	// Replayed counts commands that were sent, not answered, and run again.
 	Replayed uint64
+	// Moved counts blocking commands that waited here when the database was left as planned, and were moved with what was left
+	// of their time.
+	Moved uint64
 	// Unknown counts commands that were sent and not answered, and whose callers were told so. A caller that gave up, or closed
 	// its client, while nothing was wrong with the database is not counted.
 	Unknown uint64
@@ -98,7 +101,7 @@ func (db *database) stats() DatabaseStats {
 	s := DatabaseStats{
 		Name: db.name, Weight: db.getWeight(), Latency: db.prober.RoundTrip(),
 		Successes: db.traffic.Successes.Load(), Failures: db.traffic.Failures.Load(), Replayed: db.traffic.Replayed.Load(),
-		Unknown: db.traffic.Unknown.Load(), Refused: db.traffic.Refused.Load(),
+		Moved: db.traffic.Unblocked.Load(), Unknown: db.traffic.Unknown.Load(), Refused: db.traffic.Refused.Load(),
 		Breaker: BreakerState(well.State), Since: well.Since, LastError: well.LastError, GracePeriod: well.GracePeriod,
 		Suspicions: well.Suspicions, Cleared: well.Cleared, GateError: well.GateError,
 		NotSent: db.traffic.NotSent.Load(), CannotServe: db.traffic.CannotServe.Load(), Unanswered: db.traffic.Unanswered.Load(),

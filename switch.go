@@ -1,6 +1,7 @@
 package multidb
 
 import (
+	"context"
 	"time"
 )
 
@@ -29,11 +30,11 @@ func (h *Hook) sweep(old *epoch, to *database, down, planned, drains bool) {
 
 // drain lets sessions on the old database finish, and closes what is left of them in the end.
 func (h *Hook) drain(old *epoch) {
-	timer := time.NewTimer(h.opt.DrainTimeout)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-h.ctx.Done():
+	ctx, cancel := context.WithTimeout(h.ctx, h.opt.DrainTimeout)
+	defer cancel()
+	h.moveWaiting(ctx, old)
+	<-ctx.Done()
+	if h.isClosed() {
 		// A closed hook lets everything through: what is in flight ends as it may, and sessions go on.
 		return
 	}
@@ -41,6 +42,21 @@ func (h *Hook) drain(old *epoch) {
 		return // back again meanwhile, so they are good connections
 	}
 	old.db.conns.EndDrain(old.Number)
+}
+
+// moveWaiting has the commands move that wait on a database which was left and may still be used. Where CLIENT UNBLOCK is not
+// permitted they end by themselves, or with the drain.
+func (h *Hook) moveWaiting(ctx context.Context, old *epoch) {
+	if old.db.cluster != nil {
+		return // the numbers of connections are those of its nodes
+	}
+	err := h.waiting.Move(ctx, old.db.prober.Unblock,
+		func() []int64 { return old.db.conns.Waiting(old.Number) },
+		func(n uint64) { old.db.traffic.Unblocked.Add(n) },
+		func() bool { return h.active.Load().db == old.db }) // back again, and the next drain is another one
+	if err != nil {
+		h.events.notUnblocked(old.db.name, err)
+	}
 }
 
 // prefers reports whether db would be moved to, once its grace period is over: the strategy is asked about all that

@@ -60,3 +60,9 @@ func number(p []byte, unit time.Duration) time.Duration {
 	}
 	return time.Duration(n * float64(unit))
 }
+
+// isWait reports whether a request is WAIT or WAITAOF.
+func isWait(p []byte) bool {
+	name, _ := resp.Arg(p, 0)
+	return len(name) >= 4 && bytes.EqualFold(name[:4], []byte("wait"))
+}

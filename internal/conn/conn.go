@@ -52,6 +52,9 @@ type Conn struct {
 
 	id atomic.Int64 // of the connection, by the reply to HELLO; 0: not known
 
+	movable   atomic.Uint64 // the last request that waits for something to come and may be run again elsewhere
+	unblocked uint64        // the term after whose end it was named by Waiting; guarded by set.mu
+
 	// What the monitor has seen, for it alone: since when the oldest reply has been owed.
 	seen      uint64
 	owedSince time.Time
@@ -117,6 +120,9 @@ func (c *Conn) writeRequest(p []byte) (int, error) {
 	}
 	if idle {
 		c.asks(class)
+	}
+	if moves := c.set.cfg.Moves; class&Blocks != 0 && moves != nil && moves() {
+		c.movable.Store(c.ledger.Written())
 	}
 	c.set.owner.Outstanding()
 	n, err := c.Conn.Write(p)

@@ -28,6 +28,7 @@ type Ledger struct {
 	unsafe   atomic.Uint64 // the last one whose second run is not harmless
 	blocking atomic.Uint64 // the last one that may block
 	bound    atomic.Int64  // how long that one may block; 0: for ever
+	awaits   atomic.Uint64 // the last one that waits for something to come: WAIT and WAITAOF are about their own connection
 	state    atomic.Uint32 // the session, see below
 	cut      []byte        // the beginning of a request whose name has not arrived whole
 
@@ -146,6 +147,9 @@ func (l *Ledger) begin(p []byte, class Class, args int, written uint64) (more ui
 		if bound, blocks := blockingTime(p); blocks {
 			l.bound.Store(int64(bound))
 			l.blocking.Store(written)
+			if !isWait(p) {
+				l.awaits.Store(written)
+			}
 		}
 	case class&Watches != 0:
 		l.set(stateWatching)
@@ -177,6 +181,9 @@ func (l *Ledger) Undo(m Mark, p []byte, n int) {
 	l.requests, l.cut = m.requests, nil
 	l.unsafe.Store(m.unsafe)
 	l.blocking.Store(m.blocking)
+	if l.awaits.Load() > m.written {
+		l.awaits.Store(0)
+	}
 	if subs := l.subs.Load(); subs != nil {
 		subs.drop(m.written)
 	}
@@ -261,6 +268,13 @@ func (l *Ledger) Blocking() (time.Duration, bool) {
 		return 0, false
 	}
 	return time.Duration(l.bound.Load()), true
+}
+
+// Awaits returns the number of the request that waits for something to come, if its reply is all that is owed. What was sent
+// behind it would be run in its place if it were ended.
+func (l *Ledger) Awaits() (number uint64, alone bool) {
+	number = l.awaits.Load()
+	return number, number > 0 && l.Exact() && l.answered.Load() == number-1 && l.written.Load() == number
 }
 
 // SpeaksRESP2 says that HELLO has not chosen RESP3: messages are arrays then. For the writer, before the first SUBSCRIBE.

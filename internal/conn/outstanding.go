@@ -52,15 +52,19 @@ func (c *Conn) owesFor(now time.Time) time.Duration {
 	return now.Sub(c.owedSince) - own
 }
 
-// Waiting returns the connections on which a request may be blocked, by their number in the reply to HELLO: what CLIENT
-// UNBLOCK asks for. Connections without a number are left out.
-func (s *Set) Waiting() (ids []int64) {
+// Waiting returns the connections of that term or before on which a request waits for something to come that may be run again
+// elsewhere, by their number in the reply to HELLO: what CLIENT UNBLOCK asks for. A connection is named once after the end of a
+// term: one that blocks again is in the hands of a session. Connections without a number are left out.
+func (s *Set) Waiting(term uint64) (ids []int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
-		if _, blocks := c.ledger.Blocking(); blocks && c.id.Load() != 0 {
-			ids = append(ids, c.id.Load())
+		number, alone := c.ledger.Awaits()
+		if !alone || c.movable.Load() != number || c.admitted > term || c.unblocked == term || c.id.Load() == 0 {
+			continue
 		}
+		c.unblocked = term
+		ids = append(ids, c.id.Load())
 	}
 	return ids
 }

@@ -37,6 +37,10 @@ type Config struct {
 	Timed     bool           // replies are timed, see Owner.Replied
 	Classes   *Table         // what requests are; nil: nothing is known to be harmless
 
+	// Moves reports, on the call stack of a request that may block, whether whoever sends it runs it again if it ends without
+	// a result before its time. nil: nobody does.
+	Moves func() bool
+
 	NoDatabase error // why a request is refused while no database may be written to
 
 	// Question is a request that no server knows. A connection answers it by itself, with the error Answer.

@@ -62,7 +62,9 @@ func TestCloseDuringADrainCutsNothing(t *testing.T) {
 			defer session.Close()
 			require.NoError(t, session.Incr(ctx, "n").Err())
 			answer := make(chan error, 1)
-			go func() { answer <- p.RDB.BLPop(context.Background(), 20*time.Second, "list").Err() }()
+			waiting := p.RDB.Conn() // of the client itself, it would move
+			defer waiting.Close()
+			go func() { answer <- waiting.BLPop(context.Background(), 20*time.Second, "list").Err() }()
 			redistest.Eventually(t, 10*time.Second, "the request to be there", func() bool {
 				return strings.Contains(p.East.Client().ClientList(ctx).Val(), "cmd=blpop")
 			})
@@ -121,7 +123,9 @@ func TestDrainEndsWithItsTimeout(t *testing.T) {
 	defer session.Close()
 	require.NoError(t, session.Incr(ctx, "n").Err())
 	answer := make(chan error, 1)
-	go func() { answer <- p.RDB.BLPop(context.Background(), time.Minute, "list").Err() }()
+	waiting := p.RDB.Conn() // of the client itself, it would move
+	defer waiting.Close()
+	go func() { answer <- waiting.BLPop(context.Background(), time.Minute, "list").Err() }()
 	redistest.Eventually(t, 10*time.Second, "the request to be there", func() bool {
 		return strings.Contains(p.East.Client().ClientList(ctx).Val(), "cmd=blpop")
 	})

@@ -24,6 +24,7 @@ type Traffic struct {
 type Counts struct {
 	Successes, Failures, Replayed, Refused, Unknown atomic.Uint64
 	NotSent, CannotServe, Unanswered                atomic.Uint64 // the failures by kind
+	Unblocked                                       atomic.Uint64 // commands that waited and were made to move
 }
 
 // New makes the traffic of one database, with detectors of its own.
