@@ -266,7 +266,7 @@ func (h *Hook) Databases() []string {
 
 // DatabaseOptions returns the options of a client for one database, to be changed and used by the caller: address,
 // dialer, TLS and credentials are those of the database, and there are no retries. The error is ErrUnknownDatabase or
-// ErrClosed. Safe for concurrent use.
+// ErrClosed, or says that the database is a cluster: then see [Hook.NodeOptions]. Safe for concurrent use.
 func (h *Hook) DatabaseOptions(name string) (*redis.Options, error) {
 	db, err := h.known(name)
 	if err != nil {
@@ -275,9 +275,15 @@ func (h *Hook) DatabaseOptions(name string) (*redis.Options, error) {
 	if db.cluster != nil {
 		return nil, fmt.Errorf("multidb: database %q is a cluster: there are no options of one client for it", name)
 	}
+	return db.userOptions(db.opt.Addr), nil
+}
+
+// userOptions are those of a client of a user's for one node of the database.
+func (db *database) userOptions(addr string) *redis.Options {
 	opt := *db.opt
+	opt.Addr = addr
 	opt.PoolSize, opt.MaxIdleConns = 0, 0 // go-redis' own again
-	return &opt, nil
+	return &opt
 }
 
 // Report tells the hook that a connection to a database of its own has failed its owner, or could not be made: it asks

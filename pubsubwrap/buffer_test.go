@@ -159,13 +159,13 @@ func TestUnsubscribeIsNotUndone(t *testing.T) {
 	for range 200 {
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = sub.Subscribe(ctx, "open", "secret") })
-		eventually(t, waitFor, "the call", func() bool { return sub.wants(topic{Channel, "open"}) })
+		eventually(t, waitFor, "the call", func() bool { return sub.only().wants(topic{Channel, "open"}) })
 		require.NoError(t, sub.Unsubscribe(ctx, "open"))
 		wg.Wait()
 		require.NoError(t, sub.Unsubscribe(ctx, "secret"))
-		sub.mu.Lock()
-		home := sub.home
-		sub.mu.Unlock()
+		sub.only().mu.Lock()
+		home := sub.only().home
+		sub.only().mu.Unlock()
 		eventually(t, waitFor, "all answers", func() bool {
 			home.outbox.mu.Lock()
 			defer home.outbox.mu.Unlock()
@@ -189,11 +189,11 @@ func TestSubscribeDoesNotWaitForADial(t *testing.T) {
 	delay.Store(int64(time.Second))
 	began := time.Now()
 	prepared := make(chan struct{})
-	sub.wg.Go(func() { defer close(prepared); sub.follow.prepare(sub.ctx, "east") })
+	sub.wg.Go(func() { defer close(prepared); sub.only().follow.prepare(sub.ctx, "east") })
 	eventually(t, waitFor, "the link", func() bool {
-		sub.mu.Lock()
-		defer sub.mu.Unlock()
-		return len(sub.conns) == 2
+		sub.only().mu.Lock()
+		defer sub.only().mu.Unlock()
+		return len(sub.only().conns) == 2
 	})
 	require.NoError(t, sub.Subscribe(ctx, "b"))
 	require.Less(t, time.Since(began), 700*time.Millisecond)
@@ -269,9 +269,9 @@ func TestSubscribeAmongManyRefusals(t *testing.T) {
 				secret[i] = fmt.Sprint("secret:", i)
 			}
 			require.Error(t, sub.Subscribe(ctx, secret...))
-			sub.mu.Lock()
-			home := sub.home
-			sub.mu.Unlock()
+			sub.only().mu.Lock()
+			home := sub.only().home
+			sub.only().mu.Unlock()
 			eventually(t, waitFor, "the reader to wait", home.blocked.Load)
 			bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()

@@ -30,6 +30,14 @@
 // with PUBLISH; it is in the gap. The other losses are in the stream in the same way: a lost connection, also one to a
 // database that is being left, and a database that was in use for less time than it takes to subscribe.
 //
+// If the databases are clusters, a subscriber has one connection for all channels and patterns, at any master, and one for each
+// slot that has shard channels, at the master of the slot: many shard channels are many connections, unless hash tags put them
+// into the same slots. What is said here of order and of gaps holds for each connection, and each has notices of its own:
+// Switched.ShardChannels tells them apart. When a slot gets another node (it was moved, or its master was replaced), the
+// subscription goes there within milliseconds, with a notice whose From and To are the same: the old node ends it before
+// the new one can take it, so there is a gap. Redis itself passes on between the nodes what was published on a channel, so across a
+// switch the order of a channel's messages is kept only as far as that takes no longer than a round trip.
+//
 // A subscriber uses connections of its own, one per database that it is subscribed on: usually one, two around a switch.
 // It needs the hook to be open. After Hook.Close it stays where it is; when that connection is lost, the stream ends with
 // an Err that matches multidb.ErrClosed.

@@ -31,6 +31,10 @@ type Switched struct {
 	Reason multidb.Reason
 	// Planned is true if the old database was healthy.
 	Planned bool
+	// ShardChannels are the shard channels that the notice is about, if the database is a cluster: each slot has a
+	// connection of its own, so there is one notice for each. Nil: it is about all channels and patterns, and if the database is no
+	// cluster about everything.
+	ShardChannels []string
 	// Gap is how long nothing could be received, or maybe nothing: where that is not known exactly, it is longer rather than
 	// shorter. 0: nothing is missing. A proxy that ends connections later than its database has died hides that time.
 	Gap time.Duration

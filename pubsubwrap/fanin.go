@@ -16,7 +16,7 @@ const (
 
 // fanIn keeps a connection to every database. One goroutine owns it, and each database has one of its own.
 type fanIn struct {
-	s          *Subscriber
+	link       *link
 	members    map[string]*member
 	wants      chan string  // of databases that are about to be used
 	hookClosed chan *member // those that have ended because the hook is closed
@@ -24,7 +24,7 @@ type fanIn struct {
 	use      atomic.Pointer[use]
 	attended atomic.Int64 // ns since epoch: since when calls are answered; 0: nothing is subscribed yet
 
-	tried map[string]bool // which databases were tried at least once; guarded by the subscriber's mu
+	tried map[string]bool // which databases were tried at least once; guarded by the link's mu
 }
 
 // member is the connection to one database, again and again.
@@ -41,17 +41,17 @@ type use struct {
 	from string
 }
 
-func newFanIn(s *Subscriber) *fanIn {
+func newFanIn(k *link) *fanIn {
 	f := &fanIn{
-		s: s, members: make(map[string]*member), wants: make(chan string), hookClosed: make(chan *member),
+		link: k, members: make(map[string]*member), wants: make(chan string), hookClosed: make(chan *member),
 		tried: make(map[string]bool),
 	}
-	f.use.Store(&use{Choice: s.hook.Choice()})
+	f.use.Store(&use{Choice: k.hook.Choice()})
 	return f
 }
 
 func (f *fanIn) run() {
-	defer f.s.hook.OnPrepare(f.prepare)()
+	defer f.link.hook.OnPrepare(f.prepare)()
 	tick := time.NewTicker(refresh)
 	defer tick.Stop()
 	for {
@@ -59,7 +59,7 @@ func (f *fanIn) run() {
 		before := f.use.Load()
 		select {
 		case <-before.Over():
-			f.use.Store(&use{Choice: f.s.hook.Choice(), from: before.Database})
+			f.use.Store(&use{Choice: f.link.hook.Choice(), from: before.Database})
 			f.kick(f.use.Load().Database)
 			f.chooseHome()
 		case db := <-f.wants:
@@ -68,10 +68,10 @@ func (f *fanIn) run() {
 		case r := <-f.hookClosed:
 			r.hookClosed = true
 			if f.allHookClosed() {
-				f.s.giveUp()
+				f.link.giveUp()
 			}
 		case <-tick.C:
-		case <-f.s.ctx.Done():
+		case <-f.link.ctx.Done():
 			return
 		}
 	}
@@ -80,13 +80,13 @@ func (f *fanIn) run() {
 // refresh starts and ends connections as databases come and go.
 func (f *fanIn) refresh() {
 	have := make(map[string]bool)
-	for _, db := range f.s.hook.Databases() {
+	for _, db := range f.link.hook.Databases() {
 		have[db] = true
 		if f.members[db] == nil {
-			ctx, cancel := context.WithCancel(f.s.ctx)
+			ctx, cancel := context.WithCancel(f.link.ctx)
 			r := &member{db: db, cancel: cancel, kick: make(chan struct{}, 1)}
 			f.members[db] = r
-			f.s.wg.Go(func() { f.keep(ctx, r) })
+			f.link.wg.Go(func() { f.keep(ctx, r) })
 		}
 	}
 	for db, r := range f.members {
@@ -122,19 +122,19 @@ func (f *fanIn) prepare(ctx context.Context, database string) {
 	case f.wants <- database:
 	case <-ctx.Done():
 		return
-	case <-f.s.ctx.Done():
+	case <-f.link.ctx.Done():
 		return
 	}
-	s := f.s
-	s.waiting.Add(1)
-	defer s.waiting.Add(-1)
+	k := f.link
+	k.waiting.Add(1)
+	defer k.waiting.Add(-1)
 	for {
-		s.mu.Lock()
-		change, there := s.change, false
-		for l := range s.conns {
+		k.mu.Lock()
+		change, there := k.change, false
+		for l := range k.conns {
 			there = there || l.db == database && l.joined.Load() && l.alive()
 		}
-		s.mu.Unlock()
+		k.mu.Unlock()
 		if there {
 			return
 		}
@@ -142,7 +142,7 @@ func (f *fanIn) prepare(ctx context.Context, database string) {
 		case <-change:
 		case <-ctx.Done():
 			return
-		case <-s.ctx.Done():
+		case <-k.ctx.Done():
 			return
 		}
 	}
@@ -153,7 +153,7 @@ func (f *fanIn) keep(ctx context.Context, r *member) {
 	var lost int64
 	var last *subConn
 	for failures := 0; ctx.Err() == nil; failures++ {
-		l, err := f.s.newSubConn(r.db)
+		l, err := f.link.newSubConn(r.db)
 		if errors.Is(err, multidb.ErrClosed) {
 			f.abandon(ctx, r, last)
 			return
@@ -217,9 +217,10 @@ func (f *fanIn) live(ctx context.Context, l *subConn) {
 			<-l.done
 			return
 		case <-tick.C:
-			if interval := f.s.opt.HealthInterval; interval > 0 {
+			if interval := f.link.opt.HealthInterval; interval > 0 {
 				l.checkHealth(interval)
 			}
+			l.checkNode()
 			f.chooseHome()
 		}
 	}
@@ -232,7 +233,7 @@ func (f *fanIn) notices(db string, lost int64) []Event {
 	if lost != 0 {
 		return []Event{gapNotice{db, ReasonConnectionLost, lost}.event()}
 	}
-	choice, use, attended := f.s.hook.Choice(), f.use.Load(), f.attended.Load()
+	choice, use, attended := f.link.hook.Choice(), f.use.Load(), f.attended.Load()
 	if choice.Database != db || choice.Down || attended == 0 {
 		return nil
 	}
@@ -249,25 +250,25 @@ func (f *fanIn) notices(db string, lost int64) []Event {
 // settleHome lets calls wait for the active database where that is subscribed, and else for any that is: at first not
 // before the active one was tried, so that who has subscribed hears what he publishes then. tried has been.
 func (f *fanIn) chooseHome(tried ...string) {
-	s, active := f.s, f.s.hook.Choice()
-	s.mu.Lock()
+	k, active := f.link, f.link.hook.Choice()
+	k.mu.Lock()
 	for _, db := range tried {
 		f.tried[db] = true
 	}
-	home := s.home
-	for l := range s.conns {
+	home := k.home
+	for l := range k.conns {
 		if l.alive() && l.joined.Load() &&
 			(home == nil || !home.alive() || l.db == active.Database && home.db != active.Database) {
 			home = l
 		}
 	}
-	if s.home == nil && home != nil && home.db != active.Database && !active.Down && !f.tried[active.Database] {
+	if k.home == nil && home != nil && home.db != active.Database && !active.Down && !f.tried[active.Database] {
 		home = nil
 	}
-	s.home = home
-	s.mu.Unlock()
+	k.home = home
+	k.mu.Unlock()
 	if home != nil {
 		f.attended.CompareAndSwap(0, now())
 	}
-	s.changed()
+	k.changed()
 }

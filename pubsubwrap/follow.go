@@ -12,7 +12,7 @@ import (
 // follower keeps a subscriber on the active database. It is one goroutine: everything it owns, it changes alone, and it
 // waits for nobody: connections open, are read, written and end in goroutines of their own and tell it.
 type follower struct {
-	s        *Subscriber
+	link     *link
 	prepares chan *preparation
 
 	choice   multidb.Choice
@@ -43,6 +43,7 @@ const (
 	openTimeout = 2 * time.Second        // to dial, subscribe and confirm
 	patience    = 500 * time.Millisecond // for an answer of a database that is being left
 	minRetry    = 5 * time.Millisecond
+	nodeRetry   = 20 * time.Millisecond // while it is not known which node of a cluster serves a slot
 	maxRetry    = 500 * time.Millisecond
 	steady      = time.Second // a connection that is lost sooner counts as one that could not be made
 	calm        = 250 * time.Millisecond
@@ -52,30 +53,33 @@ const (
 // backoff is how long to wait after so many failures before.
 func backoff(failures int) int64 { return int64(wait.Backoff(failures, minRetry, maxRetry)) }
 
-func newFollower(s *Subscriber) *follower {
-	return &follower{s: s, prepares: make(chan *preparation), leaving: make(map[*subConn]struct{})}
+func newFollower(k *link) *follower {
+	return &follower{link: k, prepares: make(chan *preparation), leaving: make(map[*subConn]struct{})}
 }
 
 func (f *follower) run() {
-	defer f.s.hook.OnPrepare(f.prepare)()
+	defer f.link.hook.OnPrepare(f.prepare)()
 	f.lookedAt = now()
-	f.choice = f.s.hook.Choice()
+	f.choice = f.link.hook.Choice()
 	f.chosenAt = stamp(f.choice.At)
 	timer := time.NewTimer(calm)
 	defer timer.Stop()
 	for {
 		f.look()
+		changed := f.link.nodesChanged(f.choice.Database) // before the step: what comes in between is not missed
 		f.step()
 		timer.Reset(f.rest())
 		select {
 		case <-f.choice.Over():
-		case tell := <-f.s.inbox:
+		case tell := <-f.link.inbox:
 			tell()
 		case p := <-f.prepares:
 			f.look() // it comes after the switch before it: to which this may be the way back
 			f.accept(p)
+		case <-changed:
+			f.retryAt = 0
 		case <-timer.C:
-		case <-f.s.ctx.Done():
+		case <-f.link.ctx.Done():
 			f.prepared.release()
 			return
 		}
@@ -107,7 +111,7 @@ func (f *follower) look() {
 	default:
 		return
 	}
-	f.choice = f.s.hook.Choice()
+	f.choice = f.link.hook.Choice()
 	absentAt := f.absentAt
 	switch {
 	case f.lastDB == "" || absentAt != 0:
@@ -158,7 +162,7 @@ func (f *follower) dropDead() {
 			f.failures = 0
 		}
 		f.cur = nil
-		f.s.setHome(nil)
+		f.link.setHome(nil)
 	}
 	if f.next != nil && !f.next.alive() {
 		f.scheduleResubscribe(f.next)
@@ -207,13 +211,16 @@ func (f *follower) begin(database string) {
 	if now() < f.retryAt {
 		return
 	}
-	l, err := f.s.newSubConn(database)
+	l, err := f.link.newSubConn(database)
 	if err != nil {
 		f.hookClosed = f.hookClosed || errors.Is(err, multidb.ErrClosed)
 		f.retryAt = now() + int64(maxRetry)
+		if f.link.onCluster {
+			f.retryAt = now() + int64(nodeRetry)
+		}
 		return
 	}
-	f.s.queue(l)
+	f.link.queue(l)
 	f.next, f.ready = l, false
 	f.open(l, func(early bool) {
 		if f.next == l {
@@ -225,14 +232,14 @@ func (f *follower) begin(database string) {
 // open opens a connection beside the follower, and tells it of success; of a failure the connection tells by its end. early is true if
 // the database was not in use then.
 func (f *follower) open(l *subConn, opened func(early bool)) {
-	f.s.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(f.s.ctx, openTimeout)
+	f.link.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(f.link.ctx, openTimeout)
 		defer cancel()
 		if l.open(ctx) != nil {
 			return
 		}
-		early := f.s.hook.Choice().Database != l.db
-		f.s.tell(func() { opened(early) })
+		early := f.link.hook.Choice().Database != l.db
+		f.link.tell(func() { opened(early) })
 	})
 }
 
@@ -261,7 +268,7 @@ func (f *follower) abandon() {
 	if l.promoted {
 		// It was leaving before, and goes on with that.
 		l.promote()
-		f.leave(l, f.s.opt.Linger)
+		f.leave(l, f.link.opt.Linger)
 		return
 	}
 	l.kill()
@@ -292,9 +299,9 @@ func (f *follower) promote() {
 		if old.planned {
 			old.patience = patience
 		}
-		f.leave(old, f.s.opt.Linger)
+		f.leave(old, f.link.opt.Linger)
 	}
-	f.s.setHome(l)
+	f.link.setHome(l)
 }
 
 // mayGiveUp ends the stream when the last connection is gone and the hook, being closed, has no other.
@@ -302,10 +309,10 @@ func (f *follower) mayGiveUp() {
 	if !f.hookClosed || f.givenUp || f.cur != nil || f.next != nil || len(f.leaving) > 0 {
 		return
 	}
-	f.s.order.mu.Lock()
-	empty := f.s.order.tail == nil // everything is delivered
-	f.s.order.mu.Unlock()
+	f.link.order.mu.Lock()
+	empty := f.link.order.tail == nil // everything is delivered
+	f.link.order.mu.Unlock()
 	if f.givenUp = empty; empty {
-		f.s.giveUp()
+		f.link.giveUp()
 	}
 }

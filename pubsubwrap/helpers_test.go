@@ -117,3 +117,10 @@ func (p *pair) usable(t testing.TB) {
 		return true
 	})
 }
+
+// only is the link of a subscriber whose databases are no clusters.
+func (s *Subscriber) only() *link {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.links[noSlot]
+}

@@ -19,9 +19,12 @@ func (f *follower) leave(l *subConn, linger time.Duration) {
 
 // check looks after connections that have fallen silent, and lets go of those whose time has come.
 func (f *follower) check() {
-	interval := f.s.opt.HealthInterval
+	interval := f.link.opt.HealthInterval
 	if f.cur != nil && interval > 0 {
 		f.cur.checkHealth(interval)
+	}
+	if f.cur != nil {
+		f.cur.checkNode()
 	}
 	for l := range f.leaving {
 		if interval > 0 && !l.closing {
@@ -101,7 +104,7 @@ func (v *resubscription) giveUp() {
 
 // reopen opens a connection that stands in no order yet, and holds what it receives.
 func (f *follower) reopen(v *resubscription) {
-	l, err := f.s.newSubConn(v.db)
+	l, err := f.link.newSubConn(v.db)
 	if err != nil {
 		f.hookClosed = f.hookClosed || errors.Is(err, multidb.ErrClosed)
 		v.retryAt = v.until
@@ -123,7 +126,7 @@ func (f *follower) rejoin(v *resubscription) {
 	l.usedAt, l.failures = now(), v.failures
 	l.until = v.until
 	f.leaving[l] = struct{}{}
-	f.s.queueFirst(l)
+	f.link.queueFirst(l)
 	l.promote(gapNotice{v.db, ReasonConnectionLost, v.since}.event())
 }
 
@@ -133,7 +136,7 @@ var errSilent = errors.New("pubsubwrap: a subscribed connection does not answer 
 func (l *subConn) checkHealth(interval time.Duration) {
 	if l.silentFor() > interval {
 		l.kill()
-		l.sub.hook.Report(l.db, errSilent)
+		l.link.hook.Report(l.db, errSilent)
 	} else if l.stalled.Load() == 0 && now()-l.lastRead.Load() > int64(interval) {
 		l.ping(tokenHealth)
 	}

@@ -113,13 +113,13 @@ func TestComebackIsNotGatedForEver(t *testing.T) {
 	sub := moved(t, p, Options{Linger: time.Minute})
 	for range 5 {
 		superseded := make(chan struct{})
-		sub.wg.Go(func() { defer close(superseded); sub.follow.prepare(sub.ctx, "east") })
+		sub.wg.Go(func() { defer close(superseded); sub.only().follow.prepare(sub.ctx, "east") })
 		eventually(t, waitFor, "the preparation", func() bool {
 			prepared := make(chan bool, 1)
-			sub.tell(func() { p := sub.follow.prepared; prepared <- p != nil && p.database == "east" })
+			sub.only().tell(func() { p := sub.only().follow.prepared; prepared <- p != nil && p.database == "east" })
 			return <-prepared
 		})
-		sub.follow.prepare(ctx, "west") // there it is
+		sub.only().follow.prepare(ctx, "west") // there it is
 		select {
 		case <-superseded: // TestSupersededPreparation: nobody waits for it any more
 		case <-time.After(time.Second):
@@ -157,13 +157,13 @@ func TestGivenUpConnectionDelaysNothing(t *testing.T) {
 	sub := onWest(t, p)
 	delay.Store(int64(1500 * time.Millisecond))
 	began := time.Now()
-	sub.wg.Go(func() { sub.follow.prepare(sub.ctx, "east") })
+	sub.wg.Go(func() { sub.only().follow.prepare(sub.ctx, "east") })
 	eventually(t, waitFor, "the link", func() bool {
-		sub.mu.Lock()
-		defer sub.mu.Unlock()
-		return len(sub.conns) == 2
+		sub.only().mu.Lock()
+		defer sub.only().mu.Unlock()
+		return len(sub.only().conns) == 2
 	})
-	sub.follow.prepare(ctx, "west")
+	sub.only().follow.prepare(ctx, "west")
 	require.NoError(t, p.west.Client().ClientKillByFilter(ctx, "TYPE", "pubsub").Err())
 	require.Equal(t, "west", notice(t, sub).To)
 	require.NoError(t, p.rdb.Publish(ctx, "a", "heard").Err())
@@ -194,7 +194,7 @@ func TestPreparationIsAcknowledged(t *testing.T) {
 				}
 				to := []string{"west", "east"}[i%2]
 				began := time.Now()
-				sub.follow.prepare(ctx, to)
+				sub.only().follow.prepare(ctx, to)
 				require.Less(t, time.Since(began), 100*time.Millisecond, "switch %d", i)
 				require.NoError(t, p.hook.SetActive(ctx, to))
 			}
@@ -249,9 +249,9 @@ func TestGapOfAVanishedDatabase(t *testing.T) {
 	require.NoError(t, err)
 	closing(t, sub)
 	require.NoError(t, sub.Subscribe(ctx, "a"))
-	sub.mu.Lock()
-	home := sub.home
-	sub.mu.Unlock()
+	sub.only().mu.Lock()
+	home := sub.only().home
+	sub.only().mu.Unlock()
 	eventually(t, waitFor, "all answers", func() bool { // or the next PING is not the one that the health interval asks for
 		home.outbox.mu.Lock()
 		defer home.outbox.mu.Unlock()
@@ -305,7 +305,7 @@ func TestGapBeginsWithTheChoice(t *testing.T) {
 	ctx := t.Context()
 	sub := onWest(t, p)
 	busy, free := make(chan struct{}), make(chan struct{})
-	sub.tell(func() { close(busy); <-free })
+	sub.only().tell(func() { close(busy); <-free })
 	<-busy
 	require.NoError(t, p.hook.ForceActive("east", time.Minute)) // without a preparation
 	require.NoError(t, p.east.Client().Publish(ctx, "a", "lost").Err())

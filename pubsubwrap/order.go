@@ -7,14 +7,14 @@ import (
 )
 
 // While two databases are subscribed, messages of one publisher may come over both connections: first over the old one,
-// then, once it has moved, over the new one. To deliver them in that order, the connections of a subscriber stand in an order, and
+// then, once it has moved, over the new one. To deliver them in that order, the connections of a link stand in an order, and
 // what a connection receives is held until the connection before it has answered a PING that was sent after it came: whatever the
 // publisher had sent to the old database before is in front of that answer.
 //
 // A connection that has not been promoted yet is gated: it holds everything. The first of the order that is not gated delivers
 // directly, without a lock.
 
-// deliveryOrder is the order of a subscriber's connections.
+// deliveryOrder is the order of a link's connections.
 type deliveryOrder struct {
 	mu   sync.Mutex
 	room sync.Cond // of a connection that holds too much
@@ -39,11 +39,11 @@ type place struct {
 }
 
 // queue puts a new connection at the end, gated.
-func (s *Subscriber) queue(l *subConn) {
-	s.order.mu.Lock()
-	defer s.order.mu.Unlock()
+func (k *link) queue(l *subConn) {
+	k.order.mu.Lock()
+	defer k.order.mu.Unlock()
 	l.gated = true
-	s.order.append(l)
+	k.order.append(l)
 }
 
 // append puts a connection at the end. Caller must hold mu.
@@ -58,8 +58,8 @@ func (r *deliveryOrder) append(l *subConn) {
 }
 
 // queueFirst puts a connection to a database that was left before the others.
-func (s *Subscriber) queueFirst(l *subConn) {
-	row := &s.order
+func (k *link) queueFirst(l *subConn) {
+	row := &k.order
 	row.mu.Lock()
 	first := row.tail
 	if first == nil {
@@ -84,10 +84,10 @@ func (l *subConn) deliver(e Event) {
 		l.push(e)
 		return
 	}
-	row, waited := &l.sub.order, false
+	row, waited := &l.link.order, false
 	row.mu.Lock()
-	for l.opened.Load() && len(l.held) >= l.sub.opt.Buffer+heldMore && (l.pred != nil || l.gated) &&
-		!l.killed.Load() && !l.sub.isClosed() {
+	for l.opened.Load() && len(l.held) >= l.link.opt.Buffer+heldMore && (l.pred != nil || l.gated) &&
+		!l.killed.Load() && !l.link.isClosed() {
 		l.blocked.Store(true)
 		row.room.Wait()
 		waited = true
@@ -111,7 +111,10 @@ func (l *subConn) deliver(e Event) {
 
 // push gives an event to the application. Called by a reader.
 func (l *subConn) push(e Event) {
-	if l.sub.buf.push(e, &l.blocked) {
+	if e.Switched != nil {
+		e.Switched.ShardChannels = l.link.shardChannels()
+	}
+	if l.link.buf.push(e, &l.blocked) {
 		l.fellBehind()
 	}
 }
@@ -133,7 +136,7 @@ func (l *subConn) cover() func() {
 
 // drain delivers what a connection has held that is the first now. Called by its reader.
 func (l *subConn) drain() {
-	row := &l.sub.order
+	row := &l.link.order
 	for {
 		row.mu.Lock()
 		if l.pred != nil || l.gated {
@@ -158,7 +161,7 @@ func (l *subConn) drain() {
 
 // release delivers what the connection behind has held until this answer. Called by this connection's reader.
 func (l *subConn) release() {
-	row := &l.sub.order
+	row := &l.link.order
 	row.mu.Lock()
 	next := l.succ
 	if next == nil || next.covered == 0 {
@@ -185,7 +188,7 @@ func (l *subConn) release() {
 
 // promote opens the gate: what the connection has held and will receive follows the notices.
 func (l *subConn) promote(notices ...Event) {
-	row := &l.sub.order
+	row := &l.link.order
 	row.mu.Lock()
 	l.gated, l.owed, l.returning = false, false, false
 	l.held = append(append([]Event(nil), notices...), l.held...)
@@ -201,7 +204,7 @@ func (l *subConn) promote(notices ...Event) {
 // comeBack takes back the closing of a connection whose database is about to be used again, and reports whether there was time
 // for that. The connection is to step behind the others then.
 func (l *subConn) comeBack() bool {
-	row := &l.sub.order
+	row := &l.link.order
 	row.mu.Lock()
 	defer row.mu.Unlock()
 	if l.left {
@@ -215,7 +218,7 @@ func (l *subConn) comeBack() bool {
 // have been given up, or promoted, while the answer was on its way, and would be gated with nobody to open the gate.
 // Called by its reader, or by the follower if there is no time for that.
 func (l *subConn) stepBehind() bool {
-	row := &l.sub.order
+	row := &l.link.order
 	row.mu.Lock()
 	if !l.returning || !l.inOrder {
 		row.mu.Unlock()
@@ -232,7 +235,7 @@ func (l *subConn) stepBehind() bool {
 
 // leave asks for the answer behind which the connection may end.
 func (l *subConn) leave() {
-	row := &l.sub.order
+	row := &l.link.order
 	row.mu.Lock()
 	l.leaves++
 	token := tokenLeave + strconv.Itoa(l.leaves)
@@ -243,7 +246,7 @@ func (l *subConn) leave() {
 
 // mayLeave reports whether a closing with this token stands. Called by its reader, which ends then.
 func (l *subConn) mayLeave(token string) bool {
-	row := &l.sub.order
+	row := &l.link.order
 	row.mu.Lock()
 	defer row.mu.Unlock()
 	if token != l.leaving || token == "" {
@@ -255,7 +258,7 @@ func (l *subConn) mayLeave(token string) bool {
 
 // hasLeft reports whether the connection has ended, or is about to, with nothing missing.
 func (l *subConn) hasLeft() bool {
-	row := &l.sub.order
+	row := &l.link.order
 	row.mu.Lock()
 	defer row.mu.Unlock()
 	return l.left
@@ -264,7 +267,7 @@ func (l *subConn) hasLeft() bool {
 // withdraw takes a connection out of the order that was never used: it may be dialing for a while yet, and those behind it have
 // nothing to expect from it.
 func (l *subConn) withdraw() {
-	row := &l.sub.order
+	row := &l.link.order
 	row.mu.Lock()
 	if !l.gated || l.owed || !l.inOrder {
 		row.mu.Unlock()
@@ -278,7 +281,7 @@ func (l *subConn) withdraw() {
 // finish takes a connection out of the order, when what it holds has been delivered: that waits for the connection before it, which
 // answers or is ended by the follower. Called by its reader, as the last thing.
 func (l *subConn) finish() {
-	row := &l.sub.order
+	row := &l.link.order
 	row.mu.Lock()
 	ask := func() {}
 	if l.owed {
@@ -288,7 +291,7 @@ func (l *subConn) finish() {
 	row.mu.Unlock()
 	ask()
 	row.mu.Lock()
-	for l.pred != nil && !l.gated && len(l.held) > 0 && !l.sub.isClosed() {
+	for l.pred != nil && !l.gated && len(l.held) > 0 && !l.link.isClosed() {
 		row.room.Wait()
 	}
 	row.mu.Unlock()
@@ -333,7 +336,7 @@ func (r *deliveryOrder) remove(l *subConn) func() {
 
 // wakeHeld wakes a reader that waits for room.
 func (l *subConn) wakeHeld() {
-	l.sub.order.mu.Lock()
-	defer l.sub.order.mu.Unlock()
-	l.sub.order.room.Broadcast()
+	l.link.order.mu.Lock()
+	defer l.link.order.mu.Unlock()
+	l.link.order.room.Broadcast()
 }

@@ -60,14 +60,15 @@ func TestOrderAcrossTheSwitch(t *testing.T) {
 func TestAnswerIsNotForgotten(t *testing.T) {
 	s := &Subscriber{opt: Options{Buffer: 1}.withDefaults()}
 	s.ctx, s.cancel = context.WithCancel(t.Context())
-	defer s.wg.Wait()
-	defer s.cancel()
-	s.order.room.L = &s.order.mu
 	s.buf = newBuffer(&s.opt, s.ctx.Done(), s.wg.Go)
+	k := s.newLink(noSlot)
+	defer s.wg.Wait()
+	defer k.wg.Wait()
+	defer s.cancel()
 	add := func() *subConn {
-		l := &subConn{sub: s}
+		l := &subConn{link: k}
 		l.wake = make(chan struct{}, 1)
-		s.queue(l)
+		k.queue(l)
 		l.promote()
 		return l
 	}
@@ -79,7 +80,7 @@ func TestAnswerIsNotForgotten(t *testing.T) {
 	a.release()
 	b.deliver(say("2"))
 	released := make(chan struct{})
-	s.wg.Go(func() { defer close(released); a.release() })
+	k.wg.Go(func() { defer close(released); a.release() })
 	eventually(t, waitFor, "a's reader to wait", a.blocked.Load)
 	c := add()
 	require.True(t, b.comeBack())

@@ -7,7 +7,7 @@ import (
 )
 
 // outbox is what is to be written to a connection, in this order, by one goroutine. Who changes subscriptions puts
-// the change into the outboxes of all connections while it holds the subscriber's mu: so each database gets the changes in the
+// the change into the outboxes of all connections while it holds the link's mu: so each database gets the changes in the
 // order of the calls, also one that is still being dialed, and nobody waits for a connection that is not his.
 type outbox struct {
 	mu      sync.Mutex
@@ -49,7 +49,7 @@ func (l *subConn) enqueue(r *request) {
 	}
 }
 
-// subscribe has names subscribed. Caller must hold the subscriber's mu.
+// subscribe has names subscribed. Caller must hold the link's mu.
 func (l *subConn) subscribe(kind Kind, initial bool, names ...string) {
 	if len(names) == 0 {
 		return
@@ -60,7 +60,7 @@ func (l *subConn) subscribe(kind Kind, initial bool, names ...string) {
 	l.enqueue(&request{kind: kind, names: names, initial: initial})
 }
 
-// unsubscribe has subscriptions ended. Caller must hold the subscriber's mu.
+// unsubscribe has subscriptions ended. Caller must hold the link's mu.
 func (l *subConn) unsubscribe(kind Kind, names ...string) {
 	if len(names) > 0 {
 		l.enqueue(&request{kind: kind, unsubscribe: true, names: names})
@@ -119,8 +119,8 @@ const (
 	tokenHealth  = "health"
 	tokenBarrier = "barrier" // everything that was sent before has been delivered
 	tokenDrain   = "drain"   // wakes the reader, to deliver what is held
-	tokenBehind  = "behind"  // the link takes its place behind the others
-	tokenLeave   = "leave "  // the link ends; followed by a number
+	tokenBehind  = "behind"  // the connection takes its place behind the others
+	tokenLeave   = "leave "  // the connection ends; followed by a number
 	tokenAbreast = "abreast" // everything that was sent before has been read
 )
 

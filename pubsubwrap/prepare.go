@@ -25,13 +25,13 @@ func (f *follower) prepare(ctx context.Context, database string) {
 	case f.prepares <- p:
 	case <-ctx.Done():
 		return
-	case <-f.s.ctx.Done():
+	case <-f.link.ctx.Done():
 		return
 	}
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-	case <-f.s.ctx.Done():
+	case <-f.link.ctx.Done():
 	}
 }
 

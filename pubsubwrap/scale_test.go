@@ -122,7 +122,7 @@ func TestPreparedSwitchThatDoesNotCome(t *testing.T) {
 	sub, err := Subscribe(ctx, p.rdb, "a")
 	require.NoError(t, err)
 	closing(t, sub)
-	sub.follow.prepare(ctx, "west")
+	sub.only().follow.prepare(ctx, "west")
 	require.Len(t, p.west.Client().PubSubChannels(ctx, "a").Val(), 1, "subscribed there already")
 	require.NoError(t, p.west.Client().Publish(ctx, "a", "of others").Err())
 	require.NoError(t, p.rdb.Publish(ctx, "a", "ours").Err())

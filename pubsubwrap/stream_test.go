@@ -256,10 +256,10 @@ func TestFanInLosesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, sub.PSubscribe(t.Context(), "news:*"))
 	both := func() bool {
-		sub.mu.Lock()
-		defer sub.mu.Unlock()
+		sub.only().mu.Lock()
+		defer sub.only().mu.Unlock()
 		n := 0
-		for l := range sub.conns {
+		for l := range sub.only().conns {
 			if l.opened.Load() && l.alive() {
 				n++
 			}

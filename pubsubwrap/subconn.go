@@ -16,8 +16,9 @@ import (
 // subConn is one subscribed connection to one database, for life: it never reconnects, because a connection that comes back
 // without a word hides a gap. One goroutine reads and one writes; any may end it.
 type subConn struct {
-	sub    *Subscriber
+	link   *link
 	db     string
+	addr   string // of its node, if the database is a cluster
 	client *redis.Client
 	ps     *redis.PubSub
 
@@ -65,12 +66,12 @@ func stamp(t time.Time) int64 { return int64(t.Sub(epoch)) }
 var errOnce = errors.New("pubsubwrap: a connection is dialed once")
 
 // newSubConn makes a connection that has not been dialed.
-func (s *Subscriber) newSubConn(db string) (*subConn, error) {
-	opt, err := s.hook.DatabaseOptions(db)
+func (k *link) newSubConn(db string) (*subConn, error) {
+	opt, err := k.options(db)
 	if err != nil {
 		return nil, err
 	}
-	l := &subConn{sub: s, db: db, ready: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{})}
+	l := &subConn{link: k, db: db, addr: opt.Addr, ready: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{})}
 	// One more than there are, so that it is not ready before everything is in the outbox and it has been dialed.
 	l.initial, l.wake = 1, make(chan struct{}, 1)
 	l.asked = []*request{{token: tokenHealth}} // by open, which dials with it
@@ -105,19 +106,19 @@ const requestTimeout = 2 * time.Second
 func (l *subConn) open(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, l.kill)
 	defer stop()
-	l.sub.enlist(l)
+	l.link.enlist(l)
 	if err := l.ps.Ping(ctx, tokenHealth); err != nil { // dials
 		var reply redis.Error
 		if ctx.Err() == nil && !l.killed.Load() && !errors.As(err, &reply) {
-			l.sub.hook.Report(l.db, err)
+			l.link.hook.Report(l.db, err)
 		}
 		l.kill()
 		l.ended()
 		return err
 	}
 	l.lastRead.Store(now())
-	l.sub.wg.Go(l.read)
-	l.sub.wg.Go(l.write)
+	l.link.wg.Go(l.read)
+	l.link.wg.Go(l.write)
 	l.initialAnswered()
 	select {
 	case <-l.ready:
@@ -182,11 +183,11 @@ func (l *subConn) survives(err error) bool {
 	var reply redis.Error
 	if !errors.As(err, &reply) {
 		if !l.killed.Load() {
-			if l.stalled.Load() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
+			if !l.link.onCluster && l.stalled.Load() == 0 && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
 				l.lostAt.Store(now()) // if it had been reading all the time; goneSince knows better
 			}
 			// A process that only subscribes would hear of a dead database by the next health check otherwise.
-			l.sub.hook.Report(l.db, err)
+			l.link.hook.Report(l.db, err)
 		}
 		return false
 	}
@@ -202,7 +203,7 @@ func (l *subConn) pong(token string) bool {
 		l.drain()
 	case tokenBehind:
 		if l.stepBehind() {
-			l.sub.tell(func() { l.sub.follow.behind(l) })
+			l.link.tell(func() { l.link.follow.behind(l) })
 		}
 	case tokenAbreast:
 		l.abreast()
@@ -266,7 +267,11 @@ func (l *subConn) answered(s *redis.Subscription) bool {
 		return !isPing(r) && (!byItself || r.kind == ShardChannel && r.unsubscribe && slices.Contains(r.names, s.Channel))
 	})
 	if r == nil {
-		return !byItself || !l.sub.wants(topic{ShardChannel, s.Channel})
+		if !byItself || !l.link.wants(topic{ShardChannel, s.Channel}) {
+			return true
+		}
+		l.cutOff()
+		return false
 	}
 	if r.unsubscribe {
 		l.settled.Delete(topic{r.kind, s.Channel})
@@ -276,7 +281,7 @@ func (l *subConn) answered(s *redis.Subscription) bool {
 	if last && r.initial {
 		l.initialAnswered()
 	}
-	l.sub.changed()
+	l.link.changed()
 	return true
 }
 
@@ -290,13 +295,16 @@ func (l *subConn) refused(err error) bool {
 		return true
 	case isPing(r):
 		return l.pong(r.token)
+	case l.link.onCluster && servedElsewhere(err):
+		l.link.mislead(l.db)
+		return false
 	case len(r.names) > 1:
-		l.sub.again(l, r)
+		l.link.again(l, r)
 	default:
 		refusal := &SubscribeError{Database: l.db, Kind: r.kind, Name: r.names[0], Err: err, unsubscribe: r.unsubscribe}
 		l.settled.Store(topic{r.kind, r.names[0]}, refusal)
 		l.deliver(Event{Err: refusal})
-		l.sub.changed()
+		l.link.changed()
 	}
 	if r.initial {
 		l.initialAnswered()
@@ -310,8 +318,8 @@ func (l *subConn) ended() {
 	l.killed.Store(true)
 	_ = l.ps.Close()
 	_ = l.client.Close()
-	l.sub.delist(l)
+	l.link.delist(l)
 	close(l.done)
-	l.sub.tell(func() {})
+	l.link.tell(func() {})
 	l.finish()
 }

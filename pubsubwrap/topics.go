@@ -63,127 +63,88 @@ func (s *Subscriber) SUnsubscribe(ctx context.Context, channels ...string) error
 func (s *Subscriber) add(ctx context.Context, kind Kind, h Handler, names []string) error {
 	other := map[Kind]Kind{Channel: ShardChannel, ShardChannel: Channel}[kind]
 	s.mu.Lock()
+	if s.isClosed() {
+		s.mu.Unlock()
+		return ErrClosed
+	}
 	for _, name := range names {
 		if _, ok := s.topics[topic{other, name}]; ok {
 			s.mu.Unlock()
 			return fmt.Errorf("pubsubwrap: %q is a %s of this subscriber already; use another subscriber", name, other)
 		}
 	}
-	fresh := make(map[string]bool)
-	for _, name := range names {
-		if _, ok := s.topics[topic{kind, name}]; !ok {
-			fresh[name] = true
+	asked := make(map[*link][]string)
+	for slot, names := range s.bySlot(kind, names) {
+		k := s.links[slot]
+		if k == nil {
+			k = s.start(slot)
 		}
+		k.add(kind, names)
+		asked[k] = names
+	}
+	for _, name := range names {
 		s.topics[topic{kind, name}] = h
 	}
-	for l := range s.conns {
-		var ask []string
-		for _, name := range names {
-			if fresh[name] || l.refusal(topic{kind, name}) != nil {
-				ask = append(ask, name)
-			}
-		}
-		l.subscribe(kind, false, ask...)
-	}
 	s.mu.Unlock()
-	return s.await(ctx, func(l *subConn) (bool, error) {
-		for _, name := range names {
-			if _, answered := l.settled.Load(topic{kind, name}); !answered && s.wants(topic{kind, name}) {
-				return false, nil
-			}
-			if refusal := l.refusal(topic{kind, name}); refusal != nil {
-				return true, refusal
-			}
-		}
-		return true, nil
-	})
+	return s.await(ctx, asked, func(k *link, l *subConn) (bool, error) { return k.subscribed(l, kind, asked[k]) })
 }
 
 func (s *Subscriber) drop(ctx context.Context, kind Kind, names []string) error {
 	s.mu.Lock()
-	var known []string
-	for _, name := range names {
-		if _, ok := s.topics[topic{kind, name}]; ok {
-			known = append(known, name)
-			delete(s.topics, topic{kind, name})
+	if s.isClosed() {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	asked := make(map[*link][]string)
+	for slot, names := range s.bySlot(kind, names) {
+		k := s.links[slot]
+		if k == nil {
+			continue
+		}
+		asked[k] = k.drop(kind, names)
+		if names := asked[k]; slot != noSlot {
+			s.wg.Go(func() { s.retire(k, kind, names) })
 		}
 	}
-	for l := range s.conns {
-		l.unsubscribe(kind, known...)
+	for _, name := range names {
+		delete(s.topics, topic{kind, name})
 	}
 	s.mu.Unlock()
-	return s.await(ctx, func(l *subConn) (bool, error) {
-		for _, name := range known {
-			_, settled := l.settled.Load(topic{kind, name})
-			refusal := l.refusal(topic{kind, name})
-			switch {
-			case s.wants(topic{kind, name}):
-			case settled && refusal == nil:
-				return false, nil
-			case refusal != nil && refusal.unsubscribe:
-				return true, refusal
-			}
-		}
-		return true, nil
-	})
+	return s.await(ctx, asked, func(k *link, l *subConn) (bool, error) { return k.unsubscribed(l, kind, asked[k]) })
 }
 
-// again asks for the names of a refused request one by one, except for those about which the application has changed its
-// mind: its later request is in the outbox already, and would be undone.
-func (s *Subscriber) again(l *subConn, r *request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, name := range r.names {
-		_, wanted := s.topics[topic{r.kind, name}]
-		switch {
-		case r.unsubscribe && !wanted:
-			l.unsubscribe(r.kind, name)
-		case !r.unsubscribe && wanted:
-			l.subscribe(r.kind, r.initial, name)
-		}
+// bySlot tells names apart by the link that they belong to. There is one without names if there are none.
+func (s *Subscriber) bySlot(kind Kind, names []string) map[int][]string {
+	bySlot := make(map[int][]string)
+	for _, name := range names {
+		slot := s.slotFor(topic{kind, name})
+		bySlot[slot] = append(bySlot[slot], name)
 	}
+	if len(names) == 0 && !s.onCluster {
+		bySlot[noSlot] = nil
+	}
+	return bySlot
 }
 
-// wants reports whether something is to be subscribed.
-func (s *Subscriber) wants(t topic) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.topics[t]
-	return ok
-}
-
-// execRefused returns what the database has answered, if that was an error.
+// refusal returns what the database has answered, if that was an error.
 func (l *subConn) refusal(t topic) *SubscribeError {
 	answer, _ := l.settled.Load(t)
 	refusal, _ := answer.(*SubscribeError)
 	return refusal
 }
 
-// await waits until the connection at home has answered. What lies before the answer on its connection is read meanwhile, even
-// if the application does not take it: it may be the application that waits here.
-func (s *Subscriber) await(ctx context.Context, answered func(*subConn) (bool, error)) error {
+// await waits until all links have been answered, and returns the first error. What lies before an answer on its connection is
+// read meanwhile, even if the application does not take it: it may be the application that waits here.
+func (s *Subscriber) await(ctx context.Context, asked map[*link][]string, answered func(*link, *subConn) (bool, error)) error {
 	defer s.buf.call()()
-	s.waiting.Add(1)
-	defer s.waiting.Add(-1)
-	for {
-		s.mu.Lock()
-		l, change := s.home, s.change
-		s.mu.Unlock()
-		if l != nil && l.alive() {
-			if done, err := answered(l); done {
-				return err
-			}
-		}
-		select {
-		case <-change:
-		case <-s.lost:
-			return ErrClosed
-		case <-s.ctx.Done():
-			return ErrClosed
-		case <-ctx.Done():
-			return ctx.Err()
+	var first error
+	for k := range asked {
+		err := k.await(ctx, func(l *subConn) (bool, error) { return answered(k, l) })
+		if first == nil {
+			first = err
 		}
 	}
+	return first
 }
 
 // handler finds the handler of a message.

@@ -40,6 +40,12 @@
 //
 // What the function does through another client than tx is none of this package's knowledge, and is repeated as well.
 //
+// # Clusters
+//
+// On a *redis.ClusterClient a transaction runs on the node of its keys, so there must be a watched key, and all keys must be in
+// one slot: {order:7}:items and {order:7}:total are. Otherwise the error is [ErrCrossSlot], and nothing was executed. If the slot
+// has got another node meanwhile, the transaction is run again there, within Options.AfterSwitch.
+//
 // # Clients
 //
 // The hook is found by the client or by its connections: that of a client embedded in another type and that of a WithTimeout

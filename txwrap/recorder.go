@@ -25,6 +25,7 @@ type recorder struct {
 	lostWrite  *multidb.CommandError // a write outside MULTI was sent and not answered: the first of them
 	lostReads  []redis.Cmder         // reads that were sent and not answered
 	refused    *execRefused          // an EXEC was refused because the database cannot serve now
+	misplaced  *misplaced            // MULTI … EXEC was refused because the node does not serve a command of it
 	over       bool                  // the function has returned: what follows is UNWATCH
 }
 
@@ -104,7 +105,7 @@ func (w *recorder) sawRawExec(exec redis.Cmder, err error) {
 			w.unanswered = failed
 		}
 	case goredis.IsReply(err):
-		w.refused = execRefusedOf(queued, err)
+		w.refused, w.misplaced = execRefusedOf(queued, err), misplacedIn(queued, err)
 	case !multidb.SafeToRetry(err) && !goredis.IsSessionDead(err):
 		// It was answered, and the answer is none that its command can read: only an EXEC that was executed has more.
 		w.committed = true
@@ -137,6 +138,7 @@ func (w *recorder) sawExec(cmds []redis.Cmder, err error) {
 	default:
 		w.committed = w.committed || executed(cmds, err)
 		w.refused = execRefusedOf(inside, cmds[len(cmds)-1].Err())
+		w.misplaced = misplacedIn(inside, cmds[len(cmds)-1].Err())
 		for _, e := range append([]error{err}, errorsOf(inside)...) {
 			if failed := sentError(e); failed != nil && w.unanswered == nil {
 				w.unanswered = failed

@@ -48,6 +48,12 @@ func (o Options) watch(
 	ctx context.Context, rdb redis.UniversalClient, hook *multidb.Hook, fn func(*Tx) error, keys []string,
 ) error {
 	r := &run{opt: o.withDefaults(), rdb: rdb, hook: hook, fn: fn, keys: keys}
+	if _, r.onCluster = rdb.(*redis.ClusterClient); r.onCluster {
+		var err error
+		if r.slot, err = slotOf(keys); err != nil {
+			return err
+		}
+	}
 	for {
 		err := r.attempt(ctx)
 		pause, again := r.again(err)
@@ -65,7 +71,9 @@ func (o Options) watch(
 func hookOf(ctx context.Context, rdb redis.UniversalClient) *multidb.Hook {
 	hook := multidb.HookOf(rdb)
 	switch rdb.(type) {
-	case *redis.ClusterClient, *redis.Ring:
+	case *redis.ClusterClient:
+		return hook
+	case *redis.Ring:
 		return nil
 	}
 	if hook == nil && multidb.AnyHook() {
@@ -85,6 +93,9 @@ type run struct {
 	fn   func(*Tx) error
 	keys []string
 
+	onCluster bool
+	slot      int // of the keys, on a cluster
+
 	attempts, races, losses int
 
 	// The first EXEC that was sent and not answered, and the number of its attempt. It may have been executed, whatever
@@ -101,13 +112,7 @@ type run struct {
 func (r *run) attempt(ctx context.Context) error {
 	r.attempts++
 	r.seen = &recorder{hook: r.hook}
-	// With the hook, the keys are watched here and not by go-redis, because the recorder must be there before. Without it,
-	// a ClusterClient finds its node by them.
-	keys := r.keys
-	if r.hook != nil {
-		keys = nil
-	}
-	err := r.rdb.Watch(ctx, func(tx *redis.Tx) error {
+	err := r.watchOn(ctx, func(tx *redis.Tx) error {
 		tx.AddHook(r.seen)
 		defer func() { r.seen.over = true }()
 		database, err := r.watch(ctx, tx)
@@ -115,7 +120,7 @@ func (r *run) attempt(ctx context.Context) error {
 			return err
 		}
 		return r.fn(&Tx{Tx: tx, attempt: r.attempts, database: database})
-	}, keys...)
+	})
 	if r.unanswered == nil && r.seen.unanswered != nil {
 		r.unanswered, r.unansweredBy = r.seen.unanswered, r.attempts
 	}
@@ -154,6 +159,13 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 		return r.opt.jitter(), r.races <= r.opt.AfterRace
 	case r.hook == nil:
 		return 0, false
+	case r.elsewhere(err):
+		r.losses++
+		if now := r.hook.Choice(); now.Number == r.began {
+			r.hook.ReportMoved(now.Database)
+			pause = backoff(r.losses - 1)
+		}
+		return pause, r.losses <= r.opt.AfterSwitch
 	case r.seen.unanswered != nil && !r.opt.RunUnansweredAgain:
 		return 0, false
 	case r.seen.unanswered == nil && !r.seen.harmless(err):
@@ -179,7 +191,7 @@ func (r *run) lostRace(err error) bool {
 
 // result is the error of the last attempt, as the caller gets it.
 func (r *run) result(err error) error {
-	err = r.seen.refused.explain(err)
+	err = r.explainSlot(r.seen.refused.explain(err))
 	if r.seen.raced && errors.Is(err, redis.Nil) && !errors.Is(err, redis.TxFailedErr) {
 		err = fmt.Errorf("%w (%w)", redis.TxFailedErr, err)
 	}

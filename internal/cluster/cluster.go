@@ -104,6 +104,13 @@ func (c *Cluster) Degraded() time.Time {
 	return c.patience.since
 }
 
+// Learned is when the survey began that the topology is from; zero if nothing is known.
+func (c *Cluster) Learned() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.learned
+}
+
 // Last is the finding of the last survey.
 func (c *Cluster) Last() Finding {
 	c.mu.Lock()
