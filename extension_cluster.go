@@ -3,7 +3,6 @@ package multidb
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,12 +19,15 @@ func (h *Hook) IsCluster() bool { return h.isCluster() }
 // ErrClosed, or says that nothing is known about the cluster or that nobody serves the slot. Safe for concurrent use.
 func (h *Hook) NodeOptions(name string, slot int, since time.Time) (*redis.Options, error) {
 	db, err := h.known(name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case db.cluster == nil:
+		return nil, fmt.Errorf("multidb: database %q is no cluster", name)
 	}
-	addr, err := db.nodeFor(slot, since)
+	addr, err := db.cluster.NodeFor(slot, since)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("multidb: database %q: %w", name, err)
 	}
 	return db.userOptions(addr), nil
 }
@@ -44,20 +46,7 @@ func (h *Hook) NodesChanged(name string) <-chan struct{} {
 // node has none and has not answered the hook lately, or the cluster does not have the node. Safe for concurrent use.
 func (h *Hook) NodeReplaced(name, addr string, slot int) bool {
 	db, err := h.known(name)
-	if err != nil || db.cluster == nil {
-		return false
-	}
-	t := db.cluster.Topology()
-	switch {
-	case t == nil:
-		return false
-	case !t.Has(addr):
-		return true
-	case slot >= 0:
-		owner, served := t.Owner(slot)
-		return served && owner != addr
-	}
-	return !slices.Contains(t.Masters(), addr) && db.cluster.IsSilent(addr)
+	return err == nil && db.cluster != nil && db.cluster.Replaced(addr, slot)
 }
 
 // NodeForKey returns the node that serves a key, of a client that follows the hook: like the client's MasterForKey, but it waits
@@ -79,34 +68,4 @@ func (h *Hook) ReportMoved(name string) {
 	if db, err := h.known(name); err == nil && db.cluster != nil {
 		db.cluster.Suspect()
 	}
-}
-
-// nodeFor finds the master of a slot, or any that answers, by what the cluster has told since a time.
-func (db *database) nodeFor(slot int, since time.Time) (string, error) {
-	if db.cluster == nil {
-		return "", fmt.Errorf("multidb: database %q is no cluster", db.name)
-	}
-	t := db.cluster.Topology()
-	if t == nil {
-		return "", fmt.Errorf("multidb: nothing is known about the cluster %q yet", db.name)
-	}
-	if db.cluster.Learned().Before(since) {
-		db.cluster.Suspect()
-		return "", fmt.Errorf("multidb: the topology of the cluster %q is being asked for", db.name)
-	}
-	if slot >= 0 {
-		addr, served := t.Owner(slot)
-		if !served {
-			return "", fmt.Errorf("multidb: nobody serves slot %d of the cluster %q", slot, db.name)
-		}
-		return addr, nil
-	}
-	addr := t.AnyMaster()
-	for range 2 * len(t.Masters()) {
-		if !db.cluster.IsSilent(addr) {
-			break
-		}
-		addr = t.AnyMaster()
-	}
-	return addr, nil
 }
