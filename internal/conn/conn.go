@@ -41,6 +41,8 @@ type Conn struct {
 	// Both are sticky: go-redis peeks for RESP3 pushes before it reads a reply and swallows what that peek returns.
 	refused, failed atomic.Pointer[connFailure]
 
+	torn atomic.Bool // the last request was written in part, so no reply to that one will come; set before the reader is woken up
+
 	greeting atomic.Bool // HELLO, or what we answer in its place, has not been read: the one who reads makes the handshake
 
 	ready  atomic.Bool // the handshake is over: what is written now is a user's request
@@ -116,7 +118,9 @@ func (c *Conn) writeRequest(p []byte) (int, error) {
 		}
 	}
 	if c.refused.Load() != nil || c.failed.Load() != nil { // after Begin: see Ledger
-		return c.swallow(p, mark, 0)
+		c.ledger.Undo(mark, p, 0)
+		c.wakeReader()
+		return len(p), nil
 	}
 	if idle {
 		c.asks(class)
@@ -130,8 +134,11 @@ func (c *Conn) writeRequest(p []byte) (int, error) {
 		return n, nil
 	}
 	// TLS counts whole records, and a record that is not whole cannot be read by the other side.
+	c.ledger.Undo(mark, p, n)
+	c.torn.Store(!c.ledger.Between())
 	c.end(&c.refused, &connFailure{err, class&Multi != 0})
-	return c.swallow(p, mark, n)
+	c.wakeReader()
+	return len(p), nil
 }
 
 // mayContinue reports whether a request may be written although the database has lost its place: the rest of one that has
@@ -165,16 +172,9 @@ func (c *Conn) refusal() error {
 	return errNotActive
 }
 
-// swallow takes a request out of the ledger of which the socket has taken n bytes.
-func (c *Conn) swallow(p []byte, mark Mark, n int) (int, error) {
-	c.ledger.Undo(mark, p, n)
-	c.wakeReader()
-	return len(p), nil
-}
-
 // wakeReader ends a read that waits for what will not come. If replies are owed, the reader gets those first.
 func (c *Conn) wakeReader() {
-	if c.ledger.Owed() == 0 {
+	if c.toCome() == 0 {
 		_ = c.Conn.SetReadDeadline(longAgo)
 	}
 }
@@ -215,12 +215,21 @@ func (c *Conn) readReplies(p []byte) (int, error) {
 	return n, c.lostReply(c.end(&c.failed, &connFailure{cause: err}))
 }
 
-// over returns why there is nothing to read any more: the connection is broken, or it takes no more requests and owes nothing.
+// over returns why there is nothing to read any more: the connection is broken, or it takes no more requests and no reply will come.
 func (c *Conn) over() *connFailure {
-	if f := c.refused.Load(); f != nil && c.ledger.Owed() == 0 {
+	if f := c.refused.Load(); f != nil && c.toCome() == 0 {
 		return f
 	}
 	return c.failed.Load()
+}
+
+// toCome returns how many of the replies owed may still come.
+func (c *Conn) toCome() uint64 {
+	owed := c.ledger.Owed()
+	if owed > 0 && c.torn.Load() {
+		owed--
+	}
+	return owed
 }
 
 // SetDeadline is called by nobody but the pool, on an idle connection that it is about to hand out. A connection of

@@ -441,6 +441,63 @@ func TestASubscribeIsNotWrittenToADatabaseThatDrains(t *testing.T) {
 	require.False(t, c.ledger.Subscribed())
 }
 
+// tornConn takes a part of the last request only, because its write deadline is over, and then nothing comes any more.
+type tornConn struct {
+	net.Conn
+	takes int
+}
+
+func (c *tornConn) Write(p []byte) (int, error) {
+	return min(c.takes, len(p)), &net.OpError{Op: "write", Net: "tcp", Err: os.ErrDeadlineExceeded}
+}
+
+// Events: a write times out in the middle of a large SET. Its reply cannot come, so the caller, who may have no ReadTimeout, does
+// not wait for one. The reply to what was written before it comes first.
+func TestARequestThatWasWrittenInPartIsNotWaitedFor(t *testing.T) {
+	for _, before := range []bool{false, true} {
+		c, _, _ := dialed(t, redis.Options{}, standard)
+		greet(t, c)
+		lines := []string{"set k vvvvvvvvvvvvvvvv"}
+		if before {
+			lines = []string{"get k", lines[0]}
+			_, err := c.Conn.Write(words(lines[0]))
+			require.NoError(t, err)
+		}
+		p := words(lines...)
+		c.ready.Store(true)
+		c.Conn = &tornConn{c.Conn, len(p) - 4}
+		_, err := c.Write(p)
+		require.NoError(t, err, "a write never fails")
+		got := make(chan error, 1)
+		go func() {
+			if before {
+				_, _ = read(c)
+			}
+			_, err := read(c)
+			got <- err
+		}()
+		select {
+		case err := <-got:
+			require.True(t, sent(t, err), "a part of it was")
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			require.ErrorContains(t, err, "write")
+		case <-time.After(5 * time.Second):
+			c.cut()
+			t.Fatal("the reader waits for a reply to a part of a request")
+		}
+	}
+}
+
+// Events: a pool dials ahead. The password changes, and the connection is taken.
+func TestAConnectionDialedAheadLogsInWithTheCredentialsOfNow(t *testing.T) {
+	password := "old"
+	c, s, _ := dialed(t, redis.Options{CredentialsProvider: func() (string, string) { return "u", password }}, standard)
+	password = "new"
+	c.hello.resolved = c.hello.resolved.Add(-time.Minute)
+	greet(t, c)
+	require.Equal(t, []string{"hello 3 auth u new"}, s.requests())
+}
+
 // TestAConnOfTheHealthyPathAllocatesNothing counts both directions.
 func TestAConnOfTheHealthyPathAllocatesNothing(t *testing.T) {
 	c := &Conn{Conn: &loopConn{reply: []byte("$1\r\nv\r\n")}, set: NewSet(Config{}, &owner{}), ledger: NewLedger(nil)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/redishook/multidb/internal/goredis"
 )
@@ -27,7 +28,7 @@ func (s *Set) Dial(ctx context.Context, t *Term, client *Client, at Place) (net.
 		return nil, err
 	}
 	c, wrapped := newConn(s, nc, client)
-	c.hello.as, c.place = as, at
+	c.hello.as, c.hello.term, c.hello.resolved, c.place = as, t, time.Now(), at
 	if !s.admit(c, t) {
 		_ = nc.Close()
 		return nil, nil

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
@@ -38,13 +39,15 @@ const (
 
 // handshake is the state of the handshake of one connection. It is owned by the goroutine that runs the handshake.
 type handshake struct {
-	phase  handshakePhase
-	as     credentials
-	held   []byte    // the beginning of a request that has not arrived whole
-	canned []byte    // what go-redis is to read next
-	behind []byte    // what has come behind the replies of our own exchanges
-	readBy time.Time // go-redis' own deadline
-	client *Client
+	phase    handshakePhase
+	as       credentials
+	term     *Term     // in which it was dialed
+	resolved time.Time // when the credentials were asked for
+	held     []byte    // the beginning of a request that has not arrived whole
+	canned   []byte    // what go-redis is to read next
+	behind   []byte    // what has come behind the replies of our own exchanges
+	readBy   time.Time // go-redis' own deadline
+	client   *Client
 }
 
 // writeHandshake sends one request of the handshake, rewritten for the database of the connection, or finds that the
@@ -147,8 +150,35 @@ func isHandshakeName(name string) bool {
 
 // sendHello writes HELLO, and behind it SELECT.
 func (c *Conn) sendHello(request []byte) error {
+	if err := c.renewLogin(); err != nil {
+		return c.handshakeFailed(err)
+	}
 	c.hello.phase = expectReply
 	return c.send(append(rewriteHello(request, c.hello.as), c.selectOwn()...))
+}
+
+// loginAge is how old credentials may be. go-redis dials the idle connections of a pool ahead (MinIdleConns), and logs in when
+// one is taken, which may be hours later: a token has expired by then.
+const loginAge = time.Second
+
+// renewLogin asks for the credentials again if they are old.
+func (c *Conn) renewLogin() error {
+	hs, opt := &c.hello, c.set.cfg.Options
+	if opt.CredentialsProvider == nil && opt.CredentialsProviderContext == nil || time.Since(hs.resolved) < loginAge {
+		return nil
+	}
+	limit := opt.DialTimeout
+	if limit <= 0 {
+		limit = handshakeTimeout
+	}
+	ctx, cancel := context.WithTimeout(hs.term.Ctx, limit)
+	defer cancel()
+	as, err := resolveCredentials(ctx, opt)
+	if err != nil {
+		return goredis.WithoutReply(err)
+	}
+	hs.as, hs.resolved = as, time.Now()
+	return nil
 }
 
 // answerAuth answers the AUTH that go-redis falls back to where HELLO is refused: this connection has logged in.
