@@ -25,7 +25,7 @@ type demo struct {
 	out   io.Writer
 
 	hook     *multidb.Hook
-	rdb      *redis.Client
+	rdb      redis.UniversalClient
 	load     *load
 	line     *timeline
 	notes    chan func()
@@ -69,11 +69,13 @@ func (d *demo) run(ctx context.Context, stdin io.Reader) error {
 		}
 		defer end()
 	}
-	d.rdb.AddHook(d.hook)
+	if err := d.hook.Attach(d.rdb); err != nil {
+		return errors.Join(err, d.rdb.Close(), d.hook.Close())
+	}
 	d.introduce()
 	loadCtx, endLoad := context.WithTimeout(ctx, d.cfg.duration)
 	defer endLoad()
-	d.load = startLoad(loadCtx, d.rdb, "multidb-demo:"+rand.Text()[:8]+":", d.cfg.workers, d.cfg.pause)
+	d.load = startLoad(loadCtx, d.rdb, "multidb-demo:"+rand.Text()[:8]+":", &d.cfg)
 	d.acts.Go(func() { d.play(loadCtx) })
 	d.acts.Go(func() { d.obeyAll(loadCtx, stdin) })
 	err := d.watch(loadCtx)
@@ -89,17 +91,25 @@ func (d *demo) run(ctx context.Context, stdin io.Reader) error {
 func (d *demo) connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	hook, err := multidb.New(ctx, multidb.Options{
+	opt := multidb.Options{
 		Databases: d.fleet.databases(),
 		Failback:  multidb.Failback{GracePeriod: d.cfg.grace, Jitter: -1},
 		Events:    d.events(),
 		Logger:    quiet, // the timeline shows the events
-	})
+	}
+	if d.cfg.cluster {
+		opt.MaxWait = clusterMaxWait
+	}
+	hook, err := multidb.New(ctx, opt)
 	if err != nil {
 		return err
 	}
 	d.hook = hook
-	d.rdb = redis.NewClient(&redis.Options{Addr: d.fleet.members[0].opt.Addr})
+	if first := d.fleet.members[0]; first.cluster != nil {
+		d.rdb = redis.NewClusterClient(&redis.ClusterOptions{Addrs: first.cluster.Addrs})
+	} else {
+		d.rdb = redis.NewClient(&redis.Options{Addr: first.opt.Addr})
+	}
 	return nil
 }
 

@@ -34,6 +34,8 @@ type member struct {
 	opt    *redis.Options
 	server server
 
+	cluster *redis.ClusterOptions // nil unless the database is one
+
 	proxy   *faultproxy.Proxy // nil unless the fault happens on the way
 	release chan struct{}     // what waits in the proxy goes on when it is closed
 }
@@ -47,6 +49,9 @@ type fleet struct {
 func startFleet(ctx context.Context, c *config) (*fleet, error) {
 	if len(c.addrs) > 0 {
 		return foreignFleet(c.addrs)
+	}
+	if c.cluster {
+		return startClusters(ctx)
 	}
 	start := func() (server, error) {
 		// Data survives the kill, so that the counters can be compared in the end. Without waiting for the disk: what was
@@ -129,7 +134,11 @@ func (f *fleet) nameFor(opt *redis.Options) string {
 func (f *fleet) databases() []multidb.Database {
 	var dbs []multidb.Database
 	for _, m := range f.members {
-		dbs = append(dbs, multidb.Database{Name: m.name, Weight: m.weight, Options: m.opt})
+		db := multidb.Database{Name: m.name, Weight: m.weight, Options: m.opt}
+		if m.cluster != nil {
+			db.Options, db.Cluster = nil, m.cluster
+		}
+		dbs = append(dbs, db)
 	}
 	return dbs
 }

@@ -15,9 +15,9 @@ import (
 // load is goroutines that share one client, as an application's do, each in a loop of SET, GET and INCR. It knows
 // nothing of databases: what is special about the client is that a hook was added to it.
 type load struct {
-	rdb     *redis.Client
+	rdb     redis.UniversalClient
 	prefix  string // of all keys
-	counter string // the key that all workers increment
+	spread  bool   // each worker has a counter of its own, so that they are on several nodes
 	pause   time.Duration
 	workers []*worker
 	wg      sync.WaitGroup
@@ -50,14 +50,22 @@ type worker struct {
 	last  error           // Guarded by mu; the latest error
 }
 
-func startLoad(ctx context.Context, rdb *redis.Client, prefix string, workers int, pause time.Duration) *load {
-	l := &load{rdb: rdb, prefix: prefix, counter: prefix + "count", pause: pause}
-	for i := range workers {
+func startLoad(ctx context.Context, rdb redis.UniversalClient, prefix string, cfg *config) *load {
+	l := &load{rdb: rdb, prefix: prefix, spread: cfg.cluster, pause: cfg.pause}
+	for i := range cfg.workers {
 		w := &worker{}
 		l.workers = append(l.workers, w)
 		l.wg.Go(func() { l.work(ctx, w, i) })
 	}
 	return l
+}
+
+// counter is the key that a worker increments.
+func (l *load) counter(number int) string {
+	if l.spread {
+		return fmt.Sprintf("%scount:%d", l.prefix, number)
+	}
+	return l.prefix + "count"
 }
 
 func (l *load) work(ctx context.Context, w *worker, number int) {
@@ -67,7 +75,7 @@ func (l *load) work(ctx context.Context, w *worker, number int) {
 		rest(ctx, l.pause)
 		w.measure(ctx, false, func() error { return ignoreNil(l.rdb.Get(ctx, key).Err()) })
 		rest(ctx, l.pause)
-		w.measure(ctx, true, func() error { return l.rdb.Incr(ctx, l.counter).Err() })
+		w.measure(ctx, true, func() error { return l.rdb.Incr(ctx, l.counter(number)).Err() })
 		rest(ctx, l.pause)
 	}
 }

@@ -13,6 +13,11 @@
 //
 //	go run ./examples/failover -scenario pausewrites -http localhost:8080 -svg failover.svg
 //
+// With -cluster the databases are two Redis Clusters of redis-server processes, and the client is a *redis.ClusterClient: a
+// master dies, which is no switch, and then the whole cluster:
+//
+//	go run ./examples/failover -cluster
+//
 // While it runs, the name (or the number) of a database and Enter switches to it, "r" and Enter ends that choice, and
 // Ctrl-C ends the program early. -switch-at 5s switches without a terminal. -help lists the rest.
 package main
@@ -89,6 +94,7 @@ type config struct {
 	http      string
 	svg       string
 	miniredis bool
+	cluster   bool
 }
 
 func parseFlags(args []string, out io.Writer) (config, error) {
@@ -107,6 +113,7 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 	fs.DurationVar(&c.pause, "pause", time.Millisecond, "how long a worker rests between two operations (0: not at all)")
 	fs.DurationVar(&c.every, "every", time.Second, "time between two lines of the timeline")
 	fs.BoolVar(&c.miniredis, "miniredis", false, "use servers inside the program even if redis-server is installed")
+	fs.BoolVar(&c.cluster, "cluster", false, "two Redis Clusters: a master of the active one is killed, then all of it")
 	if err := fs.Parse(args); err != nil {
 		return c, err
 	}
@@ -126,6 +133,9 @@ func parseFlags(args []string, out io.Writer) (config, error) {
 		return c, errors.New("-addrs: give two databases or more, separated by a comma")
 	case slices.Contains(c.addrs, ""):
 		return c, fmt.Errorf("-addrs: number %d is empty", slices.Index(c.addrs, "")+1)
+	case c.cluster && (addrs != "" || c.miniredis || name != crash):
+		return c, errors.New("-cluster: starts clusters of its own and has a script of its own, so it cannot be had with " +
+			"-addrs, -miniredis or -scenario")
 	case c.duration <= 0, c.every <= 0, c.workers <= 0, c.grace <= 0:
 		return c, errors.New("-duration, -every, -workers and -grace must be > 0")
 	case c.pause < 0, c.switchAt < 0:

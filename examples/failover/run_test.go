@@ -55,6 +55,22 @@ func TestRunShowsAFailoverAndTheReturn(t *testing.T) {
 	}
 }
 
+// TestRunShowsClusters: a master that dies is no switch, a cluster that dies is one, and the return is planned.
+func TestRunShowsClusters(t *testing.T) {
+	t.Parallel()
+	redistest.Start(t) // skips the test where there is no redis-server, and fails it there in CI
+	out := demoOutput(t, t.Context(), "-cluster -duration 20s -grace 300ms -workers 6", nil)
+	assert.Regexp(t, `east: the master \S+ is KILLED`, out)
+	assert.Regexp(t, `(?s)is KILLED.*east: \S+ is master now.*-- east is KILLED.*SWITCH east -> west`, out, "no switch before that of the cluster")
+	assert.Regexp(t, `east -> west, reason \S+ \(failover\), took \S+; errors around it: \d+`, out)
+	assert.Regexp(t, `west -> east, reason failback \(planned switch\), took \S+; errors around it: 0\n`, out)
+	assert.Equal(t, 2, number(t, out, "switches"))
+	assert.Equal(t, number(t, out, "unknown outcomes"), number(t, out, "errors"), "everything else waited for the replica")
+	assert.Greater(t, number(t, out, "operations"), 1000)
+	assert.NotContains(t, out, "DOUBLED")
+	assert.Regexp(t, "nothing lost, nothing doubled|Redis replicates later", out)
+}
+
 func TestRunEndsEarlyWithASummary(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
@@ -126,6 +142,8 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 		"-workers 0":                                 "-workers",
 		"-pause -1s":                                 "-pause",
 		"everything":                                 `"everything"`,
+		"-cluster -miniredis":                        "-cluster",
+		"-cluster -scenario hang":                    "-cluster",
 		"-addrs localhost:1,localhost:2 -duration x": "duration",
 	} {
 		err := run(t.Context(), strings.Fields(args), strings.NewReader(""), io.Discard)

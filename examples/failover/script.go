@@ -12,15 +12,18 @@ import (
 // step is something that the demo does at a set time.
 type step struct {
 	at  time.Duration
-	act func()
+	act func(context.Context)
 }
 
 // script is what happens in this run, in order of time.
 func (d *demo) script() []step {
 	var steps []step
-	if d.cfg.scenario.begin != nil {
+	switch {
+	case d.cfg.cluster:
+		steps = d.clusterScript()
+	case d.cfg.scenario.begin != nil:
 		breakAt, mendAt := d.faultTimes()
-		steps = append(steps, step{breakAt, d.breakActive}, step{mendAt, d.mend})
+		steps = []step{{breakAt, d.breakActive}, {mendAt, func(context.Context) { d.mend() }}}
 	}
 	if d.cfg.switchAt > 0 {
 		steps = append(steps, step{d.cfg.switchAt, d.switchAway})
@@ -36,7 +39,7 @@ func (d *demo) play(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		s.act()
+		s.act(ctx)
 	}
 }
 
@@ -46,7 +49,7 @@ func (d *demo) faultTimes() (breakAt, mendAt time.Duration) {
 	return d.cfg.duration * 11 / 50, d.cfg.duration * 21 / 50
 }
 
-func (d *demo) breakActive() {
+func (d *demo) breakActive(context.Context) {
 	m := d.fleet.find(d.hook.Active())
 	d.broken = m
 	d.say("%s is %s", m.name, d.cfg.scenario.what)
@@ -71,7 +74,7 @@ func (d *demo) mend() {
 	d.point("good", m.name+" is back")
 }
 
-func (d *demo) switchAway() {
+func (d *demo) switchAway(context.Context) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	d.switchTo(ctx, d.fleet.other(d.hook.Active()))
@@ -85,8 +88,11 @@ func (d *demo) introduce() {
 		fmt.Fprintf(d.out, "  %d  %s  %s  weight %.2g\n", i+1, m.name, m.opt.Addr, m.weight)
 		names = append(names, m.name)
 	}
-	fmt.Fprintf(d.out, "load: %d goroutines with SET, GET and INCR through one *redis.Client, for %v\n", d.cfg.workers, d.cfg.duration)
-	if d.cfg.scenario.begin != nil {
+	fmt.Fprintf(d.out, "load: %d goroutines with SET, GET and INCR through one %T, for %v\n", d.cfg.workers, d.rdb, d.cfg.duration)
+	switch {
+	case d.cfg.cluster:
+		d.introduceScript()
+	case d.cfg.scenario.begin != nil:
 		breakAt, mendAt := d.faultTimes()
 		fmt.Fprintf(d.out, "script: at %v the active database fails (%s), at %v it is back; after %v of good health\n",
 			breakAt, d.cfg.scenario.name, mendAt, d.cfg.grace)
