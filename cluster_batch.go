@@ -26,7 +26,7 @@ func (h *Hook) afterPartsFailure(
 		return h.countUnknown(ctx, now, h.finishBatch(cmds, err))
 	}
 	err = h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
-		setErrors(pending, nil)
+		goredis.SetErrors(pending, nil)
 		err := next(ctx, pending)
 		if err == nil {
 			now.db.traffic.Succeeded()
@@ -53,7 +53,7 @@ func stampUnsent(cmds []redis.Cmder, err error) {
 			return
 		}
 	}
-	setErrors(cmds, err)
+	goredis.SetErrors(cmds, err)
 }
 
 // outcomeOf is what has become of one command of a split pipeline.

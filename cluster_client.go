@@ -208,7 +208,7 @@ func (c clusterHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 		if now.down && c.routing.Load() {
 			var err error
 			if now, err = c.awaitDatabase(ctx, now, nil); err != nil {
-				setErrors(cmds, err)
+				goredis.SetErrors(cmds, err)
 				return err
 			}
 		}

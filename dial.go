@@ -66,10 +66,14 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 		case err == nil:
 			h.dials.Add(1)
 			return nc, nil
-		case callerGaveUp(ctx) || h.isClosed():
-			return nil, commandError(now.db, false, err)
 		}
 		failed := commandError(now.db, false, err)
+		switch {
+		case callerGaveUp(ctx) && !h.opt.DryRun: // or its DialTimeout is over: whoever waits tries again
+			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: failed}}, nil
+		case callerGaveUp(ctx) || h.isClosed():
+			return nil, failed
+		}
 		if ownfault.Is(err) {
 			h.events.ownFault(now.db.name, err)
 			return goredis.DeadConn{Err: goredis.Handshake(failed)}, nil

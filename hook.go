@@ -187,7 +187,7 @@ func (h *Hook) processUnder(ctx context.Context, cmd redis.Cmder, next redis.Pro
 
 // processLater is ProcessHook while nothing is usable.
 func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *epoch) error {
-	if h.routing.Load() {
+	if h.routing.Load() && !goredis.OnlyLooksOn() { // full duplex runs the command whatever is said here
 		var err error
 		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
 			cmd.SetErr(err)
@@ -228,7 +228,7 @@ func (h *Hook) processBatch(ctx context.Context, cmds []redis.Cmder, next redis.
 	if now.down && h.routing.Load() {
 		var err error
 		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
-			setErrors(cmds, err)
+			goredis.SetErrors(cmds, err)
 			return err
 		}
 	}

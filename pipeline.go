@@ -24,7 +24,7 @@ func (h *Hook) afterBatchFailure(
 	tail, first := h.classifyBatch(ctx, now, cmds, err)
 	switch {
 	case first != nil && first.kind == sessionDead:
-		setErrors(cmds, first.err)
+		goredis.SetErrors(cmds, first.err)
 		return first.err
 	case first.kind == answered && first.err == nil:
 		return nil // a transaction whose commands have their answers: the error is of go-redis' attempt before
@@ -34,7 +34,7 @@ func (h *Hook) afterBatchFailure(
 	again, doubt := tail, false // what is run again, and whether an earlier attempt may have executed it
 	err = h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
 		doubt = doubt || first.kind == lost || first.kind == cannotServeInside
-		setErrors(tail, nil) // a stale error would outlive the success
+		goredis.SetErrors(tail, nil) // a stale error would outlive the success
 		err := next(ctx, tail)
 		if err == nil {
 			now.db.traffic.Succeeded()
@@ -42,11 +42,14 @@ func (h *Hook) afterBatchFailure(
 		}
 		err = h.batchWithoutSetup(now, tail, err)
 		stampUnanswered(tail, err)
-		tail, first = h.classifyBatch(ctx, now, tail, err)
+		asked := tail
+		if tail, first = h.classifyBatch(ctx, now, tail, err); first.kind == sessionDead {
+			tail = asked // go-redis leaves it without an error, if what the session died of is a reply
+		}
 		return first
 	})
 	for _, cmd := range tail {
-		if err != nil && !h.replies.classify(ctx, cmd, cmd.Err()).told() {
+		if err != nil && (first.kind == sessionDead || !h.replies.classify(ctx, cmd, cmd.Err()).told()) {
 			cmd.SetErr(err)
 		}
 	}
@@ -123,7 +126,7 @@ func commandOf(cmds []redis.Cmder, err error) redis.Cmder {
 func stampUnanswered(cmds []redis.Cmder, err error) {
 	var failed *CommandError
 	if errors.As(err, &failed) && !failed.Sent && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
-		setErrors(cmds, err)
+		goredis.SetErrors(cmds, err)
 		return
 	}
 	goredis.StampUnanswered(cmds, err)

@@ -361,9 +361,3 @@ func (h *Hook) refused(now *epoch, last error) (*epoch, error) {
 	now.db.traffic.Refused.Add(1)
 	return now, noDatabase(last)
 }
-
-func setErrors(cmds []redis.Cmder, err error) {
-	for _, cmd := range cmds {
-		cmd.SetErr(err)
-	}
-}

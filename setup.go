@@ -59,7 +59,7 @@ func (h *Hook) batchWithoutSetup(now *epoch, cmds []redis.Cmder, err error) erro
 	if !changed { // not a comparison: the type of a user's error may not be comparable
 		return err
 	}
-	setErrors(cmds, converted)
+	goredis.SetErrors(cmds, converted)
 	return converted
 }
 

@@ -276,8 +276,12 @@ func (c *Conn) end(way *atomic.Pointer[connFailure], f *connFailure) *connFailur
 	return f
 }
 
-// Close is called by the pool, by PubSub, or by whoever dialed.
+// Close is called by the pool, by PubSub, or by whoever dialed. A client made for Sentinel closes what does not lead to the new
+// master of its own group. This connection leads where the hook has said, and may be in use.
 func (c *Conn) Close() error {
+	if (c.owes() || c.ledger.Session()) && goredis.FollowsSentinel() {
+		return nil
+	}
 	c.local.Store(true)
 	c.set.forget(c)
 	return c.Conn.Close()

@@ -67,12 +67,12 @@ func (s *Set) queue(ctx context.Context, t *Term) (leave func(), err error) {
 // login resolves what the connection logs in with. Only what can wait gets a context that a switch ends, and who has no
 // place in the queue yet hears of a switch by itself: of a herd that waits, each would pay for that at the same moment.
 func (s *Set) login(ctx context.Context, t *Term) (credentials, error) {
-	if s.cfg.Options.CredentialsProviderContext == nil {
+	if s.cfg.Options.CredentialsProviderContext == nil && s.cfg.Options.CredentialsProvider == nil {
 		return resolveCredentials(ctx, s.cfg.Options)
 	}
 	ctx, cancel := untilOver(ctx, t)
 	defer cancel()
-	return resolveCredentials(ctx, s.cfg.Options)
+	return beside(ctx, s, func() (credentials, error) { return resolveCredentials(ctx, s.cfg.Options) }, func(credentials) {})
 }
 
 // untilOver returns a context that a switch ends: the database that is left may answer to nothing for as long as DialTimeout.

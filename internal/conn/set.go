@@ -70,6 +70,8 @@ type Set struct {
 	master   atomic.Pointer[string] // where the last dial by way of Sentinel led
 	underWay atomic.Int64           // dials that have not ended
 
+	abandoned atomic.Int64 // functions of the user's that nobody waits for any more, see beside
+
 	mu     sync.Mutex // leaf lock: nothing is called with it held
 	open   map[*Conn]struct{}
 	dialed uint64

@@ -23,6 +23,7 @@ const (
 	pipelined = ".(*Conn).Pipelined"
 	fdEngine  = ".(*fdEngine)."
 	hostHook  = ".(*fdEngine).hostHook"
+	filter    = "/internal/pool.(*ConnPool).Filter"
 )
 
 // stack visits the functions on the call stack, the innermost first, until visit returns false. Functions of go-redis itself
@@ -60,6 +61,10 @@ func InFullDuplex() bool { return has(fdEngine) }
 // OnlyLooksOn reports that a process hook is called by the full-duplex autopipeliner: there it may look at a command, and
 // calling next again runs nothing.
 func OnlyLooksOn() bool { return has(hostHook) }
+
+// FollowsSentinel reports that a client made for Sentinel closes the connections that do not lead to the new master of its own
+// group.
+func FollowsSentinel() (found bool) { return has(root + filter) }
 
 // InHandshake reports that go-redis is making a connection usable: by its handshake or by the user's OnConnect.
 func InHandshake() bool { return has(initConn) }

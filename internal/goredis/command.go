@@ -72,3 +72,10 @@ func StampUnanswered(cmds []redis.Cmder, err error) {
 		}
 	}
 }
+
+// SetErrors puts an error on all commands.
+func SetErrors(cmds []redis.Cmder, err error) {
+	for _, cmd := range cmds {
+		cmd.SetErr(err)
+	}
+}

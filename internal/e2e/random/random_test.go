@@ -47,6 +47,9 @@ func TestWhatTheDatabaseAnswersIsWhatTheCallerGets(t *testing.T) {
 			parts.Go(func() {
 				for i := part; i < worlds && (*all || !t.Failed()); i += sideBySide {
 					calls.Add(int64(try(t, first+uint64(i), inWorld)))
+					if i%500 == 0 {
+						t.Logf("%d calls", calls.Load())
+					}
 				}
 			})
 		}

@@ -47,6 +47,7 @@ type world struct {
 	half    *redis.AutoPipeliner
 	full    *redis.AutoPipeliner
 	replay  multidb.Replay
+	caching bool
 	what    string // the kind of client and of faults
 
 	mu     sync.Mutex
@@ -112,7 +113,7 @@ func newWorld(t *testing.T, seed uint64) (*world, *pen) {
 		ReadTimeout: readTimeout, DB: p.IntN(3), Dialer: w.dial, ContextTimeoutEnabled: p.IntN(2) == 0,
 		DialTimeout: 5 * time.Second,
 	}
-	if caching {
+	if w.caching = caching; caching {
 		client.ClientSideCacheConfig = &redis.ClientSideCacheConfig{}
 		client.ClientSideCacheCoalesceMisses = p.IntN(2) == 0
 	}
