@@ -27,7 +27,12 @@ func (f fleet) active() bool {
 func (f fleet) Review()          { f.h.selector.review() }
 func (f fleet) Go(g func()) bool { return f.h.workers.Go(g) }
 func (f fleet) Recheck()         { recheckAll(f.h.selector.all()) }
-func (f fleet) Prefers() bool    { return f.h.selector.prefers(f.db) }
+func (f fleet) AmongReplicas() bool {
+	now := f.h.selector.effective()
+	return now != nil && now.db.prober.Replica()
+}
+
+func (f fleet) Prefers() bool { return f.h.selector.prefers(f.db) }
 
 func (f fleet) SuspectOthers() {
 	for _, db := range f.h.selector.all() {

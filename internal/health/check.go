@@ -154,6 +154,9 @@ func (h *Health) checkWholly(ctx context.Context) error {
 	if err := h.prober.Degraded(); err != nil {
 		return err
 	}
+	if err := h.replica(); err != nil {
+		return err
+	}
 	if len(set.Gates) == 0 {
 		return nil
 	}
@@ -165,6 +168,9 @@ func (h *Health) checkWholly(ctx context.Context) error {
 // lets nobody pass.
 func (h *Health) askGates(ctx context.Context) error {
 	if err := h.prober.Degraded(); err != nil && !h.isActive() {
+		return err
+	}
+	if err := h.replica(); err != nil {
 		return err
 	}
 	gates := h.prober.Checks().Gates
@@ -192,8 +198,23 @@ func (h *Health) askGates(ctx context.Context) error {
 	return err
 }
 
-// GateError is what a check that only gates has answered the last time, if that keeps the database out; or nil.
+// errReplica is why a database is not moved to as planned.
+var errReplica = errors.New("the database is a replica")
+
+// replica returns an error if the database is a replica and is not in use, and the one in use is none: who uses replicas only reads.
+func (h *Health) replica() error {
+	if h.prober.Replica() && !h.isActive() && !h.fleet.AmongReplicas() {
+		return errReplica
+	}
+	return nil
+}
+
+// GateError is what keeps the database from being moved to as planned: that it is a replica, or what a check that only gates has
+// answered the last time. nil if nothing does.
 func (h *Health) GateError() error {
+	if err := h.replica(); err != nil {
+		return err
+	}
 	if err := h.gateErr.Load(); err != nil {
 		return *err
 	}

@@ -42,6 +42,7 @@ func (l *lone) SuspectOthers()                     { l.asked.Add(1) }
 func (l *lone) BestAlternative() <-chan struct{}   { return nil }
 func (l *lone) AlternativePasses(Act) bool         { return l.alternative.Load() }
 func (l *lone) HasAlternative() bool               { return l.alternative.Load() }
+func (l *lone) AmongReplicas() bool                { return false }
 func (l *lone) Prefers() bool                      { return false }
 func (l *lone) Failback(context.Context)           {}
 func (l *lone) Recheck()                           {}

@@ -60,6 +60,8 @@ type Fleet interface {
 	AlternativePasses(act Act) bool
 	// HasAlternative reports whether another database is usable.
 	HasAlternative() bool
+	// AmongReplicas reports whether the database in use is a replica.
+	AmongReplicas() bool
 	// Prefers reports whether the database would be returned to once its grace period is over.
 	Prefers() bool
 	// Failback considers a return to the database, which has just passed all of its checks.

@@ -65,6 +65,7 @@ type probeConn struct {
 	prober *Prober
 
 	readBy, writeBy time.Time    // of the one who reads, and of the one who writes
+	greeted         bool         // the first reply, that to HELLO, has been read; of the one who reads
 	asking          atomic.Bool  // something was written and nothing has been read since
 	pinged          atomic.Int64 // when a PING was written whose reply has not come; ns since Prober.clockStart
 }
@@ -96,6 +97,10 @@ func (c *probeConn) Read(p []byte) (int, error) {
 	c.heard()
 	if n > 0 {
 		c.prober.signs.read.Add(1)
+		if !c.greeted {
+			c.greeted = true
+			c.prober.role.learn(p[:n])
+		}
 	}
 	if at := c.pinged.Swap(0); at != 0 && n > 0 {
 		c.prober.saw(time.Since(c.prober.clockStart) - time.Duration(at))

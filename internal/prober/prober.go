@@ -60,6 +60,7 @@ type Prober struct {
 	endDials context.CancelFunc
 
 	distance
+	role
 	signs      signsOfLife
 	clockStart time.Time
 }
