@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/conn"
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/resp"
 	"github.com/redishook/multidb/internal/wait"
@@ -97,10 +98,10 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 // index 0 uses the index of each database, and a database of index 0 is used at the index of each client.
 func (h *Hook) sameIndex(index int) error {
 	var errs []error
-	for _, db := range h.selector.all() {
-		if own := db.opt.DB; index != 0 && own != 0 && own != index {
+	for _, db := range h.selector.All() {
+		if own := db.Options.DB; index != 0 && own != 0 && own != index {
 			errs = append(errs, fmt.Errorf("multidb: Attach: the client has DB = %d and database %q has index %d: must be the same, "+
-				"or one of them 0", index, db.name, own))
+				"or one of them 0", index, db.Name, own))
 		}
 	}
 	return errors.Join(errs...)
@@ -219,8 +220,8 @@ func purgePipelines(ctx context.Context, client *redis.Client) {
 }
 
 // warnIfUnrouted reports, once, that commands run through the hook but none of their connections was dialed by it.
-func (h *Hook) warnIfUnrouted(db *database) {
-	if h.dials.Load() > 0 || db.traffic.Successes.Load() == 0 || !h.unrouted.CompareAndSwap(false, true) {
+func (h *Hook) warnIfUnrouted(db *database.Database) {
+	if h.dials.Load() > 0 || db.Traffic.Successes.Load() == 0 || !h.unrouted.CompareAndSwap(false, true) {
 		return
 	}
 	h.events.unrouted()

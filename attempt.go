@@ -30,7 +30,7 @@ func AttemptOf(ctx context.Context) Attempt {
 func withAttempt(ctx context.Context, number int, failed *attempt) context.Context {
 	next := &Attempt{Number: number, Failed: failed.err, Replayed: failed.kind == lost || failed.kind == cannotServeInside}
 	if failed.db != nil {
-		next.FailedOn = failed.db.name
+		next.FailedOn = failed.db.Name
 	}
 	return context.WithValue(ctx, attemptKey{}, next)
 }

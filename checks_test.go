@@ -59,8 +59,8 @@ func TestDatabaseAddedMeanwhileHasTheProbes(t *testing.T) {
 			old.do.Store(&meanwhile)
 			require.NoError(t, h.Add(context.Background(), specs[0]))
 			require.Nil(t, old.do.Load())
-			all := h.selector.all()
-			require.Len(t, all[2].prober.Checks().All, len(all[0].prober.Checks().All), name)
+			all := h.selector.All()
+			require.Len(t, all[2].Prober.Checks().All, len(all[0].Prober.Checks().All), name)
 		})
 		require.EqualValues(t, 1, old.closed.Load(), name)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/conn"
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/replay"
@@ -50,14 +51,14 @@ func (o outcome) failed() bool {
 func (o outcome) told() bool { return o == answered || o == refusedHere }
 
 // failedAs counts a failure by its kind.
-func (db *database) failedAs(kind outcome) {
+func failedAs(db *database.Database, kind outcome) {
 	switch kind {
 	case notSent:
-		db.traffic.NotSent.Add(1)
+		db.Traffic.NotSent.Add(1)
 	case cannotServe, cannotServeInside, refusedHere:
-		db.traffic.CannotServe.Add(1)
+		db.Traffic.CannotServe.Add(1)
 	case lost:
-		db.traffic.Unanswered.Add(1)
+		db.Traffic.Unanswered.Add(1)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/redishook/multidb/internal/cluster"
 	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/selector"
 )
 
 // A pipeline of a ClusterClient is split by node. What was lost with one connection is decided about by itself; answers stay
@@ -15,7 +16,7 @@ import (
 
 // afterPartsFailure is afterBatchFailure for a pipeline that was split.
 func (h *Hook) afterPartsFailure(
-	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *epoch, err error,
+	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *selector.Epoch, err error,
 ) error {
 	if !h.routing.Load() {
 		return err // see afterFailure
@@ -25,11 +26,11 @@ func (h *Hook) afterPartsFailure(
 	if first.final {
 		return h.countUnknown(ctx, now, h.finishBatch(cmds, err))
 	}
-	err = h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
+	err = h.runAgain(ctx, first, func(ctx context.Context, now *selector.Epoch) *attempt {
 		goredis.SetErrors(pending, nil)
 		err := next(ctx, pending)
 		if err == nil {
-			now.db.traffic.Succeeded()
+			now.DB.Traffic.Succeeded()
 			return nil
 		}
 		stampUnsent(pending, err)
@@ -79,7 +80,7 @@ func (h *Hook) outcomeOf(ctx context.Context, cmd redis.Cmder) cluster.Outcome {
 }
 
 // classifyParts counts what has failed, each part once, and returns the commands that are run again with the decision.
-func (h *Hook) classifyParts(ctx context.Context, now *epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+func (h *Hook) classifyParts(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
 	h.countReplies(now, cmds)
 	replies := make([]cluster.Reply, len(cmds))
 	for i, cmd := range cmds {
@@ -116,20 +117,20 @@ func (h *Hook) classifyParts(ctx context.Context, now *epoch, cmds []redis.Cmder
 }
 
 // attemptOf is the failed attempt that the whole batch is about; it has been counted.
-func (h *Hook) attemptOf(ctx context.Context, now *epoch, cmd redis.Cmder, err error) *attempt {
+func (h *Hook) attemptOf(ctx context.Context, now *selector.Epoch, cmd redis.Cmder, err error) *attempt {
 	kind := h.replies.classify(ctx, cmd, err)
 	if clusterclient.Misrouted(err) {
 		kind = misrouted
 	}
 	return &attempt{
-		err: goredis.Cause(err), kind: kind, db: h.databaseOf(now, err), moved: now.superseded(),
+		err: goredis.Cause(err), kind: kind, db: h.databaseOf(now, err), moved: now.Superseded(),
 		final: callerGaveUp(ctx) || h.isClosed() || h.opt.DryRun || kind == excluded || kind == sessionDead,
 	}
 }
 
 // countParts counts each failure against its database: what was lost with one connection is one, and so is each kind of
 // refusal.
-func (h *Hook) countParts(now *epoch, cmds []redis.Cmder, replies []cluster.Reply) {
+func (h *Hook) countParts(now *selector.Epoch, cmds []redis.Cmder, replies []cluster.Reply) {
 	seen := make(map[any]bool)
 	answered := false
 	for i, cmd := range cmds {
@@ -146,13 +147,13 @@ func (h *Hook) countParts(now *epoch, cmds []redis.Cmder, replies []cluster.Repl
 		case cluster.CannotServe:
 			kind = cannotServe
 		case cluster.Misrouted:
-			now.db.cluster.Suspect()
+			now.DB.Cluster.Suspect()
 			continue
 		case cluster.Excluded:
 			if h.replies.classify(context.Background(), cmd, err) == refusedHere {
-				now.db.failedAs(refusedHere)
-				now.db.traffic.Failures.Add(1)
-				h.logRefusal(now.db, cmd, err)
+				failedAs(now.DB, refusedHere)
+				now.DB.Traffic.Failures.Add(1)
+				h.logRefusal(now.DB, cmd, err)
 			}
 			continue
 		}
@@ -165,10 +166,10 @@ func (h *Hook) countParts(now *epoch, cmds []redis.Cmder, replies []cluster.Repl
 		}
 		seen[part] = true
 		db := h.databaseOf(now, err)
-		db.failedAs(kind)
-		db.health.Failed(err)
+		failedAs(db, kind)
+		db.Health.Failed(err)
 	}
 	if answered {
-		now.db.traffic.Succeeded()
+		now.DB.Traffic.Succeeded()
 	}
 }

@@ -16,7 +16,9 @@ import (
 	"github.com/redishook/multidb/internal/cluster"
 	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/conn"
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/selector"
 )
 
 // A ClusterClient has two hooks of ours: one on the client, which sees commands as their callers do, and one on each of its
@@ -77,7 +79,7 @@ func (h *Hook) attachCluster(cc *redis.ClusterClient) error {
 		pointer, dialTimeout := weak.Make(node), node.Options().DialTimeout
 		h.workers.Go(func() { h.purgeLater(pointer, traits, dialTimeout) })
 	})
-	client.Await(ctx, h.active.Load().cluster)
+	client.Await(ctx, h.selector.Current().Cluster)
 	return nil
 }
 
@@ -98,23 +100,23 @@ func attachable(opt *redis.ClusterOptions) error {
 }
 
 // isCluster reports whether the databases are clusters. All of them are, or none.
-func (h *Hook) isCluster() bool { return h.active.Load().db.cluster != nil }
+func (h *Hook) isCluster() bool { return h.selector.Current().DB.Cluster != nil }
 
 // clusterHost is the hook as its ClusterClients have it.
 type clusterHost struct{ *Hook }
 
-func (h clusterHost) Choice() *clusterclient.Choice { return h.active.Load().cluster }
+func (h clusterHost) Choice() *clusterclient.Choice { return h.selector.Current().Cluster }
 func (h clusterHost) Done() <-chan struct{}         { return h.ctx.Done() }
 func (h clusterHost) Go(f func()) bool              { return h.workers.Go(f) }
 func (h clusterHost) NewNode() any                  { return conn.NewClient() }
 
 // Claimed asks the topologies of the other databases.
 func (h clusterHost) Claimed(addr string, by *cluster.Cluster) bool {
-	return slices.ContainsFunc(h.selector.all(), func(db *database) bool {
-		if db.cluster == nil || db.cluster == by {
+	return slices.ContainsFunc(h.selector.All(), func(db *database.Database) bool {
+		if db.Cluster == nil || db.Cluster == by {
 			return false
 		}
-		t := db.cluster.Topology()
+		t := db.Cluster.Topology()
 		return t != nil && t.Has(addr)
 	})
 }
@@ -159,7 +161,7 @@ func (clusterHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (c clusterHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	split := clusterclient.Whole(next)
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		now := c.active.Load()
+		now := c.selector.Current()
 		if goredis.IsHandshake(cmd) {
 			return c.passHandshake(ctx, cmd, next)
 		}
@@ -167,15 +169,15 @@ func (c clusterHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if c.client.Splits(ctx, cmd) {
 			run = split
 		}
-		if now.down {
+		if now.Down {
 			return c.processLater(ctx, cmd, c.following(run), now)
 		}
-		if !c.client.Synced(now.cluster) {
-			c.client.Await(ctx, now.cluster)
+		if !c.client.Synced(now.Cluster) {
+			c.client.Await(ctx, now.Cluster)
 		}
 		err := run(ctx, cmd)
 		if err == nil {
-			now.db.traffic.Succeeded()
+			now.DB.Traffic.Succeeded()
 			return nil
 		}
 		return c.afterFailure(ctx, cmd, c.following(run), now, err)
@@ -185,8 +187,8 @@ func (c clusterHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // following runs a command once the client follows the choice of that moment.
 func (c clusterHook) following(run redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if now := c.active.Load(); !c.client.Synced(now.cluster) {
-			c.client.Await(ctx, now.cluster)
+		if now := c.selector.Current(); !c.client.Synced(now.Cluster) {
+			c.client.Await(ctx, now.Cluster)
 		}
 		return run(ctx, cmd)
 	}
@@ -195,17 +197,17 @@ func (c clusterHook) following(run redis.ProcessHook) redis.ProcessHook {
 // ProcessPipelineHook is ProcessHook for pipelines and transactions.
 func (c clusterHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	run := func(ctx context.Context, cmds []redis.Cmder) error {
-		if now := c.active.Load(); !c.client.Synced(now.cluster) {
-			c.client.Await(ctx, now.cluster)
+		if now := c.selector.Current(); !c.client.Synced(now.Cluster) {
+			c.client.Await(ctx, now.Cluster)
 		}
 		return next(ctx, cmds)
 	}
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		now := c.active.Load()
+		now := c.selector.Current()
 		if len(cmds) == 0 {
 			return next(ctx, cmds)
 		}
-		if now.down && c.routing.Load() {
+		if now.Down && c.routing.Load() {
 			var err error
 			if now, err = c.awaitDatabase(ctx, now, nil); err != nil {
 				goredis.SetErrors(cmds, err)
@@ -215,7 +217,7 @@ func (c clusterHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 		err := run(ctx, cmds)
 		switch {
 		case err == nil:
-			now.db.traffic.Succeeded()
+			now.DB.Traffic.Succeeded()
 			return nil
 		case goredis.IsTxPipeline(cmds):
 			return c.afterBatchFailure(ctx, cmds, run, now, err)
@@ -226,13 +228,13 @@ func (c clusterHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 
 // followEpoch makes all clients follow the current choice.
 func (h *Hook) followEpoch() {
-	now := h.active.Load()
-	if now.cluster == nil || now.down {
+	now := h.selector.Current()
+	if now.Cluster == nil || now.Down {
 		return
 	}
 	var wg sync.WaitGroup
 	for _, client := range h.clusters.all() {
-		wg.Go(func() { client.Await(h.ctx, now.cluster) })
+		wg.Go(func() { client.Await(h.ctx, now.Cluster) })
 	}
 	wg.Wait()
 }
@@ -242,40 +244,40 @@ func (h *Hook) followEpoch() {
 //  1. Connections to a node that was replaced because it is dead: it will not answer. A node that lives (CLUSTER FAILOVER)
 //     answers what it owes.
 //  2. Subscriptions to shard channels: they stay with the node that had the slot, which sends nothing any more.
-func (h *Hook) followTopology(db *database) {
-	now := h.active.Load()
-	t := db.cluster.Topology()
-	if now.db != db || now.down || t == nil {
+func (h *Hook) followTopology(db *database.Database) {
+	now := h.selector.Current()
+	t := db.Cluster.Topology()
+	if now.DB != db || now.Down || t == nil {
 		return
 	}
 	for _, client := range h.clusters.all() {
-		client.Renew(h.ctx, now.cluster)
+		client.Renew(h.ctx, now.Cluster)
 	}
-	db.conns.CutNodes(true, func(addr string) bool { return !slices.Contains(t.Masters(), addr) && db.cluster.IsSilent(addr) })
+	db.Conns.CutNodes(true, func(addr string) bool { return !slices.Contains(t.Masters(), addr) && db.Cluster.IsSilent(addr) })
 }
 
 // nodePlace is where a connection leads for a node of a ClusterClient: see clusterclient.Node.Place. It is the zero place for a
 // single database. Only clients of the right kind are attached; AddHook alone does not ask, so this does.
-func nodePlace(ctx context.Context, now *epoch, node *clusterclient.Node) (conn.Place, error) {
+func nodePlace(ctx context.Context, now *selector.Epoch, node *clusterclient.Node) (conn.Place, error) {
 	switch {
-	case now.cluster == nil:
+	case now.Cluster == nil:
 		return conn.Place{}, nil
 	case node == nil:
 		return conn.Place{}, errNotAttached
 	}
-	addr, detour, err := node.Place(ctx, now.cluster)
+	addr, detour, err := node.Place(ctx, now.Cluster)
 	return conn.Place{Addr: addr, Detour: detour, Shards: shards{now, node.Client()}}, err
 }
 
 // shards has a client find the right node for shard channels.
 type shards struct {
-	now    *epoch
+	now    *selector.Epoch
 	client *clusterclient.Client
 }
 
-func (s shards) Elsewhere() { s.client.Await(s.now.Ctx, s.now.cluster) }
+func (s shards) Elsewhere() { s.client.Await(s.now.Ctx, s.now.Cluster) }
 
 func (s shards) Moved() {
-	s.now.db.cluster.Suspect()
+	s.now.DB.Cluster.Suspect()
 	s.client.Reload()
 }

@@ -3,22 +3,24 @@ package multidb
 import (
 	"context"
 	"time"
+
+	"github.com/redishook/multidb/internal/selector"
 )
 
 // Work that a cluster could not do waits for the cluster to replace a master.
 
 // awaitTakeover lets work wait that a cluster could not do because it is replacing a master: until the cluster has, a switch is
 // made, or Options.MaxWait is over. It reports whether the next attempt shall be made at once.
-func (h *Hook) awaitTakeover(ctx context.Context, now *epoch, failed *attempt) bool {
+func (h *Hook) awaitTakeover(ctx context.Context, now *selector.Epoch, failed *attempt) bool {
 	until, wanted := ctx.Value(takeoverKey{}).(time.Time)
 	if !wanted || failed.kind == answered || callerGaveUp(ctx) {
 		return false
 	}
-	news := now.db.cluster.News() // before the question: what comes in between is not missed
-	if now.db.prober.Degraded() == nil {
+	news := now.DB.Cluster.News() // before the question: what comes in between is not missed
+	if now.DB.Prober.Degraded() == nil {
 		return false
 	}
-	return await(ctx, now, news, time.Until(until))
+	return now.Await(ctx, news, time.Until(until))
 }
 
 type takeoverKey struct{}

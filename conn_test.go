@@ -46,7 +46,7 @@ func TestCutBeforeTheReadDeadlineIsRunOnce(t *testing.T) {
 		return &cuttingConn{nc, "incr", func() {
 			if incrs.Add(1) == 1 {
 				time.Sleep(20 * time.Millisecond)
-				h.selector.find("east").conns.CutAll() // what sweep does
+				h.selector.Find("east").Conns.CutAll() // what sweep does
 			}
 		}}, nil
 	}

@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/redishook/multidb/internal/database"
 )
 
 // What a method of control asks of a database before it moves there.
 
 // probeFor runs the whole set of checks of a database for a caller.
-func (h *Hook) probeFor(ctx context.Context, db *database) error {
-	err := db.health.Probe(ctx)
+func (h *Hook) probeFor(ctx context.Context, db *database.Database) error {
+	err := db.Health.Probe(ctx)
 	if h.isClosed() {
 		return ErrClosed
 	}
@@ -18,16 +20,16 @@ func (h *Hook) probeFor(ctx context.Context, db *database) error {
 }
 
 // successor finds the database to go to when db is to be left.
-func (h *Hook) successor(ctx context.Context, db *database) (*database, error) {
-	var others []*database
-	for _, other := range h.selector.all() {
-		if other != db && other.health.Usable() {
+func (h *Hook) successor(ctx context.Context, db *database.Database) (*database.Database, error) {
+	var others []*database.Database
+	for _, other := range h.selector.All() {
+		if other != db && other.Health.Usable() {
 			others = append(others, other)
 		}
 	}
 	var errs []error
 	for len(others) > 0 {
-		to := choose(h.opt.Strategy, others, nil)
+		to := h.selector.Choose(others)
 		err := h.probeFor(ctx, to)
 		if err == nil {
 			return to, nil
@@ -36,7 +38,7 @@ func (h *Hook) successor(ctx context.Context, db *database) (*database, error) {
 			return nil, ctx.Err()
 		}
 		errs = append(errs, err)
-		others = slices.DeleteFunc(others, func(o *database) bool { return o == to })
+		others = slices.DeleteFunc(others, func(o *database.Database) bool { return o == to })
 	}
 	return nil, errors.Join(append([]error{errors.New("no other database is usable")}, errs...)...)
 }

@@ -3,52 +3,23 @@ package multidb
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/url"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/cluster"
 	"github.com/redishook/multidb/internal/conn"
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/health"
 	"github.com/redishook/multidb/internal/prober"
 	"github.com/redishook/multidb/internal/traffic"
 )
 
-// database is one of the databases of a hook: how to get there, the connections that are there now, and what is known
-// about its health.
-type database struct {
-	name  string
-	id    uint64 // see blame.go
-	order int    // of configuration; the last word in an election
-	opt   *redis.Options
-	// cluster is what is known of a database that is a Redis Cluster; nil for a single one.
-	cluster *cluster.Cluster
-
-	weight             atomic.Uint64 // math.Float64bits
-	weightAtLastSwitch float64       // the weight at the last choice; guarded by selector.mu
-
-	conns   *conn.Set
-	prober  *prober.Prober
-	health  *health.Health
-	traffic *traffic.Traffic
-
-	refusals    refusalLog
-	replyCounts replyCounts
-
-	clockStart    time.Time
-	forbiddenTold atomic.Int64 // when it was mentioned that a check is not permitted; ns since clockStart, 0: never
-}
-
 // newDatabase builds a database from its options, which have been validated as far as that goes without building.
-func (h *Hook) newDatabase(spec Database, order int) (*database, error) {
-	db := &database{name: spec.Name, order: order, clockStart: time.Now()}
-	db.number()
-	db.setWeight(spec.Weight)
+func (h *Hook) newDatabase(spec Database, order int) (*database.Database, error) {
+	db := database.New(spec.Name, order, spec.Weight)
 	client, err := spec.client()
 	if err != nil {
 		return nil, err
@@ -57,46 +28,46 @@ func (h *Hook) newDatabase(spec Database, order int) (*database, error) {
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	db.opt = client.Options()
+	db.Options = client.Options()
 	checks := h.opt.Health.Checks
 	if spec.Checks != nil {
 		checks = spec.Checks
 	}
-	db.traffic = traffic.New(h.opt.Detectors)
-	db.conns = conn.NewSet(h.connConfig(db), owner{h, db})
-	db.prober = prober.New(client, prober.Config{
+	db.Traffic = traffic.New(h.opt.Detectors)
+	db.Conns = conn.NewSet(h.connConfig(db), owner{h, db})
+	db.Prober = prober.New(client, prober.Config{
 		Name: spec.Name, HealthCheckURL: spec.HealthCheckURL, Timeout: h.opt.Health.Timeout, Checks: checks,
-		Reached: func(nc net.Conn) { db.conns.Reached(nc) }, Late: func() { db.health.Late() }, Go: h.workers.Go, Ctx: h.ctx,
-		Cluster: clusterOpt, Takeover: h.opt.Health.Takeover, Usable: func() bool { return db.health.Usable() },
+		Reached: func(nc net.Conn) { db.Conns.Reached(nc) }, Late: func() { db.Health.Late() }, Go: h.workers.Go, Ctx: h.ctx,
+		Cluster: clusterOpt, Takeover: h.opt.Health.Takeover, Usable: func() bool { return db.Health.Usable() },
 		Changed: func(*cluster.Topology) { h.topologyChanged(db) },
 		Failed:  func(err error) (enough bool) { return h.takeoverFailed(db, err) },
 		Healed:  func() { h.clusterHealed(db) },
 	})
-	db.cluster = db.prober.Cluster()
-	db.health = health.New(h.ctx, h.healthConfig(db), db.prober, db.traffic, fleet{h, db}, listener{h.events, db})
+	db.Cluster = db.Prober.Cluster()
+	db.Health = health.New(h.ctx, h.healthConfig(db), db.Prober, db.Traffic, fleet{h, db}, listener{h.events, db})
 	return db, nil
 }
 
-func (h *Hook) healthConfig(db *database) health.Config {
+func (h *Hook) healthConfig(db *database.Database) health.Config {
 	opt := &h.opt
 	return health.Config{
-		Name: db.name, Timeout: opt.Health.Timeout, Interval: opt.Health.Interval, ActiveInterval: opt.Health.ActiveInterval,
+		Name: db.Name, Timeout: opt.Health.Timeout, Interval: opt.Health.Interval, ActiveInterval: opt.Health.ActiveInterval,
 		StallTimeout: opt.Health.StallTimeout, BreakerDelay: opt.Breaker.Delay, BreakerSuccesses: opt.Breaker.Successes,
 		Grace: health.GraceRule{
 			Period: opt.Failback.GracePeriod, Max: opt.Failback.MaxGracePeriod, Factor: opt.Failback.Factor, Jitter: opt.Failback.Jitter,
 		},
-		Databases: len(opt.Databases), StartedAt: h.startedAt, Locate: db.at,
+		Databases: len(opt.Databases), StartedAt: h.startedAt, Locate: db.Locate,
 	}
 }
 
 // buildAll builds the databases, or none of them.
-func (h *Hook) buildAll() ([]*database, error) {
-	var dbs []*database
+func (h *Hook) buildAll() ([]*database.Database, error) {
+	var dbs []*database.Database
 	for i, spec := range h.opt.Databases {
 		db, err := h.newDatabase(spec, i)
 		if err != nil {
 			for _, built := range dbs {
-				_ = built.prober.Close()
+				_ = built.Prober.Close()
 			}
 			return nil, fmt.Errorf("multidb: Databases[%d].%w", i, err)
 		}
@@ -129,9 +100,6 @@ func (d Database) client() (*redis.Client, error) {
 		return redis.NewClient(prober.Options(d.Client.Options())), nil
 	}
 }
-
-func (db *database) setWeight(w float64) { db.weight.Store(math.Float64bits(w)) }
-func (db *database) getWeight() float64  { return math.Float64frombits(db.weight.Load()) }
 
 // redactURL keeps the password out of an error about a URL: the parser quotes the part it stumbled over, which is the
 // password if that has a character that must be escaped.

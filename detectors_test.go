@@ -18,10 +18,10 @@ import (
 func TestRepliesOfADrainDoNotCountAfterTheReturn(t *testing.T) {
 	opt := Options{Detectors: []window.Factory{window.NewSlow(window.SlowConfig{Bound: 50 * time.Millisecond})}}
 	bubble(t, 2, opt, func(h *Hook, _ []*virtual.DB) {
-		b := h.selector.find("b")
+		b := h.selector.Find("b")
 		for range 100 {
-			b.traffic.Replied(time.Second)
-			b.traffic.Succeeded()
+			b.Traffic.Replied(time.Second)
+			b.Traffic.Succeeded()
 		}
 		require.NoError(t, h.SetActive(context.Background(), "b"))
 		time.Sleep(time.Second)
@@ -50,7 +50,7 @@ func TestManualMoveForgetsOldFailures(t *testing.T) {
 	}}}
 	bubble(t, 2, opt, func(h *Hook, _ []*virtual.DB) {
 		a := made[len(made)-2]
-		h.selector.find("a").health.Failed(virtual.ErrUnreachable)
+		h.selector.Find("a").Health.Failed(virtual.ErrUnreachable)
 		require.EqualValues(t, 1, a.failures.Load())
 		require.NoError(t, h.SetActive(context.Background(), "b"))
 		before := a.resets.Load()

@@ -10,6 +10,7 @@ import (
 	"github.com/redishook/multidb/internal/blocked"
 	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/conn"
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/replay"
@@ -44,8 +45,8 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 		h.routing.Store(true)
 	}
 	for {
-		now := h.active.Load()
-		if now.down && !h.isClosed() {
+		now := h.selector.Current()
+		if now.Down && !h.isClosed() {
 			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: commandError(nil, false, ErrNoDatabase)}}, nil
 		}
 		at, err := nodePlace(ctx, now, node)
@@ -54,10 +55,10 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 		}
 		var nc net.Conn
 		if err == nil {
-			nc, err = now.db.conns.Dial(ctx, &now.Term, traits, at)
+			nc, err = now.DB.Conns.Dial(ctx, &now.Term, traits, at)
 		}
 		switch {
-		case err == nil && nc == nil, now.superseded() && ctx.Err() == nil:
+		case err == nil && nc == nil, now.Superseded() && ctx.Err() == nil:
 			// The race with a switch was lost: once more, to the new one. What was dialed is registered, and in nobody's hands.
 			if nc != nil {
 				_ = nc.Close()
@@ -67,7 +68,7 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 			h.dials.Add(1)
 			return nc, nil
 		}
-		failed := commandError(now.db, false, err)
+		failed := commandError(now.DB, false, err)
 		switch {
 		case callerGaveUp(ctx) && !h.opt.DryRun: // or its DialTimeout is over: whoever waits tries again
 			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: failed}}, nil
@@ -75,23 +76,23 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 			return nil, failed
 		}
 		if ownfault.Is(err) {
-			h.events.ownFault(now.db.name, err)
+			h.events.ownFault(now.DB.Name, err)
 			return goredis.DeadConn{Err: goredis.Handshake(failed)}, nil
 		}
-		verdict := now.db.health.Suspect(goredis.Handshake(failed))
+		verdict := now.DB.Health.Suspect(goredis.Handshake(failed))
 		if h.opt.DryRun {
 			return nil, failed // as without the hook
 		}
-		if !await(ctx, now, verdict, time.Until(deadline)) || !now.superseded() {
+		if !now.Await(ctx, verdict, time.Until(deadline)) || !now.Superseded() {
 			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: failed}}, nil
 		}
 	}
 }
 
 // connConfig is what the connections of a database have in common.
-func (h *Hook) connConfig(db *database) conn.Config {
+func (h *Hook) connConfig(db *database.Database) conn.Config {
 	return conn.Config{
-		Options: db.opt, DialLimit: h.opt.DialLimit, Timed: db.traffic.Timed(), Classes: h.classes, NoDatabase: ErrNoDatabase, Moves: blocked.Here,
+		Options: db.Options, DialLimit: h.opt.DialLimit, Timed: db.Traffic.Timed(), Classes: h.classes, NoDatabase: ErrNoDatabase, Moves: blocked.Here,
 		Question: routedRequest, Answer: routedReply{h},
 	}
 }
@@ -108,39 +109,23 @@ func classesOf(rules replay.Rules) *conn.Table {
 // owner is a database as its connections see it.
 type owner struct {
 	h  *Hook
-	db *database
+	db *database.Database
 }
 
 func (o owner) Open() (here, somewhere bool) {
-	now := o.h.active.Load()
-	return now.db == o.db && !now.down, !now.down
+	now := o.h.selector.Current()
+	return now.DB == o.db && !now.Down, !now.Down
 }
 
 func (o owner) Outstanding()                      { o.h.wakeMonitor() }
 func (o owner) LateRequest()                      { o.h.lateRequests.Add(1) }
-func (o owner) Replied(took time.Duration)        { o.db.traffic.Replied(took) }
-func (o owner) Suspect(err error)                 { o.db.health.Suspect(err) }
+func (o owner) Replied(took time.Duration)        { o.db.Traffic.Replied(took) }
+func (o owner) Suspect(err error)                 { o.db.Health.Suspect(err) }
 func (o owner) Fail(sent bool, cause error) error { return commandError(o.db, sent, cause) }
 func (o owner) WatchConnect(what string, over func() bool) (stop func()) {
-	return o.db.health.WatchConnect(what, over)
+	return o.db.Health.WatchConnect(what, over)
 }
 
 func (o owner) IndexConflict(own int, client string) {
-	o.h.events.indexConflict(o.db.name, own, client)
-}
-
-// await waits for the first of: a newer choice, the verdict, the end of ctx, patience. It reports whether waiting was
-// worth while: false says that the caller is gone or nothing was decided.
-func await(ctx context.Context, now *epoch, verdict <-chan struct{}, patience time.Duration) bool {
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-now.over():
-		return true
-	case <-verdict:
-		return true
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-	return false
+	o.h.events.indexConflict(o.db.Name, own, client)
 }

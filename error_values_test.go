@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/database"
+	"github.com/redishook/multidb/internal/selector"
 	"github.com/redishook/multidb/internal/testkit/fakeserver"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
@@ -111,7 +113,7 @@ func TestErrorsHoldNoLiveState(t *testing.T) {
 			_ = rdb.Incr(ctx, "n").Err()
 		}
 	})
-	live := map[reflect.Type]bool{reflect.TypeFor[database](): true, reflect.TypeFor[Hook](): true, reflect.TypeFor[redis.Options](): true}
+	live := map[reflect.Type]bool{reflect.TypeFor[database.Database](): true, reflect.TypeFor[Hook](): true, reflect.TypeFor[redis.Options](): true}
 	for name, err := range failures(t, rdb) {
 		require.Error(t, err, name)
 		for verb, text := range map[string]string{
@@ -145,10 +147,8 @@ func TestErrorsHoldNoLiveState(t *testing.T) {
 // TestAnErrorLeadsToItsDatabaseWhileThereIsOne: blame falls on the database of the failure, not on another of its name, and not
 // on the active one when it has gone.
 func TestAnErrorLeadsToItsDatabaseWhileThereIsOne(t *testing.T) {
-	one, two := &database{name: "east"}, &database{name: "east"}
-	one.number()
-	two.number()
-	h, now := &Hook{}, &epoch{db: two}
+	one, two := database.New("east", 0, 1), database.New("east", 1, 1)
+	h, now := &Hook{}, &selector.Epoch{DB: two}
 	err := fmt.Errorf("wrapped: %w", commandError(one, true, io.EOF))
 	require.Same(t, one, h.databaseOf(now, err))
 	require.Same(t, two, h.databaseOf(now, errors.New("of nowhere")))
@@ -158,7 +158,7 @@ func TestAnErrorLeadsToItsDatabaseWhileThereIsOne(t *testing.T) {
 	redistest.Eventually(t, 20*time.Second, "the removed database to be collected", func() bool {
 		runtime.GC()
 		db := h.databaseOf(now, err)
-		return db != two && db.name == "" && db.health.Removed()
+		return db != two && db.Name == "" && db.Health.Removed()
 	})
 	runtime.KeepAlive(two)
 }
@@ -170,9 +170,9 @@ func TestAFailureOnAForgottenDatabaseCountsNowhere(t *testing.T) {
 	h := newHook(t, Options{Databases: []Database{{Name: "east", URL: "redis://" + server.Addr()}}})
 	err := (&CommandError{Database: "gone", id: 1 << 60}).on(true, io.EOF)
 	for _, cmd := range []redis.Cmder{redis.NewCmd(t.Context(), "incr", "k"), nil} {
-		result := h.classifyAttempt(t.Context(), h.active.Load(), cmd, err, func() bool { return false })
+		result := h.classifyAttempt(t.Context(), h.selector.Current(), cmd, err, func() bool { return false })
 		require.True(t, result.final)
-		require.ErrorIs(t, h.countUnknown(t.Context(), h.active.Load(), result.err), io.EOF)
+		require.ErrorIs(t, h.countUnknown(t.Context(), h.selector.Current(), result.err), io.EOF)
 	}
 	east := h.Stats().Databases[0]
 	require.Zero(t, east.Failures)

@@ -7,19 +7,20 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/goredis"
 )
 
 // ErrNoDatabase says that no database is usable now: all of them fail their health checks. A caller gets it at once,
 // without a request having been sent; the first database that answers again is used at once. Test with [errors.Is].
-var ErrNoDatabase = errors.New("multidb: no database is usable now")
+var ErrNoDatabase = database.ErrNone
 
 // ErrClosed is what the control methods of a [Hook] return after [Hook.Close]. Commands do not: a closed hook lets
 // them through to the database that was active last.
-var ErrClosed = errors.New("multidb: hook is closed")
+var ErrClosed = database.ErrClosed
 
 // ErrUnknownDatabase is returned, wrapped with the name, by methods that take the name of a database.
-var ErrUnknownDatabase = errors.New("multidb: unknown database")
+var ErrUnknownDatabase = database.ErrUnknown
 
 // CommandError says on which database a command failed, and whether its request had been sent. It unwraps to the
 // cause, so [errors.Is] and [errors.As] find what go-redis would have returned without the hook (io.EOF, a
@@ -100,7 +101,7 @@ func SafeToRetry(err error) bool {
 
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
 // err.(net.Error).Timeout(), an assertion that no Unwrap can serve.
-func commandError(db *database, sent bool, cause error) error {
+func commandError(db *database.Database, sent bool, cause error) error {
 	return asNetError(newCommandError(db, sent, cause))
 }
 
@@ -113,10 +114,10 @@ func asNetError(e *CommandError) error {
 	return e
 }
 
-func newCommandError(db *database, sent bool, cause error) *CommandError {
+func newCommandError(db *database.Database, sent bool, cause error) *CommandError {
 	e := &CommandError{Sent: sent, Err: cause}
 	if db != nil {
-		e.Database, e.id = db.name, db.id
+		e.Database, e.id = db.Name, db.ID
 	}
 	return e
 }
@@ -149,7 +150,7 @@ func (e *netCommandError) Temporary() bool { return goredis.Temporary(e.net) }
 
 // deadSession is the error of every request on a Conn or Tx whose connection was lost with an earlier one: this request
 // was not sent, whatever became of that one. The cause stays visible.
-func deadSession(db *database, err error) error {
+func deadSession(db *database.Database, err error) error {
 	cause := goredis.Cause(err)
 	var earlier *CommandError
 	if errors.As(cause, &earlier) {

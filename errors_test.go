@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/testkit/faultproxy"
 	"github.com/redishook/multidb/internal/testkit/redistest"
@@ -19,7 +20,7 @@ import (
 
 func TestSafeToRetry(t *testing.T) {
 	reply := func(text string) error { return goredis.Reply(text) }
-	sent, unsent := commandError(&database{name: "a"}, true, io.EOF), commandError(&database{name: "a"}, false, io.EOF)
+	sent, unsent := commandError(&database.Database{Name: "a"}, true, io.EOF), commandError(&database.Database{Name: "a"}, false, io.EOF)
 	for name, c := range map[string]struct {
 		err  error
 		want bool
@@ -29,7 +30,7 @@ func TestSafeToRetry(t *testing.T) {
 		"not sent":                   {unsent, true},
 		"not sent, wrapped":          {fmt.Errorf("mine: %w", unsent), true},
 		"sent, wrapped":              {fmt.Errorf("mine: %w", sent), false},
-		"sent, with a net error":     {commandError(&database{name: "a"}, true, syscall.ECONNRESET), false},
+		"sent, with a net error":     {commandError(&database.Database{Name: "a"}, true, syscall.ECONNRESET), false},
 		"sent once, then not":        {errors.Join(unsent, sent), false},
 		"no database":                {ErrNoDatabase, true},
 		"no database after not sent": {noDatabase(unsent), true},
@@ -46,7 +47,7 @@ func TestSafeToRetry(t *testing.T) {
 		"hidden and sent":            {goredis.NoRetry(sent), false},
 		"hidden and not sent":        {goredis.NoRetry(unsent), true},
 		"io.EOF of somebody else":    {io.EOF, false},
-		"hidden, with a net error":   {goredis.NoRetry(commandError(&database{name: "a"}, true, syscall.ECONNRESET)), false},
+		"hidden, with a net error":   {goredis.NoRetry(commandError(&database.Database{Name: "a"}, true, syscall.ECONNRESET)), false},
 		"caller gave up, not sent":   {fmt.Errorf("%w: %w", context.DeadlineExceeded, unsent), true},
 		"caller gave up, sent":       {fmt.Errorf("%w: %w", context.DeadlineExceeded, sent), false},
 		"deadline":                   {context.DeadlineExceeded, false},
@@ -79,7 +80,7 @@ func TestSessionDeadPinsTheNameOfATypeOfGoRedis(t *testing.T) {
 
 // TestOnlyGoRedisSeesNothingBehindHidden: see askedByGoRedis.
 func TestOnlyGoRedisSeesNothingBehindHidden(t *testing.T) {
-	err := goredis.NoRetry(commandError(&database{name: "a"}, true, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}))
+	err := goredis.NoRetry(commandError(&database.Database{Name: "a"}, true, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}))
 	for _, err := range []error{err, fmt.Errorf("mine: %w", err)} {
 		var op *net.OpError
 		var lost *goredis.NoRetryError

@@ -56,8 +56,8 @@ func TestBlockingLoggerDoesNotStopTheMonitor(t *testing.T) {
 			}
 		})),
 	})
-	db := h.selector.find("east")
-	db.traffic.Successes.Add(1)
+	db := h.selector.Find("east")
+	db.Traffic.Successes.Add(1)
 	done := make(chan struct{})
 	go func() { h.warnIfUnrouted(db); close(done) }()
 	select {
@@ -123,7 +123,7 @@ func TestLogLevels(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		dbs[0].Up.Store(true)
 		time.Sleep(time.Minute) // and again
-		a := h.selector.find("a").health
+		a := h.selector.Find("a").Health
 		a.Trip(a.Generation(), health.Outage{ByTraffic: true, Cause: virtual.ErrUnreachable})
 		time.Sleep(time.Minute)
 		assert.NoError(t, h.SetWeight("c", 9))

@@ -14,6 +14,7 @@ import (
 	"weak"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redishook/multidb/internal/database"
 )
 
 // What packages need that restore, on top of the hook, what a switch takes from their users: txwrap and pubsubwrap. An
@@ -45,10 +46,10 @@ func (c Choice) Over() <-chan struct{} { return c.over }
 // Choice returns the current choice: one atomic load. Safe for concurrent use.
 func (h *Hook) Choice() Choice {
 	late := h.lateRequests.Load()
-	now := h.active.Load()
+	now := h.selector.Current()
 	return Choice{
-		Database: now.db.name, Down: now.down, Number: now.Number, At: now.at,
-		Reason: now.reason, Planned: now.planned, over: now.over(), late: late,
+		Database: now.DB.Name, Down: now.Down, Number: now.Number, At: now.At,
+		Reason: Reason(now.Reason), Planned: now.Planned, over: now.Over(), late: late,
 	}
 }
 
@@ -126,7 +127,7 @@ func HookOfTx(ctx context.Context, tx *redis.Tx) *Hook {
 	var failed *CommandError
 	if errors.As(err, &failed) && failed.id != 0 { // it could not be dialed
 		db := failed.database()
-		return hookFor(func(h *Hook) bool { return db != nil && slices.Contains(h.selector.all(), db) })
+		return hookFor(func(h *Hook) bool { return db != nil && slices.Contains(h.selector.All(), db) })
 	}
 	return nil
 }
@@ -220,8 +221,8 @@ func (h *Hook) OnPrepare(f func(ctx context.Context, database string)) (cancel f
 }
 
 // prepare runs before a planned switch to db.
-func (h *Hook) prepare(db *database) {
-	if h.active.Load().db == db {
+func (h *Hook) prepare(db *database.Database) {
+	if h.selector.Current().DB == db {
 		return
 	}
 	h.preparers.mu.Lock()
@@ -241,7 +242,7 @@ func (h *Hook) prepare(db *database) {
 		p.last.Store(this)
 		if h.workers.Go(func() {
 			defer close(this.done)
-			h.events.Contain("a function of OnPrepare", func() { p.call(ctx, db.name) })
+			h.events.Contain("a function of OnPrepare", func() { p.call(ctx, db.Name) })
 		}) {
 			waiting = append(waiting, this.done)
 		}
@@ -258,8 +259,8 @@ func (h *Hook) prepare(db *database) {
 // Databases returns the names of the databases, in the order of configuration. Safe for concurrent use.
 func (h *Hook) Databases() []string {
 	var names []string
-	for _, db := range h.selector.all() {
-		names = append(names, db.name)
+	for _, db := range h.selector.All() {
+		names = append(names, db.Name)
 	}
 	return names
 }
@@ -272,15 +273,15 @@ func (h *Hook) DatabaseOptions(name string) (*redis.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	if db.cluster != nil {
+	if db.Cluster != nil {
 		return nil, fmt.Errorf("multidb: database %q is a cluster: there are no options of one client for it", name)
 	}
-	return db.userOptions(db.opt.Addr), nil
+	return userOptions(db, db.Options.Addr), nil
 }
 
 // userOptions are those of a client of a user's for one node of the database.
-func (db *database) userOptions(addr string) *redis.Options {
-	opt := *db.opt
+func userOptions(db *database.Database, addr string) *redis.Options {
+	opt := *db.Options
 	opt.Addr = addr
 	opt.PoolSize, opt.MaxIdleConns = 0, 0 // go-redis' own again
 	return &opt
@@ -290,6 +291,6 @@ func (db *database) userOptions(addr string) *redis.Options {
 // the database at once whether it is there, as if a command had failed. The verdict is its own. Safe for concurrent use.
 func (h *Hook) Report(database string, err error) {
 	if db, known := h.known(database); known == nil && err != nil {
-		db.health.Suspect(commandError(db, false, err))
+		db.Health.Suspect(commandError(db, false, err))
 	}
 }

@@ -22,40 +22,40 @@ func (h *Hook) NodeOptions(name string, slot int, since time.Time) (*redis.Optio
 	switch {
 	case err != nil:
 		return nil, err
-	case db.cluster == nil:
+	case db.Cluster == nil:
 		return nil, fmt.Errorf("multidb: database %q is no cluster", name)
 	}
-	addr, err := db.cluster.NodeFor(slot, since)
+	addr, err := db.Cluster.NodeFor(slot, since)
 	if err != nil {
 		return nil, fmt.Errorf("multidb: database %q: %w", name, err)
 	}
-	return db.userOptions(addr), nil
+	return userOptions(db, addr), nil
 }
 
 // NodesChanged is closed when slots of a database that is a cluster have other nodes, or when the cluster is whole again. It is
 // nil for another database. Safe for concurrent use.
 func (h *Hook) NodesChanged(name string) <-chan struct{} {
 	db, err := h.known(name)
-	if err != nil || db.cluster == nil {
+	if err != nil || db.Cluster == nil {
 		return nil
 	}
-	return db.cluster.News()
+	return db.Cluster.News()
 }
 
 // NodeReplaced reports whether a node of a cluster must not be used any more: another node has the slot, or if slot is negative the
 // node has none and has not answered the hook lately, or the cluster does not have the node. Safe for concurrent use.
 func (h *Hook) NodeReplaced(name, addr string, slot int) bool {
 	db, err := h.known(name)
-	return err == nil && db.cluster != nil && db.cluster.Replaced(addr, slot)
+	return err == nil && db.Cluster != nil && db.Cluster.Replaced(addr, slot)
 }
 
 // NodeForKey returns the node that serves a key, of a client that follows the hook: like the client's MasterForKey, but it waits
 // until the client has the topology of the cluster in use, for a second at most. Safe for concurrent use.
 func (h *Hook) NodeForKey(ctx context.Context, cc *redis.ClusterClient, key string) (*redis.Client, error) {
-	if now := h.active.Load(); now.cluster != nil && !now.down {
+	if now := h.selector.Current(); now.Cluster != nil && !now.Down {
 		for _, client := range h.clusters.all() {
 			if client.Value() == cc {
-				client.Await(ctx, now.cluster)
+				client.Await(ctx, now.Cluster)
 			}
 		}
 	}
@@ -65,7 +65,7 @@ func (h *Hook) NodeForKey(ctx context.Context, cc *redis.ClusterClient, key stri
 // ReportMoved tells the hook that a node of a cluster does not serve what it should serve as far as the hook knows. The hook asks
 // the cluster beside, every 200 ms at most. Safe for concurrent use.
 func (h *Hook) ReportMoved(name string) {
-	if db, err := h.known(name); err == nil && db.cluster != nil {
-		db.cluster.Suspect()
+	if db, err := h.known(name); err == nil && db.Cluster != nil {
+		db.Cluster.Suspect()
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
+	"github.com/redishook/multidb/internal/selector"
 )
 
 // Hook routes the connections of the clients that it is added to. Make it with [New], add it with rdb.AddHook(hook) or
@@ -27,9 +28,7 @@ type Hook struct {
 	replies replyJudge // Options.Replies; nil: the table alone
 	events  *dispatcher
 
-	// active is the one place that says which database is in use. Only the selector writes it.
-	active   atomic.Pointer[epoch]
-	selector selector
+	selector *selector.Selector
 
 	classes *conn.Table // what requests are, for the ledgers of connections
 
@@ -78,7 +77,10 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	h := &Hook{opt: opt, rules: rules, classes: classesOf(rules), retry: newRetry(opt.Retry), replies: opt.Replies, startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.events = newDispatcher(opt.Events, opt.Logger)
-	h.selector.init(h)
+	h.selector = selector.New(selector.Config{
+		Strategy: strategyOf(opt.Strategy), DryRun: opt.DryRun, DrainTimeout: opt.DrainTimeout, Checks: opt.Health.Checks,
+		Listener: h.events, Moved: h.sweep,
+	})
 	if err := h.start(ctx); err != nil {
 		_ = h.Close()
 		return nil, withHint(err, h.opt.anyTLS())
@@ -94,12 +96,12 @@ func (h *Hook) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	h.selector.begin(dbs)
+	h.selector.Begin(dbs)
 	h.events.Start()
 	for _, db := range dbs {
-		h.workers.Go(func() { db.health.Run(db.order) })
+		h.workers.Go(func() { db.Health.Run(db.Order) })
 	}
-	if err := h.selector.awaitInitial(ctx, h.opt.Initial); err != nil {
+	if err := h.awaitInitial(ctx, h.opt.Initial); err != nil {
 		return err
 	}
 	h.workers.Go(h.monitor)
@@ -122,13 +124,13 @@ func (h *Hook) Close() error {
 	h.close.Do(func() {
 		openHooks.Delete(h)
 		h.cancel()
-		h.selector.close()
+		h.selector.Close()
 		h.workers.end()
 		h.events.Close()
 		// Before the wait: what a probe is waiting for comes to an end with its connection, if with nothing else.
-		err = h.selector.closeDatabases()
+		err = h.selector.CloseDatabases()
 		h.workers.wait()
-		err = errors.Join(err, h.events.Wait(callbackPatience), h.selector.closeProbes())
+		err = errors.Join(err, h.events.Wait(callbackPatience), h.selector.CloseProbes())
 	})
 	return err
 }
@@ -152,7 +154,7 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		return next // added twice
 	}
 	process := func(ctx context.Context, cmd redis.Cmder) error {
-		now := h.active.Load()
+		now := h.selector.Current()
 		if goredis.IsHandshake(cmd) {
 			return h.passHandshake(ctx, cmd, next)
 		}
@@ -170,23 +172,23 @@ var processHookCode, pipelineHookCode atomic.Uintptr
 
 // processOne is what ProcessHook does with a command that is none of the handshake.
 func (h *Hook) processOne(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
-	return h.processUnder(ctx, cmd, next, h.active.Load())
+	return h.processUnder(ctx, cmd, next, h.selector.Current())
 }
 
-func (h *Hook) processUnder(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *epoch) error {
-	if now.down {
+func (h *Hook) processUnder(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch) error {
+	if now.Down {
 		return h.processLater(ctx, cmd, next, now)
 	}
 	err := next(ctx, cmd)
 	if err == nil {
-		now.db.traffic.Succeeded()
+		now.DB.Traffic.Succeeded()
 		return nil
 	}
 	return h.afterFailure(ctx, cmd, next, now, err)
 }
 
 // processLater is ProcessHook while nothing is usable.
-func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *epoch) error {
+func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch) error {
 	if h.routing.Load() && !goredis.OnlyLooksOn() { // full duplex runs the command whatever is said here
 		var err error
 		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
@@ -197,7 +199,7 @@ func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.Pro
 	if err := next(ctx, cmd); err != nil {
 		return h.afterFailure(ctx, cmd, next, now, err)
 	}
-	now.db.traffic.Succeeded()
+	now.DB.Traffic.Succeeded()
 	return nil
 }
 
@@ -224,8 +226,8 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 
 // processBatch is what ProcessPipelineHook does with commands that are not those of the handshake.
 func (h *Hook) processBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) error {
-	now := h.active.Load()
-	if now.down && h.routing.Load() {
+	now := h.selector.Current()
+	if now.Down && h.routing.Load() {
 		var err error
 		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
 			goredis.SetErrors(cmds, err)
@@ -234,7 +236,7 @@ func (h *Hook) processBatch(ctx context.Context, cmds []redis.Cmder, next redis.
 	}
 	err := next(ctx, cmds)
 	if err == nil {
-		now.db.traffic.Succeeded()
+		now.DB.Traffic.Succeeded()
 		return nil
 	}
 	return h.afterBatchFailure(ctx, cmds, next, now, err)

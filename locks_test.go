@@ -46,12 +46,12 @@ func (w *lockWatch) lookFor(place string, patience time.Duration) {
 		}
 		w.held.Store(name+" in "+place, true)
 	}
-	try("selector.mu", &h.selector.mu)
+	try("selector.mu", h.selector.Mutex())
 	try("events.mu", h.events.Mutex())
 	try("preparers.mu", &h.preparers.mu)
-	for _, db := range h.selector.all() {
-		try("health.mu", db.health.Mutex())
-		try("connections.mu", db.conns.Mutex())
+	for _, db := range h.selector.All() {
+		try("health.mu", db.Health.Mutex())
+		try("connections.mu", db.Conns.Mutex())
 	}
 }
 

@@ -24,9 +24,9 @@ func TestTimerOfAnEarlierChoiceLeavesTheNewOne(t *testing.T) {
 	lost := 0
 	for range 200 {
 		require.NoError(t, h.ForceActive("west", time.Millisecond))
-		h.selector.mu.Lock() // anything: Stats, a review
+		h.selector.Mutex().Lock() // anything: Stats, a review
 		time.Sleep(1200 * time.Microsecond)
-		go func() { time.Sleep(200 * time.Microsecond); h.selector.mu.Unlock() }()
+		go func() { time.Sleep(200 * time.Microsecond); h.selector.Mutex().Unlock() }()
 		require.NoError(t, h.ForceActive("east", 0))
 		time.Sleep(2 * time.Millisecond)
 		if h.Stats().Held != "east" {

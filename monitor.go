@@ -3,6 +3,7 @@ package multidb
 import (
 	"time"
 
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/health"
 	"github.com/redishook/multidb/internal/traffic"
 )
@@ -32,21 +33,21 @@ func (h *Hook) monitor() {
 			stirred = true
 		}
 		resting := h.resting.Swap(false)
-		now := h.active.Load()
+		now := h.selector.Current()
 		before := s.whole
-		if !now.down {
-			h.watchForStall(&s, now.db, resting || stirred)
+		if !now.Down {
+			h.watchForStall(&s, now.DB, resting || stirred)
 		}
 		if resting || ticks%2 == 0 {
-			now.db.health.Consult(0)
-			h.warnIfUnrouted(now.db)
+			now.DB.Health.Consult(0)
+			h.warnIfUnrouted(now.DB)
 			h.remind(&said, time.Now())
 		}
 		if !stirred && s.whole.Calm(before) {
 			// In this order: a request that begins now either finds the monitor at rest or is found by it.
 			h.resting.Store(true)
-			if _, outstanding := now.db.conns.Progress(); !outstanding {
-				timer.Reset(min(now.db.health.UntilSlot(restInterval), 2*restInterval))
+			if _, outstanding := now.DB.Conns.Progress(); !outstanding {
+				timer.Reset(min(now.DB.Health.UntilSlot(restInterval), 2*restInterval))
 				continue
 			}
 			h.resting.Store(false)
@@ -73,19 +74,19 @@ type stalls struct {
 }
 
 // watchForStall makes a database suspect that owes replies and is silent.
-func (h *Hook) watchForStall(s *stalls, db *database, rested bool) {
+func (h *Hook) watchForStall(s *stalls, db *database.Database, rested bool) {
 	now := time.Now()
-	reads, outstanding := db.conns.Progress()
+	reads, outstanding := db.Conns.Progress()
 	quiet, served := s.whole.Look(db, reads, outstanding, rested, now)
 	if served {
-		db.health.Served(now)
+		db.Health.Served(now)
 	}
 	h.suspectIfSilent(&s.whole, db, quiet, now)
-	if db.cluster == nil {
+	if db.Cluster == nil {
 		return
 	}
 	next := make(map[string]*traffic.Stall, len(s.of))
-	for node, p := range db.conns.ProgressByNode() {
+	for node, p := range db.Conns.ProgressByNode() {
 		one := s.of[node]
 		if one == nil {
 			one = &traffic.Stall{}
@@ -97,9 +98,9 @@ func (h *Hook) watchForStall(s *stalls, db *database, rested bool) {
 	s.of = next
 }
 
-func (h *Hook) suspectIfSilent(s *traffic.Stall, db *database, quiet time.Duration, now time.Time) {
-	if limit := h.opt.Health.StallTimeout; limit > 0 && quiet >= db.prober.Scaled(limit) {
-		db.health.Suspect(health.Stall(quiet))
+func (h *Hook) suspectIfSilent(s *traffic.Stall, db *database.Database, quiet time.Duration, now time.Time) {
+	if limit := h.opt.Health.StallTimeout; limit > 0 && quiet >= db.Prober.Scaled(limit) {
+		db.Health.Suspect(health.Stall(quiet))
 		s.PutOff(now, h.opt.Health.ActiveInterval-limit)
 	}
 }

@@ -9,12 +9,13 @@ import (
 
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
+	"github.com/redishook/multidb/internal/selector"
 )
 
 // afterBatchFailure decides what becomes of a pipeline or transaction that did not go through. What has been answered
 // keeps its answer; only the unanswered tail is looked at, and it is run again, in order, only if all of it may be.
 func (h *Hook) afterBatchFailure(
-	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *epoch, err error,
+	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *selector.Epoch, err error,
 ) error {
 	if !h.routing.Load() {
 		return err // see afterFailure
@@ -32,12 +33,12 @@ func (h *Hook) afterBatchFailure(
 		return ofSetup(h.finishFailedBatch(ctx, now, cmds, err))
 	}
 	again, doubt := tail, false // what is run again, and whether an earlier attempt may have executed it
-	err = h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
+	err = h.runAgain(ctx, first, func(ctx context.Context, now *selector.Epoch) *attempt {
 		doubt = doubt || first.kind == lost || first.kind == cannotServeInside
 		goredis.SetErrors(tail, nil) // a stale error would outlive the success
 		err := next(ctx, tail)
 		if err == nil {
-			now.db.traffic.Succeeded()
+			now.DB.Traffic.Succeeded()
 			return nil
 		}
 		err = h.batchWithoutSetup(now, tail, err)
@@ -63,7 +64,7 @@ func (h *Hook) afterBatchFailure(
 
 // classifyBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it. If
 // everything is answered, there is no tail, or it is a transaction with its answer.
-func (h *Hook) classifyBatch(ctx context.Context, now *epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+func (h *Hook) classifyBatch(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
 	h.countReplies(now, cmds)
 	if goredis.IsTxPipeline(cmds) {
 		return h.classifyTransaction(ctx, now, cmds, err)
@@ -98,11 +99,11 @@ func (h *Hook) classifyBatch(ctx context.Context, now *epoch, cmds []redis.Cmder
 
 // countReplies counts the replies in a batch by which the server refuses: each code once, because one reply may be the error
 // of many commands.
-func (h *Hook) countReplies(now *epoch, cmds []redis.Cmder) {
+func (h *Hook) countReplies(now *selector.Epoch, cmds []redis.Cmder) {
 	var seen uint32
 	for _, cmd := range cmds {
 		if err := cmd.Err(); err != nil {
-			h.databaseOf(now, err).replyCounts.add(err, &seen)
+			h.databaseOf(now, err).Replies.Add(err, &seen)
 		}
 	}
 }
@@ -133,7 +134,7 @@ func stampUnanswered(cmds []redis.Cmder, err error) {
 }
 
 // classifyTransaction is classifyBatch for MULTI … EXEC, which is one unit.
-func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+func (h *Hook) classifyTransaction(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
 	inside := cmds[1 : len(cmds)-1]
 	executed, failed := false, false
 	for _, cmd := range inside {
@@ -148,8 +149,8 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *epoch, cmds []redis
 		// none, this is a caller's own of the same types: the answers say "queued", and it is EXEC that has none.)
 		cmds[0].SetErr(nil)
 		cmds[len(cmds)-1].SetErr(nil)
-		now.db.traffic.Succeeded()
-		return nil, &attempt{kind: answered, db: now.db, final: true}
+		now.DB.Traffic.Succeeded()
+		return nil, &attempt{kind: answered, db: now.DB, final: true}
 	}
 	if e := h.replies.cannotServeAmong(inside); e != nil && goredis.IsReply(err) {
 		err = e // EXECABORT hides why
@@ -211,7 +212,7 @@ func decidingError(batch error, cmds []redis.Cmder) error {
 }
 
 // finishFailedBatch is finishBatch with what is known of the execution on each error.
-func (h *Hook) finishFailedBatch(ctx context.Context, now *epoch, cmds []redis.Cmder, err error) error {
+func (h *Hook) finishFailedBatch(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) error {
 	ofCodeInBatch(cmds)
 	return h.ofBatch(cmds, h.countUnknown(ctx, now, h.finishBatch(cmds, err)))
 }

@@ -14,9 +14,9 @@ func (h *Hook) Ready() error {
 	if h.isClosed() {
 		return ErrClosed
 	}
-	now := h.active.Load()
-	if !now.down {
+	now := h.selector.Current()
+	if !now.Down {
 		return nil
 	}
-	return fmt.Errorf("%w: %w", ErrNoDatabase, now.db.health.Trouble())
+	return fmt.Errorf("%w: %w", ErrNoDatabase, now.DB.Health.Trouble())
 }

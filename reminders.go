@@ -3,6 +3,7 @@ package multidb
 import (
 	"time"
 
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/health"
 )
 
@@ -27,7 +28,7 @@ const (
 type reminders struct {
 	looked time.Time
 	down   *reminder
-	of     map[*database]*reminder
+	of     map[*database.Database]*reminder
 }
 
 // reminder is one trouble that goes on.
@@ -52,21 +53,21 @@ func (h *Hook) remind(r *reminders, now time.Time) {
 		return
 	}
 	r.looked = now
-	down := h.selector.effective().down
+	down := h.selector.Effective().Down
 	if down {
 		r.of = nil // the line about all of them says it
 		if r.down == nil {
 			r.down = &reminder{since: now, next: now.Add(remindDown), wait: remindDown}
 		}
 		if r.down.due(now, 1, remindDown) {
-			h.events.stillDown(roundedSince(r.down.since, now), h.opt.DryRun, h.selector.troubles())
+			h.events.stillDown(roundedSince(r.down.since, now), h.opt.DryRun, h.troubles())
 		}
 		return
 	}
 	r.down = nil
-	of := make(map[*database]*reminder)
-	for _, db := range h.selector.all() {
-		if db.health.Usable() || db.health.State() == health.Unknown {
+	of := make(map[*database.Database]*reminder)
+	for _, db := range h.selector.All() {
+		if db.Health.Usable() || db.Health.State() == health.Unknown {
 			continue
 		}
 		one := r.of[db]
@@ -75,20 +76,10 @@ func (h *Hook) remind(r *reminders, now time.Time) {
 		}
 		of[db] = one
 		if one.due(now, 2, remindUnusableMax) {
-			h.events.stillUnusable(db.name, db.endpoint().Addr, roundedSince(one.since, now), db.at(db.health.Trouble()))
+			h.events.stillUnusable(db.Name, db.Endpoint().Addr, roundedSince(one.since, now), db.Locate(db.Health.Trouble()))
 		}
 	}
 	r.of = of
 }
 
 func roundedSince(since, now time.Time) time.Duration { return now.Sub(since).Round(time.Second) }
-
-// troubles are the names and causes of all databases that are not usable, as attributes of a log line.
-func (s *selector) troubles() (attrs []any) {
-	for _, db := range s.all() {
-		if !db.health.Usable() {
-			attrs = append(attrs, db.name, db.at(db.health.Trouble()))
-		}
-	}
-	return attrs
-}

@@ -2,14 +2,13 @@ package multidb
 
 import (
 	"errors"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/callback"
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/internal/reply"
@@ -72,7 +71,7 @@ func (ask replyJudge) of(cmd redis.Cmder, err error) replyVerdict {
 	}
 	meaning := ask.contained(err, v.meaning)
 	if v.meaning == ReplyAnswer && meaning != ReplyAnswer {
-		v.code, v.scope = otherCode, reply.Everything
+		v.code, v.scope = database.OtherCode, reply.Everything
 	}
 	v.meaning = meaning
 	return v
@@ -127,55 +126,15 @@ func notExecuted(err error) bool {
 	return ok && row.Meaning == reply.Refused && !reply.Inside(text)
 }
 
-// refusalLog remembers what has been logged of the replies by which a database refuses, and which keys were refused. Leaf lock,
-// off the healthy path.
-type refusalLog struct {
-	mu     sync.Mutex
-	logged map[string]time.Time
-	keys   []time.Time // when a piece of work had been refused for long, for its keys
-}
-
-// refusalLogInterval is the least time between two log lines about the same code of the same database.
-const refusalLogInterval = time.Minute
-
-// due reports whether it is time for a log line about a code.
-func (l *refusalLog) due(code string, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if last, ok := l.logged[code]; ok && now.Sub(last) < refusalLogInterval {
-		return false
-	}
-	if l.logged == nil {
-		l.logged = make(map[string]time.Time)
-	}
-	l.logged[code] = now
-	return true
-}
-
-// keyed counts the pieces of work of the last second that were refused for their keys; one more says that this is another one.
-func (l *refusalLog) keyed(oneMore bool, now time.Time) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.keys = slices.DeleteFunc(l.keys, func(at time.Time) bool { return now.Sub(at) > time.Second })
-	if oneMore {
-		l.keys = append(l.keys, now)
-	}
-	return len(l.keys)
-}
-
 // logRefusal logs the first reply of its code that says "cannot serve now", and one a minute after that: the traffic of a
 // database that refuses everything would fill the log.
-func (h *Hook) logRefusal(db *database, cmd redis.Cmder, err error) {
-	i, counted := replyCodeOf(err)
-	if !counted {
-		i = indexOfCode(otherCode)
-		db.replyCounts[i].Add(1) // a reply that the user has a word about
-	}
+func (h *Hook) logRefusal(db *database.Database, cmd redis.Cmder, err error) {
+	counted := db.Replies.Count(err)
 	code := h.replies.of(cmd, err).code
 	if code == "" {
-		code = replyCodes[i] // a login that was refused
+		code = counted // a login that was refused
 	}
-	if db.refusals.due(code, time.Now()) {
-		h.events.refusal(db.name, code, db.at(err))
+	if db.Refusals.Due(code, time.Now()) {
+		h.events.refusal(db.Name, code, db.Locate(err))
 	}
 }

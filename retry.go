@@ -14,10 +14,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/clusterclient"
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/internal/reply"
+	"github.com/redishook/multidb/internal/selector"
 )
 
 // What happens to work that failed. Nothing here runs on the healthy path: the failsafe-go executor costs a microsecond
@@ -54,10 +56,10 @@ func newRetry(r Retry) failsafe.Executor[any] {
 type attempt struct {
 	err   error
 	kind  outcome
-	db    *database // where it failed
-	final bool      // not to be run again
-	moved bool      // there is another choice since
-	waits bool      // it had to wait for something to come, however long that takes
+	db    *database.Database // where it failed
+	final bool               // not to be run again
+	moved bool               // there is another choice since
+	waits bool               // it had to wait for something to come, however long that takes
 }
 
 func (a *attempt) Error() string {
@@ -70,7 +72,7 @@ func (a *attempt) Error() string {
 func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
 
 // afterFailure decides what becomes of a command whose first attempt failed.
-func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *epoch, err error) error {
+func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch, err error) error {
 	if !h.routing.Load() {
 		return err // another's client, over connections of its own: nothing of it is about our databases
 	}
@@ -81,13 +83,13 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 	if first.final || goredis.OnlyLooksOn() {
 		return ofSetup(ofCode(cmd, h.countUnknown(ctx, now, first.err)))
 	}
-	return ofSetup(ofCode(cmd, h.countUnknown(ctx, now, h.runAgain(ctx, first, func(ctx context.Context, now *epoch) *attempt {
+	return ofSetup(ofCode(cmd, h.countUnknown(ctx, now, h.runAgain(ctx, first, func(ctx context.Context, now *selector.Epoch) *attempt {
 		// The error of the last attempt stays on the command: go-redis overwrites it in the end, and where next does
 		// not run anything (the full-duplex autopipeliner lets hooks only look on) a cleared one would turn the
 		// failure into a success.
 		again := next(ctx, cmd)
 		if again == nil {
-			now.db.traffic.Succeeded()
+			now.DB.Traffic.Succeeded()
 			return nil
 		}
 		if !goredis.IsReply(err) && sameError(again, err) { // nothing was run. (Replies of one text are always the same.)
@@ -100,7 +102,7 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 
 // countUnknown counts an error that leaves a caller in doubt, and returns it. A caller that gave up, or has closed its client,
 // counts only if something was wrong with the database, or every short deadline would look like an incident.
-func (h *Hook) countUnknown(ctx context.Context, now *epoch, err error) error {
+func (h *Hook) countUnknown(ctx context.Context, now *selector.Epoch, err error) error {
 	sent := sentFailure(err)
 	if sent == nil {
 		return err
@@ -110,16 +112,16 @@ func (h *Hook) countUnknown(ctx context.Context, now *epoch, err error) error {
 		return err
 	}
 	own := callerGaveUp(ctx) || errors.Is(err, net.ErrClosed)
-	if own && !now.superseded() && db.health.Pending() == nil && db.health.Usable() {
+	if own && !now.Superseded() && db.Health.Pending() == nil && db.Health.Usable() {
 		return err
 	}
-	db.traffic.Unknown.Add(1)
+	db.Traffic.Unknown.Add(1)
 	return err
 }
 
 // classifyCommand is classifyAttempt for a single command.
-func (h *Hook) classifyCommand(ctx context.Context, now *epoch, cmd redis.Cmder, err error) *attempt {
-	h.databaseOf(now, err).replyCounts.add(err, nil)
+func (h *Hook) classifyCommand(ctx context.Context, now *selector.Epoch, cmd redis.Cmder, err error) *attempt {
+	h.databaseOf(now, err).Replies.Add(err, nil)
 	a := h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
 	a.waits = replay.Waits(cmd)
 	return a
@@ -127,30 +129,30 @@ func (h *Hook) classifyCommand(ctx context.Context, now *epoch, cmd redis.Cmder,
 
 // classifyAttempt counts the failure against the database it happened on and says whether the work may be run again. An error that
 // is an answer like any other is final, and it is what the caller gets. cmd is nil for several commands.
-func (h *Hook) classifyAttempt(ctx context.Context, now *epoch, cmd redis.Cmder, err error, replayable func() bool) *attempt {
+func (h *Hook) classifyAttempt(ctx context.Context, now *selector.Epoch, cmd redis.Cmder, err error, replayable func() bool) *attempt {
 	kind := h.replies.classify(ctx, cmd, err)
 	db := h.databaseOf(now, err)
-	if db.cluster != nil && clusterclient.Misrouted(err) {
+	if db.Cluster != nil && clusterclient.Misrouted(err) {
 		kind = misrouted
-		db.cluster.Suspect()
+		db.Cluster.Suspect()
 	}
 	switch {
 	case kind == answered:
-		db.traffic.Succeeded()
+		db.Traffic.Succeeded()
 		return &attempt{err: goredis.Cause(err), kind: kind, db: db, final: true}
 	case kind == refusedHere:
-		db.failedAs(kind)
-		db.traffic.Failures.Add(1) // and no detector is told: the database keeps its place
+		failedAs(db, kind)
+		db.Traffic.Failures.Add(1) // and no detector is told: the database keeps its place
 		h.logRefusal(db, cmd, err)
 	case kind == lost && impatient(cmd, err):
 	case kind.failed() && !ourDoing(err):
-		db.failedAs(kind)
+		failedAs(db, kind)
 		if goredis.IsReply(err) {
 			h.logRefusal(db, cmd, err)
 		}
-		db.health.Failed(err)
+		db.Health.Failed(err)
 	}
-	a := &attempt{err: goredis.Cause(err), kind: kind, db: db, moved: now.superseded()}
+	a := &attempt{err: goredis.Cause(err), kind: kind, db: db, moved: now.Superseded()}
 	switch kind {
 	case notSent, cannotServe, misrouted:
 		a.final = callerGaveUp(ctx) || h.isClosed() || cmd != nil && vetoed(err, cmd) || ownfault.Is(err)
@@ -173,32 +175,32 @@ func vetoed(err error, cmds ...redis.Cmder) bool {
 }
 
 // databaseOf finds the database on which err happened: the one the connection names, or else the one that was active.
-func (h *Hook) databaseOf(now *epoch, err error) *database {
+func (h *Hook) databaseOf(now *selector.Epoch, err error) *database.Database {
 	var failed *CommandError
 	if !errors.As(err, &failed) || failed.id == 0 {
-		return now.db
+		return now.DB
 	}
 	if db := failed.database(); db != nil {
 		return db // and not whatever has that name now
 	}
-	return forgotten()
+	return database.Forgotten()
 }
 
 // runAgain runs failed work again until it is answered, may not be run again, or has used up its attempts. It returns the
 // error of the answer, if the answer is one.
-func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Context, *epoch) *attempt) error {
+func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Context, *selector.Epoch) *attempt) error {
 	last, sent := first, sentFailure(first.err)
 	doubt := false // an attempt may have executed it
 	hangs := first.hangs()
 	ctx = h.withTakeover(ctx)
 	var refused refusals
-	refused.add(h, h.active.Load().db, first)
+	refused.add(h, h.selector.Current().DB, first)
 	attempts := func(exec failsafe.Execution[any]) (any, error) {
 		if exec.IsFirstAttempt() {
 			return nil, h.beforeNext(ctx, last)
 		}
-		now := h.active.Load()
-		if now.down {
+		now := h.selector.Current()
+		if now.Down {
 			var err error
 			if now, err = h.awaitDatabase(ctx, now, last.err); err != nil {
 				last = &attempt{err: err, final: true}
@@ -206,7 +208,7 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Co
 			}
 		}
 		if last.kind == lost || last.kind == cannotServeInside {
-			last.db.traffic.Replayed.Add(1)
+			last.db.Traffic.Replayed.Add(1)
 			doubt = true
 		}
 		result := run(withAttempt(ctx, exec.Attempts(), last), now)
@@ -218,7 +220,7 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Co
 		if hangs += last.hangs(); hangs > 1 {
 			last.final = true
 		}
-		refused.add(h, now.db, last)
+		refused.add(h, now.DB, last)
 		if sent == nil {
 			sent = sentFailure(last.err)
 		}
@@ -259,7 +261,7 @@ func (a *attempt) resumes(ctx context.Context) bool {
 // on a database that has become a replica, and in a window full of earlier successes it takes seconds until the failure
 // detector sees a rate; this work has proof enough.
 type refusals struct {
-	db         *database
+	db         *database.Database
 	generation uint64 // of its breaker then: what it has refused before it was closed counts no longer
 	since      time.Time
 	told       bool // it counts among the pieces of work whose keys are refused
@@ -273,18 +275,18 @@ const refusalPatience = 250 * time.Millisecond
 // slot that moves is no outage.
 const refusedKeys = 5
 
-func (r *refusals) add(h *Hook, db *database, failed *attempt) {
+func (r *refusals) add(h *Hook, db *database.Database, failed *attempt) {
 	switch refuses := failed.kind == cannotServe || failed.kind == cannotServeInside; {
-	case !refuses || db != r.db || db.health.Generation() != r.generation:
+	case !refuses || db != r.db || db.Health.Generation() != r.generation:
 		*r = refusals{}
 		if refuses {
-			*r = refusals{db: db, generation: db.health.Generation(), since: time.Now()}
+			*r = refusals{db: db, generation: db.Health.Generation(), since: time.Now()}
 		}
-	case db.cluster != nil: // it may be replacing a master, and its survey has the word
+	case db.Cluster != nil: // it may be replacing a master, and its survey has the word
 	case time.Since(r.since) < refusalPatience || !(fleet{h, db}).active():
 	case h.replies.of(nil, failed.err).scope == reply.Key && !r.manyKeys():
 	default:
-		db.health.TripByTraffic(r.generation, fmt.Sprintf("the same command was refused for %v: %v",
+		db.Health.TripByTraffic(r.generation, fmt.Sprintf("the same command was refused for %v: %v",
 			time.Since(r.since).Round(time.Millisecond), failed.err))
 	}
 }
@@ -293,7 +295,7 @@ func (r *refusals) add(h *Hook, db *database, failed *attempt) {
 func (r *refusals) manyKeys() bool {
 	first := !r.told
 	r.told = true
-	return r.db.refusals.keyed(first, time.Now()) >= refusedKeys
+	return r.db.Refusals.Keyed(first, time.Now()) >= refusedKeys
 }
 
 // finish is the error that the caller gets after all attempts. If one of them was sent, the last one's "not sent" is not
@@ -322,28 +324,28 @@ func (h *Hook) beforeNext(ctx context.Context, failed *attempt) error {
 	if failed.moved {
 		return failed
 	}
-	now := h.active.Load()
-	if verdict := now.db.health.Pending(); verdict != nil {
-		await(ctx, now, verdict, verdictPatience)
+	now := h.selector.Current()
+	if verdict := now.DB.Health.Pending(); verdict != nil {
+		now.Await(ctx, verdict, verdictPatience)
 	}
-	if now.db.cluster != nil && !now.superseded() && h.awaitTakeover(ctx, now, failed) {
+	if now.DB.Cluster != nil && !now.Superseded() && h.awaitTakeover(ctx, now, failed) {
 		return &attempt{err: failed.err, moved: true}
 	}
-	return &attempt{err: failed.err, moved: now.superseded()}
+	return &attempt{err: failed.err, moved: now.Superseded()}
 }
 
 // awaitDatabase waits as long as Options.MaxWait says for a database to be usable. last is what the command has met before.
-func (h *Hook) awaitDatabase(ctx context.Context, now *epoch, last error) (*epoch, error) {
+func (h *Hook) awaitDatabase(ctx context.Context, now *selector.Epoch, last error) (*selector.Epoch, error) {
 	if h.isClosed() {
 		return now, nil
 	}
 	if h.opt.MaxWait > 0 {
 		timer := time.NewTimer(h.opt.MaxWait)
 		defer timer.Stop()
-		for now.down {
+		for now.Down {
 			select {
-			case <-now.over():
-				now = h.active.Load()
+			case <-now.Over():
+				now = h.selector.Current()
 			case <-timer.C:
 				return h.refused(now, last)
 			case <-ctx.Done():
@@ -357,7 +359,7 @@ func (h *Hook) awaitDatabase(ctx context.Context, now *epoch, last error) (*epoc
 	return h.refused(now, last)
 }
 
-func (h *Hook) refused(now *epoch, last error) (*epoch, error) {
-	now.db.traffic.Refused.Add(1)
+func (h *Hook) refused(now *selector.Epoch, last error) (*selector.Epoch, error) {
+	now.DB.Traffic.Refused.Add(1)
 	return now, noDatabase(last)
 }

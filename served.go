@@ -2,8 +2,6 @@ package multidb
 
 import (
 	"errors"
-
-	"github.com/redishook/multidb/internal/goredis"
 )
 
 // Endpoint is a database as the network knows it.
@@ -29,26 +27,14 @@ func (h *Hook) ServedBy(before Choice, err error) (served Endpoint, ok bool) {
 			if db == nil {
 				return Endpoint{}, false
 			}
-			return db.endpoint(), true
+			return Endpoint(db.Endpoint()), true
 		}
 	}
 	// A connection of another database than the active one is refused at its gate, unless a session goes on there. So
 	// without a switch and without such a session in between, the request was written to the active database.
-	now := h.active.Load()
-	if now.down || now.Number != before.Number || h.lateRequests.Load() != before.late {
+	now := h.selector.Current()
+	if now.Down || now.Number != before.Number || h.lateRequests.Load() != before.late {
 		return Endpoint{}, false
 	}
-	return now.db.endpoint(), true
-}
-
-// endpoint is where connections of the database go.
-func (db *database) endpoint() Endpoint {
-	e := Endpoint{Database: db.name, Network: db.opt.Network, Addr: db.opt.Addr, DB: db.opt.DB}
-	if db.cluster != nil {
-		e.Addr = "" // a cluster has many
-	}
-	if e.Addr == goredis.SentinelAddr {
-		e.Addr = db.conns.Master()
-	}
-	return e
+	return Endpoint(now.DB.Endpoint()), true
 }

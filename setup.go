@@ -8,6 +8,7 @@ import (
 
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
+	"github.com/redishook/multidb/internal/selector"
 )
 
 // What a command's place on the call stack says about its failure. All of it is asked after a failure only.
@@ -29,13 +30,13 @@ func ofSetup(err error) error {
 }
 
 // withoutSetup makes the error of a command that had to wait for OnConnect one that says so: not sent.
-func (h *Hook) withoutSetup(now *epoch, err error) error {
+func (h *Hook) withoutSetup(now *selector.Epoch, err error) error {
 	converted, _ := h.convertSetup(now, err)
 	return converted
 }
 
 // convertSetup returns the error that withoutSetup returns, and whether it is another one than err.
-func (h *Hook) convertSetup(now *epoch, err error) (converted error, changed bool) {
+func (h *Hook) convertSetup(now *selector.Epoch, err error) (converted error, changed bool) {
 	var failed *CommandError
 	if !errors.As(err, new(*setupError)) || !errors.As(err, &failed) || goredis.InHandshake() {
 		return err, false
@@ -54,7 +55,7 @@ func (e *connectError) Error() string { return e.text }
 func (e *connectError) Unwrap() error { return e.cause }
 
 // batchWithoutSetup is withoutSetup for a batch, whose commands all have the error.
-func (h *Hook) batchWithoutSetup(now *epoch, cmds []redis.Cmder, err error) error {
+func (h *Hook) batchWithoutSetup(now *selector.Epoch, cmds []redis.Cmder, err error) error {
 	converted, changed := h.convertSetup(now, err)
 	if !changed { // not a comparison: the type of a user's error may not be comparable
 		return err

@@ -2,6 +2,8 @@ package multidb
 
 import (
 	"time"
+
+	"github.com/redishook/multidb/internal/database"
 )
 
 // Stats is a snapshot of what a dashboard needs. Counters never go back. It is not an atomic snapshot: the fields
@@ -78,44 +80,41 @@ type DatabaseStats struct {
 
 // Stats returns a snapshot. Safe for concurrent use.
 func (h *Hook) Stats() Stats {
-	h.selector.mu.Lock()
-	now := h.active.Load()
-	s := Stats{Name: h.opt.Name, Active: now.db.name, Down: now.down, Switches: make(map[Reason]uint64, len(h.selector.switches))}
-	if h.selector.pinned != nil {
-		s.Held = h.selector.pinned.name
+	now := h.selector.Snapshot()
+	s := Stats{
+		Name: h.opt.Name, Active: now.Current.DB.Name, Down: now.Current.Down, Held: now.Held,
+		Switches: make(map[Reason]uint64, len(now.Switches)),
 	}
-	for reason, n := range h.selector.switches {
-		s.Switches[reason] = n
+	for reason, n := range now.Switches {
+		s.Switches[Reason(reason)] = n
 	}
-	dbs := append([]*database(nil), h.selector.dbs...)
-	h.selector.mu.Unlock()
-	for _, db := range dbs {
-		s.Databases = append(s.Databases, db.stats())
+	for _, db := range now.Databases {
+		s.Databases = append(s.Databases, statsOf(db))
 	}
 	return s
 }
 
-func (db *database) stats() DatabaseStats {
-	db.traffic.Sample(0)
-	well := db.health.Snapshot()
+func statsOf(db *database.Database) DatabaseStats {
+	db.Traffic.Sample(0)
+	well := db.Health.Snapshot()
 	s := DatabaseStats{
-		Name: db.name, Weight: db.getWeight(), Latency: db.prober.RoundTrip(),
-		Successes: db.traffic.Successes.Load(), Failures: db.traffic.Failures.Load(), Replayed: db.traffic.Replayed.Load(),
-		Moved: db.traffic.Unblocked.Load(), Unknown: db.traffic.Unknown.Load(), Refused: db.traffic.Refused.Load(),
+		Name: db.Name, Weight: db.Weight(), Latency: db.Prober.RoundTrip(),
+		Successes: db.Traffic.Successes.Load(), Failures: db.Traffic.Failures.Load(), Replayed: db.Traffic.Replayed.Load(),
+		Moved: db.Traffic.Unblocked.Load(), Unknown: db.Traffic.Unknown.Load(), Refused: db.Traffic.Refused.Load(),
 		Breaker: BreakerState(well.State), Since: well.Since, LastError: well.LastError, GracePeriod: well.GracePeriod,
 		Suspicions: well.Suspicions, Cleared: well.Cleared, GateError: well.GateError,
-		NotSent: db.traffic.NotSent.Load(), CannotServe: db.traffic.CannotServe.Load(), Unanswered: db.traffic.Unanswered.Load(),
-		Replies: db.replyCounts.snapshot(),
+		NotSent: db.Traffic.NotSent.Load(), CannotServe: db.Traffic.CannotServe.Load(), Unanswered: db.Traffic.Unanswered.Load(),
+		Replies: db.Replies.Snapshot(),
 	}
-	at := db.endpoint()
+	at := db.Endpoint()
 	s.Network, s.Addr, s.DB = at.Network, at.Addr, at.DB
-	s.WindowFailures, s.WindowCommands = db.traffic.Window()
-	if c := db.cluster; c != nil {
+	s.WindowFailures, s.WindowCommands = db.Traffic.Window()
+	if c := db.Cluster; c != nil {
 		if t := c.Topology(); t != nil {
 			s.Masters, s.Slots = len(t.Masters()), t.Covered()
 		}
 		s.Degraded = c.Degraded()
 	}
-	s.Connections, s.Dialed = db.conns.Count()
+	s.Connections, s.Dialed = db.Conns.Count()
 	return s
 }

@@ -20,7 +20,7 @@ import (
 func TestAskingTheOthersIsNoStorm(t *testing.T) {
 	bubble(t, 4, Options{}, func(h *Hook, _ []*virtual.DB) {
 		var raised atomic.Int64
-		a, b := h.selector.find("a").health, h.selector.find("b").health
+		a, b := h.selector.Find("a").Health, h.selector.Find("b").Health
 		watch := func(what func()) int64 {
 			before := raised.Load()
 			for range 1000 {
@@ -97,8 +97,8 @@ func TestCloseDoesNotWaitForAProbe(t *testing.T) {
 	dialedBubble(t, Options{}, n.wrap, func(h *Hook, _ []*virtual.DB, _ *redis.Client) {
 		time.Sleep(7 * time.Second)
 		n.lose(true)
-		go func() { _ = h.selector.find("a").health.Probe(context.Background()) }()
-		h.selector.find("a").health.Suspect(virtual.ErrUnreachable)
+		go func() { _ = h.selector.Find("a").Health.Probe(context.Background()) }()
+		h.selector.Find("a").Health.Suspect(virtual.ErrUnreachable)
 		time.Sleep(10 * time.Millisecond)
 		began := time.Now()
 		require.NoError(t, h.Close())

@@ -32,7 +32,7 @@ func TestHealthEventsAreInOrder(t *testing.T) {
 	startBubble(t, 3, opt, func([]*virtual.DB, []Database) {}, func(h *Hook, _ []*virtual.DB) {
 		var wg sync.WaitGroup
 		for _, name := range []string{"a", "b"} {
-			db := h.selector.find(name).health
+			db := h.selector.Find(name).Health
 			for range 4 {
 				wg.Go(func() {
 					for range 500 {
@@ -57,7 +57,7 @@ func TestFailureIsToldBeforeItsSwitch(t *testing.T) {
 	opt.Events.OnHealth = func(c HealthChange) { told = append(told, c.Database+" "+string(c.State)) }
 	opt.Events.OnSwitch = func(s Switch) { told = append(told, s.From+" to "+s.To) }
 	startBubble(t, 2, opt, func([]*virtual.DB, []Database) {}, func(h *Hook, _ []*virtual.DB) {
-		a := h.selector.find("a").health
+		a := h.selector.Find("a").Health
 		synctest.Wait()
 		told = nil
 		for range 300 {
@@ -65,7 +65,7 @@ func TestFailureIsToldBeforeItsSwitch(t *testing.T) {
 			for range 4 {
 				wg.Go(func() {
 					for h.Active() == "a" {
-						h.selector.review()
+						h.selector.Review()
 					}
 				})
 			}
@@ -91,7 +91,7 @@ func TestReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 	var down error
 	opt.Events.OnAllDown = func(cause error) { down = cause }
 	bubble(t, 3, opt, func(h *Hook, dbs []*virtual.DB) {
-		a, b, c := h.selector.find("a").health, h.selector.find("b").health, h.selector.find("c").health
+		a, b, c := h.selector.Find("a").Health, h.selector.Find("b").Health, h.selector.Find("c").Health
 		a.OpenBreaker(a.Generation(), health.Outage{ByTraffic: true, Cause: boom})
 		c.Restore(c.Generation())
 		time.Sleep(time.Millisecond)
@@ -103,7 +103,7 @@ func TestReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 		c.OpenBreaker(c.Generation(), health.Outage{Cause: virtual.ErrUnreachable})
 		b.OpenBreaker(b.Generation(), health.Outage{Cause: other})
 		dbs[1].Up.Store(false) // so that c is the first to be back
-		h.selector.review()
+		h.selector.Review()
 		c.Restore(c.Generation())
 		time.Sleep(time.Millisecond)
 	})
@@ -120,7 +120,7 @@ func TestReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 // it; the time of the lost probes is over. A usable database was condemned for what was asked before it had failed.
 func TestLateProbesAreVoid(t *testing.T) {
 	hangingBubble(t, 2, Options{}, func(h *Hook, dbs []*virtual.DB, _ *redis.Client) {
-		a := h.selector.find("a").health
+		a := h.selector.Find("a").Health
 		dbs[0].Up.Store(false)
 		h.Report("a", errors.New("reset"))
 		time.Sleep(300 * time.Millisecond)
@@ -137,7 +137,7 @@ func TestLateProbesAreVoid(t *testing.T) {
 // Nothing else would ever ask for one.
 func TestActiveDatabaseThatIsNotUsableIsLeft(t *testing.T) {
 	bubble(t, 2, Options{}, func(h *Hook, dbs []*virtual.DB) {
-		a := h.selector.find("a").health
+		a := h.selector.Find("a").Health
 		dbs[0].Up.Store(false)
 		a.OpenBreaker(a.Generation(), health.Outage{Cause: virtual.ErrUnreachable})
 		time.Sleep(3 * time.Second)

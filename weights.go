@@ -1,10 +1,9 @@
 package multidb
 
 import (
-	"slices"
 	"time"
 
-	"github.com/redishook/multidb/internal/callback"
+	"github.com/redishook/multidb/internal/selector"
 )
 
 // Candidate is a database in an election, as a [Strategy] sees it.
@@ -57,43 +56,17 @@ func (c Candidate) outranks(d Candidate) bool {
 	return c.Latency > 0 && d.Latency > 0 && c.Latency < d.Latency
 }
 
-// passing leaves out the databases that a gate has kept out the last time it was asked, unless there are no others: an
-// outage is worse than data that lags. The gates are not asked now, because a failover waits for nobody.
-func passing(usable []*database) []*database {
-	open := slices.DeleteFunc(slices.Clone(usable), func(db *database) bool { return db.health.Gate() != nil })
-	if len(open) == 0 {
-		return usable
-	}
-	return open
+// strategyOf is a strategy as the selector asks it.
+func strategyOf(s Strategy) selector.Strategy {
+	return selector.Strategy{Choose: askedBy(s), Best: askedBy(HighestWeight{})}
 }
 
-// choose asks the strategy, and HighestWeight where the strategy has no usable answer.
-func choose(s Strategy, dbs []*database, active *database) *database {
-	return chooseBy(s, dbs, active, (*database).getWeight)
-}
-
-// chooseBy is choose with other weights.
-func chooseBy(s Strategy, dbs []*database, active *database, weight func(*database) float64) *database {
-	if len(dbs) == 0 {
-		return nil
-	}
-	candidates := make([]Candidate, len(dbs))
-	for i, db := range dbs {
-		candidates[i] = Candidate{
-			Name: db.name, Weight: weight(db), Active: db == active, Latency: db.prober.RoundTrip(),
+func askedBy(s Strategy) func([]selector.Candidate) string {
+	return func(usable []selector.Candidate) string {
+		candidates := make([]Candidate, len(usable))
+		for i, c := range usable {
+			candidates[i] = Candidate(c)
 		}
+		return s.Choose(candidates)
 	}
-	for _, name := range []string{ask(s, candidates), HighestWeight{}.Choose(candidates)} {
-		for _, db := range dbs {
-			if db.name == name {
-				return db
-			}
-		}
-	}
-	return nil
-}
-
-// ask contains a panic of the user's strategy.
-func ask(s Strategy, candidates []Candidate) (name string) {
-	return callback.Ask(func() string { return s.Choose(append([]Candidate(nil), candidates...)) }, "")
 }

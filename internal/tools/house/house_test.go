@@ -17,10 +17,12 @@ var floors = map[string]int{
 	"window":          0,
 	"internal/replay": 1, "internal/goredis": 1, "probes": 1,
 	"internal/conn": 2, "internal/blocked": 2, "internal/traffic": 2, "internal/clusterclient": 2, "internal/prober": 2,
-	"internal/health": 3,
-	"":                4,
-	"txwrap":          5, "pubsubwrap": 5, "console": 5, "multidbtest": 5,
-	"examples": 6,
+	"internal/health":   3,
+	"internal/database": 4,
+	"internal/selector": 5,
+	"":                  7,
+	"txwrap":            8, "pubsubwrap": 8, "console": 8, "multidbtest": 8,
+	"examples": 9,
 }
 
 // aside are the packages that serve tests and the making of this module; the library imports none of them. multidbtest, which

@@ -1,4 +1,4 @@
-package multidb
+package database
 
 import (
 	"errors"
@@ -11,13 +11,13 @@ import (
 // The number of codes is the number of time series for each database.
 func TestReplyCodesAreBounded(t *testing.T) {
 	require.LessOrEqual(t, len(replyCodes), 17)
-	var counts replyCounts
+	var counts ReplyCounts
 	for _, text := range []string{"WRONGTYPE x", "NOSCRIPT x", "ERR unknown command", "XYZZY 1", "NOPERM x", "ERR max number of clients reached"} {
-		counts.add(serverReply(text), nil)
+		counts.Add(serverReply(text), nil)
 	}
-	counts.add(redis.Nil, nil)
-	counts.add(errors.New("READONLY no reply"), nil)
-	require.Equal(t, map[string]uint64{"NOPERM": 1, "MAXCLIENTS": 1}, counts.snapshot())
+	counts.Add(redis.Nil, nil)
+	counts.Add(errors.New("READONLY no reply"), nil)
+	require.Equal(t, map[string]uint64{"NOPERM": 1, "MAXCLIENTS": 1}, counts.Snapshot())
 }
 
 type serverReply string

@@ -1,4 +1,4 @@
-package multidb
+package database
 
 import "strings"
 
@@ -8,9 +8,9 @@ type causeAt struct {
 	err  error
 }
 
-// at adds the address of the database to a cause that does not have it.
-func (db *database) at(cause error) error {
-	addr := db.endpoint().Addr
+// Locate adds the address of the database to a cause that does not have it.
+func (db *Database) Locate(cause error) error {
+	addr := db.Endpoint().Addr
 	if cause == nil || addr == "" || strings.Contains(cause.Error(), addr) {
 		return cause
 	}
