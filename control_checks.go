@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/redishook/multidb/internal/database"
+	"github.com/redishook/multidb/internal/selector"
 )
 
 // What a method of control asks of a database before it moves there.
@@ -29,7 +30,7 @@ func (h *Hook) successor(ctx context.Context, db *database.Database) (*database.
 	}
 	var errs []error
 	for len(others) > 0 {
-		to := h.selector.Choose(others)
+		to := selector.Choose(strategyOf(h.opt.Strategy), others)
 		err := h.probeFor(ctx, to)
 		if err == nil {
 			return to, nil

@@ -24,8 +24,7 @@ func (s *Selector) Effective() *Epoch {
 
 // shadowsOnly reports whether a dry run only says that it would move: if nobody has asked for it, or if the database asked for
 // is the one that is in use.
-func (s *Selector) shadowsOnly(to *database.Database, reason Reason) bool {
-	now := s.active.Load()
+func shadowsOnly(now *Epoch, to *database.Database, reason Reason) bool {
 	switch reason {
 	case Manual, Removed:
 		return now.DB == to && !now.Down

@@ -74,7 +74,5 @@ func (s *Selector) Best(usable []*database.Database, active *database.Database) 
 	return choose(s.cfg.Strategy, passing(usable), active)
 }
 
-// Choose asks the strategy alone. No database is the active one.
-func (s *Selector) Choose(dbs []*database.Database) *database.Database {
-	return choose(s.cfg.Strategy, dbs, nil)
-}
+// Choose asks a strategy, of databases none of which is the active one.
+func Choose(s Strategy, dbs []*database.Database) *database.Database { return choose(s, dbs, nil) }

@@ -182,7 +182,7 @@ func outageOf(db *database.Database) (Reason, error) {
 // no session's next step, and dials go to the new one; (3) those who wait for a choice wake up; (4) pub/sub connections
 // are closed; (5) after DrainTimeout all that is left is. Unplanned there is no draining, and (4) is everything at once.
 func (s *Selector) publish(to *database.Database, down, planned bool, reason Reason, cause error) func() {
-	if s.cfg.DryRun && s.shadowsOnly(to, reason) {
+	if s.cfg.DryRun && shadowsOnly(s.active.Load(), to, reason) {
 		return s.shadowMove(to, down, planned, reason, cause)
 	}
 	old, began := s.active.Load(), time.Now()

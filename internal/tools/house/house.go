@@ -85,13 +85,12 @@ func (p Package) Circle(deps []Package) ([]string, error) {
 	return largest, nil
 }
 
-// uses returns which files use what which files declare.
-func (p Package) uses(deps []Package) (map[string]map[string]bool, error) {
+// check finds the types of the package. deps are the package and all that it imports, listed with -export -deps.
+func (p Package) check(deps []Package, fset *token.FileSet, info *types.Info) (*types.Package, error) {
 	exports := make(map[string]string, len(deps))
 	for _, dep := range deps {
 		exports[dep.ImportPath] = dep.Export
 	}
-	fset := token.NewFileSet()
 	var files []*ast.File
 	for _, name := range p.GoFiles {
 		file, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
@@ -103,8 +102,14 @@ func (p Package) uses(deps []Package) (map[string]map[string]bool, error) {
 	conf := types.Config{Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
 		return os.Open(exports[path])
 	})}
+	return conf.Check(p.ImportPath, fset, files, info)
+}
+
+// uses returns which files use what which files declare.
+func (p Package) uses(deps []Package) (map[string]map[string]bool, error) {
+	fset := token.NewFileSet()
 	info := &types.Info{Uses: make(map[*ast.Ident]types.Object), Selections: make(map[*ast.SelectorExpr]*types.Selection)}
-	pkg, err := conf.Check(p.ImportPath, fset, files, info)
+	pkg, err := p.check(deps, fset, info)
 	if err != nil {
 		return nil, err
 	}
@@ -138,4 +143,22 @@ func reachable(uses map[string]map[string]bool, from string) map[string]bool {
 		}
 	}
 	return found
+}
+
+// Methods returns how many methods each type that the package declares has, those of what it embeds left out. deps are those of
+// Circle.
+func (p Package) Methods(deps []Package) (map[string]int, error) {
+	pkg, err := p.check(deps, token.NewFileSet(), nil)
+	if err != nil {
+		return nil, err
+	}
+	methods := make(map[string]int)
+	for _, name := range pkg.Scope().Names() {
+		if t, ok := pkg.Scope().Lookup(name).(*types.TypeName); ok {
+			if named, ok := t.Type().(*types.Named); ok {
+				methods[name] = named.NumMethods()
+			}
+		}
+	}
+	return methods, nil
 }
