@@ -1,29 +1,17 @@
 package multidb
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
-	"time"
-	"weak"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/database"
-	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/oldconns"
 	"github.com/redishook/multidb/internal/resp"
-	"github.com/redishook/multidb/internal/wait"
 )
-
-// errPurge is what the argument of a purging command fails to encode with.
-var errPurge = errors.New("multidb: this connection is older than the hook and is replaced")
-
-// unencodable makes a command fail before a byte of it is written, which makes go-redis drop the connection.
-type unencodable struct{}
-
-func (unencodable) MarshalBinary() ([]byte, error) { return nil, errPurge }
 
 // attachment is the hook as one client has it: it knows which connections are that client's.
 type attachment struct {
@@ -83,14 +71,9 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	default:
 		return errors.New("multidb: Attach: the client follows another hook already")
 	}
-	for until := time.Now().Add(time.Second); time.Now().Before(until) && !h.isClosed(); wait.For(h.ctx, 5*time.Millisecond) {
-		warm := prewarmed(client) // before the purge, or a connection may arrive in between
-		if h.purge(client) == 0 && warm && older(client, traits) <= 0 {
-			break
-		}
-	}
-	pointer, dialTimeout := weak.Make(client), client.Options().DialTimeout
-	h.workers.Go(func() { h.purgeLater(pointer, traits, dialTimeout) })
+	h.oldConns().ReplaceIdle(client, traits)
+	later := h.oldConns().Later(client, traits)
+	h.workers.Go(later)
 	return nil
 }
 
@@ -112,77 +95,6 @@ func made(client *redis.Client) bool {
 	return client != nil && !reflect.ValueOf(client).Elem().IsZero()
 }
 
-// purgeLater replaces the connections that were in use when the client was attached, as they come back to the pool, and
-// those that were being dialed. It ends with the last of them, or with the client.
-func (h *Hook) purgeLater(pointer weak.Pointer[redis.Client], traits *conn.Client, dialTimeout time.Duration) {
-	until := time.Now().Add(max(dialTimeout, time.Second))
-	for delay := 50 * time.Millisecond; ; {
-		wait.For(h.ctx, delay)
-		client := pointer.Value()
-		if client == nil || h.isClosed() {
-			return
-		}
-		late, left := time.Now().After(until), older(client, traits)
-		if left > 0 || traits == nil {
-			h.purge(client)
-		}
-		if late && left <= 0 {
-			return
-		}
-		if late {
-			delay = min(2*delay, time.Second)
-		}
-	}
-}
-
-// older returns how many connections of the client's pools are older than the hook. One that is being dialed by the hook
-// may hide one of them for that time.
-func older(client *redis.Client, traits *conn.Client) int {
-	if traits == nil {
-		return 0
-	}
-	stats := client.PoolStats()
-	have := int(stats.TotalConns)
-	if stats.PipelineStats != nil {
-		have += int(stats.PipelineStats.TotalConns)
-	}
-	return have - traits.Pooled()
-}
-
-// prewarmed reports whether the connections that the client began to dial when it was made (MinIdleConns) have arrived.
-func prewarmed(client *redis.Client) bool {
-	opt := client.Options()
-	return int(client.PoolStats().TotalConns) >= min(opt.MinIdleConns, opt.PoolSize)
-}
-
-// purge replaces the idle connections of a client that are older than the hook, and returns how many of those it found in
-// the main pool. All idle connections are claimed before one is given back, so that each is asked. They are asked one after
-// the other, because the first handshakes of a client of go-redis have a data race among themselves.
-func (h *Hook) purge(client *redis.Client) (found int) {
-	client = withoutHooks(client)
-	ctx, cancel := context.WithTimeout(h.ctx, time.Second)
-	defer cancel()
-	for range client.PoolStats().IdleConns {
-		conn := client.Conn()
-		defer conn.Close()
-		if unrouted(ctx, conn) {
-			found++
-			_ = conn.Process(ctx, redis.NewCmd(ctx, "ping", unencodable{}))
-		}
-	}
-	purgePipelines(ctx, client)
-	return found
-}
-
-// withoutHooks returns a client with the connections of this one, and without its hooks and its limiter: what the hook asks for
-// its own sake is nothing that a circuit breaker, a tracer or a metric of the user's should hear of. Some of it fails on
-// purpose.
-func withoutHooks(client *redis.Client) *redis.Client {
-	bare := client.WithTimeout(time.Second)
-	bare.Options().Limiter = nil // the options of a clone are its own
-	return bare
-}
-
 // routedQuestion is a request that no server knows. A connection of ours answers it by itself, see conn.writeRequest.
 var (
 	routedQuestion = []any{"client", "multidb-routed"}
@@ -198,24 +110,10 @@ func (routedReply) Error() string { return "this connection follows the active d
 // RedisError makes it a [redis.Error].
 func (routedReply) RedisError() {}
 
-// unrouted reports whether a connection is certainly not ours: a server has answered the question.
-func unrouted(ctx context.Context, conn *redis.Conn) bool {
-	err := conn.Process(ctx, redis.NewCmd(ctx, routedQuestion...))
-	return !errors.As(err, new(routedReply)) && (err == nil || goredis.IsReply(err))
-}
-
-// purgePipelines replaces the idle connections of the pool that go-redis keeps for pipelines.
-func purgePipelines(ctx context.Context, client *redis.Client) {
-	for ctx.Err() == nil {
-		stats := client.PoolStats().PipelineStats
-		if stats == nil || stats.IdleConns == 0 {
-			return
-		}
-		pipe := client.Pipeline()
-		pipe.Do(ctx, "ping", unencodable{})
-		if _, err := pipe.Exec(ctx); !errors.Is(err, errPurge) {
-			return
-		}
+// oldConns replaces connections that are older than the hook.
+func (h *Hook) oldConns() oldconns.Replacer {
+	return oldconns.Replacer{
+		Ctx: h.ctx, Question: routedQuestion, Routed: func(err error) bool { return errors.As(err, new(routedReply)) },
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"weak"
 
 	"github.com/redis/go-redis/v9"
 
@@ -74,10 +73,9 @@ func (h *Hook) attachCluster(cc *redis.ClusterClient) error {
 	defer cancel()
 	// An error says that the client has no topology yet: then it has no nodes that are older than the hook.
 	_ = client.Adopt(ctx, func(node *redis.Client, hook *clusterclient.Node) {
-		h.purge(node)
+		h.oldConns().Purge(node)
 		traits, _ := hook.Own.(*conn.Client)
-		pointer, dialTimeout := weak.Make(node), node.Options().DialTimeout
-		h.workers.Go(func() { h.purgeLater(pointer, traits, dialTimeout) })
+		h.workers.Go(h.oldConns().Later(node, traits))
 	})
 	client.Await(ctx, h.selector.Current().Cluster)
 	return nil

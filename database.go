@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -13,6 +11,7 @@ import (
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/health"
+	"github.com/redishook/multidb/internal/optioncheck"
 	"github.com/redishook/multidb/internal/prober"
 	"github.com/redishook/multidb/internal/traffic"
 )
@@ -91,7 +90,7 @@ func (d Database) client() (*redis.Client, error) {
 	case d.URL != "":
 		opt, err := redis.ParseURL(d.URL)
 		if err != nil {
-			return nil, fmt.Errorf("URL: %w", redactURL(d.URL, err))
+			return nil, fmt.Errorf("URL: %w", optioncheck.RedactURL(d.URL, err))
 		}
 		return redis.NewClient(prober.Options(opt)), nil
 	case d.Options != nil:
@@ -99,17 +98,4 @@ func (d Database) client() (*redis.Client, error) {
 	default:
 		return redis.NewClient(prober.Options(d.Client.Options())), nil
 	}
-}
-
-// redactURL keeps the password out of an error about a URL: the parser quotes the part it stumbled over, which is the
-// password if that has a character that must be escaped.
-func redactURL(raw string, err error) error {
-	if strings.Contains(raw, "@") {
-		return errors.New("must be redis://, rediss:// or unix://, with user and password percent-encoded")
-	}
-	var parse *url.Error
-	if errors.As(err, &parse) {
-		return parse.Err
-	}
-	return err
 }

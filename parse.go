@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/redishook/multidb/internal/optioncheck"
 )
 
 // ParseOptions reads databases from one connection string: URLs as redis.ParseURL reads them, separated by commas, each with a
@@ -22,7 +24,7 @@ func ParseOptions(connection string) (Options, error) {
 	for i, text := range strings.Split(connection, ",") {
 		db, err := parseDatabase(strings.TrimSpace(text))
 		if err != nil {
-			errs = append(errs, prefixed(fmt.Sprintf("Databases[%d]", i), err))
+			errs = append(errs, optioncheck.Prefixed(fmt.Sprintf("Databases[%d]", i), err))
 			continue
 		}
 		opt.Databases = append(opt.Databases, db)
@@ -43,7 +45,7 @@ func parseDatabase(text string) (Database, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme == "" {
-		validateURL(text, wrong) // says it without the password
+		optioncheck.URL(text, wrong) // says it without the password
 		return Database{}, errors.Join(errs...)
 	}
 	query := u.Query()
@@ -63,7 +65,7 @@ func parseDatabase(text string) (Database, error) {
 	query.Del("weight")
 	u.RawQuery = query.Encode()
 	db.URL = u.String()
-	validateURL(db.URL, wrong)
+	optioncheck.URL(db.URL, wrong)
 	return db, errors.Join(errs...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/redishook/multidb/internal/optioncheck"
 	"github.com/redishook/multidb/probes"
 )
 
@@ -13,7 +14,7 @@ import (
 // The hook closes the probe when nobody has it any more: see [probes.Close].
 func (h *Hook) AddProbe(check probes.Check) error {
 	if err := (probes.Checks{check}).Validate(); err != nil {
-		return prefixed("multidb: AddProbe: Check", err)
+		return optioncheck.Prefixed("multidb: AddProbe: Check", err)
 	}
 	_, _, err := h.selector.EditChecks(func(checks probes.Checks) probes.Checks {
 		return append(slices.Clone(checks), check)

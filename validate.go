@@ -2,17 +2,14 @@ package multidb
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/optioncheck"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/probes"
 )
@@ -22,28 +19,22 @@ const leastDuration = 10 * time.Microsecond
 
 // validate reports everything that is wrong, each problem with its field and what to change.
 func (o *Options) validate() (replay.Rules, error) {
-	var errs []error
-	wrong := func(field string, value any, must string) {
-		errs = append(errs, fmt.Errorf("%s = %v: %s", field, value, must))
-	}
+	var problems optioncheck.Problems
+	wrong := problems.Wrong
 	if len(o.Databases) == 0 {
 		wrong("Databases", "[]", "must have at least one database")
 	}
 	names := make(map[string]int)
 	for i, db := range o.Databases {
 		field := fmt.Sprintf("Databases[%d]", i)
-		if err := db.validate(field); err != nil {
-			errs = append(errs, err)
-		}
+		problems.Add(db.validate(field))
 		if first, ok := names[db.Name]; ok && !blank(db.Name) {
 			wrong(field+".Name", fmt.Sprintf("%q", db.Name), fmt.Sprintf("must be unique, and Databases[%d] has it too", first))
 		} else {
 			names[db.Name] = i
 		}
 	}
-	if err := sameKind(o.Databases); err != nil {
-		errs = append(errs, err)
-	}
+	problems.Add(sameKind(o.Databases))
 	if o.Initial < InitialOne || o.Initial > InitialAll {
 		wrong("Initial", int(o.Initial), "must be InitialOne, InitialMajority or InitialAll")
 	}
@@ -90,29 +81,25 @@ func (o *Options) validate() (replay.Rules, error) {
 		wrong("Breaker.Successes", o.Breaker.Successes, "must be > 0 (0 is the default)")
 	}
 	if err := probes.Checks(o.Health.Checks).Validate(); err != nil {
-		errs = append(errs, prefixed("Health.Checks", err))
+		problems.Add(optioncheck.Prefixed("Health.Checks", err))
 	}
 	for i, d := range o.Detectors {
 		if err := d.Validate(); err != nil {
-			errs = append(errs, prefixed(fmt.Sprintf("Detectors[%d]: ", i), err))
+			problems.Add(optioncheck.Prefixed(fmt.Sprintf("Detectors[%d]: ", i), err))
 		}
 	}
 	rules, err := o.replayRules()
-	if err != nil {
-		errs = append(errs, err)
+	problems.Add(err)
+	if err := problems.Err(); err != nil {
+		return rules, fmt.Errorf("multidb: options: %w", err)
 	}
-	if len(errs) == 0 {
-		return rules, nil
-	}
-	return rules, fmt.Errorf("multidb: options: %w", errors.Join(errs...))
+	return rules, nil
 }
 
 // validate reports everything that is wrong with one database.
 func (d Database) validate(field string) error {
-	var errs []error
-	wrong := func(name string, value any, must string) {
-		errs = append(errs, fmt.Errorf("%s%s = %v: %s", field, name, value, must))
-	}
+	var problems optioncheck.Problems
+	wrong := problems.Of(field)
 	if blank(d.Name) {
 		wrong(".Name", fmt.Sprintf("%q", d.Name), "must be set, to more than white space")
 	}
@@ -129,170 +116,33 @@ func (d Database) validate(field string) error {
 		wrong("", fmt.Sprintf("%q", d.Name), fmt.Sprintf("must have exactly one of URL, Options, Failover, Client and Cluster, has %d", sources))
 	}
 	switch {
-	case isClusterURL(d.URL):
-		validateClusterURL(d.URL, wrong)
+	case optioncheck.IsClusterURL(d.URL):
+		optioncheck.ClusterURL(d.URL, wrong)
 	case d.URL != "":
-		validateURL(d.URL, wrong)
+		optioncheck.URL(d.URL, wrong)
 	}
 	if d.HealthCheckURL != "" {
-		validateHealthCheckURL(d.HealthCheckURL, wrong)
+		optioncheck.HealthCheckURL(d.HealthCheckURL, wrong)
 	}
 	if opt := d.Options; opt != nil {
-		validateLogin(".Options", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
-		validatePlace(opt, wrong)
+		optioncheck.Options(opt, wrong)
 	}
 	if d.Failover != nil {
-		validateFailover(d.Failover, wrong)
+		optioncheck.Failover(d.Failover, wrong)
 	}
 	if d.Client != nil {
-		validateClient(d.Client, wrong)
+		optioncheck.Client(d.Client, wrong)
 	}
 	if d.Cluster != nil {
-		validateCluster(d.Cluster, wrong)
+		optioncheck.Cluster(d.Cluster, wrong)
 	}
 	if err := probes.Checks(d.Checks).Validate(); err != nil {
-		errs = append(errs, prefixed(field+".Checks", err))
+		problems.Add(optioncheck.Prefixed(field+".Checks", err))
 	}
-	return errors.Join(errs...)
-}
-
-// complaint takes what is wrong with a field of a database: its name, its value, and what it must be.
-type complaint func(name string, value any, must string)
-
-// unsaid stands for a value that may hold a password. A URL whose password has a character that must be escaped is split
-// in the wrong places, so that any part of it may be a part of the password.
-const unsaid = `"…"`
-
-const mustHavePort = "must be host:port, with a port from 1 to 65535"
-
-func validateURL(raw string, wrong complaint) {
-	if !strings.Contains(raw, "://") {
-		wrong(".URL", unsaid, "has no scheme: write redis:// before it, or rediss:// for TLS")
-		return
-	}
-	opt, err := redis.ParseURL(raw)
-	if err != nil {
-		wrong(".URL", unsaid, fmt.Sprintf("does not parse: %v", redactURL(raw, err)))
-		return
-	}
-	if opt.DB < 0 {
-		wrong(".URL", unsaid, "must not have a negative database index")
-	}
-	if !knownProtocol(opt.Protocol) {
-		wrong(".URL", unsaid, "must have protocol=2, protocol=3 or no protocol")
-	}
-	if opt.Network == "tcp" && !dialable(opt.Addr) {
-		wrong(".URL", unsaid, "must have a port from 1 to 65535, or none")
-	}
-}
-
-// validateHealthCheckURL reports what no probe could use. A probe may ask for more.
-func validateHealthCheckURL(raw string, wrong complaint) {
-	const must = "must be https://[user:password@]host[:port][/path], or the same with http, with user and password percent-encoded"
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
-		wrong(".HealthCheckURL", unsaid, must) // what the parser says may quote the password
-	case u.Port() != "" && !dialable(net.JoinHostPort(u.Hostname(), u.Port())):
-		wrong(".HealthCheckURL", unsaid, "must have a port from 1 to 65535, or none")
-	}
-}
-
-// validateLogin reports what go-redis would ignore or replace in silence, and what this package cannot do.
-func validateLogin(name string, index, protocol int, streaming bool, wrong complaint) {
-	if index < 0 {
-		wrong(name+".DB", index, "must not be negative")
-	}
-	if !knownProtocol(protocol) {
-		wrong(name+".Protocol", protocol, "must be 2 or 3 (0 is the default)")
-	}
-	if streaming {
-		wrong(name+".StreamingCredentialsProvider", "set", "is not supported; use CredentialsProviderContext")
-	}
-}
-
-// validatePlace reports a place that cannot be dialed. What a place is called is the dialer's business if the caller
-// brings one.
-func validatePlace(opt *redis.Options, wrong complaint) {
-	if opt.Dialer != nil {
-		return
-	}
-	switch opt.Network {
-	case "tcp", "tcp4", "tcp6":
-		if opt.Addr != "" && !dialable(opt.Addr) { // go-redis has a default for none at all, and none for the port alone
-			wrong(".Options.Addr", sayable(opt.Addr), mustHavePort)
-		}
-	case "":
-		if opt.Addr != "" && !dialableOrSocket(opt.Addr) {
-			wrong(".Options.Addr", sayable(opt.Addr), mustHavePort)
-		}
-	case "unix":
-		if opt.Addr == "" {
-			wrong(".Options.Addr", `""`, "must be the path of the socket")
-		}
-	default:
-		wrong(".Options.Network", fmt.Sprintf("%q", opt.Network), "must be tcp, tcp4, tcp6 or unix, or come with a Dialer")
-	}
-}
-
-func validateFailover(opt *redis.FailoverOptions, wrong complaint) {
-	if opt.MasterName == "" || len(opt.SentinelAddrs) == 0 {
-		wrong(".Failover", "…", "must have MasterName and SentinelAddrs")
-	}
-	for i, addr := range opt.SentinelAddrs {
-		if opt.Dialer == nil && !dialableOrSocket(addr) {
-			wrong(fmt.Sprintf(".Failover.SentinelAddrs[%d]", i), sayable(addr), mustHavePort)
-		}
-	}
-	// These two make a cluster client of it, and redis.NewFailoverClient panics.
-	if opt.RouteByLatency {
-		wrong(".Failover.RouteByLatency", true, "must be false: connections go to the master")
-	}
-	if opt.RouteRandomly {
-		wrong(".Failover.RouteRandomly", true, "must be false: connections go to the master")
-	}
-	if opt.ReplicaOnly {
-		wrong(".Failover.ReplicaOnly", true, "must be false: connections go to the master, and a replica takes no writes")
-	}
-	validateLogin(".Failover", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
-}
-
-// validateClient does not look at the address: whether the client has a dialer of its own cannot be told once it is made.
-func validateClient(c *redis.Client, wrong complaint) {
-	if reflect.ValueOf(c).Elem().IsZero() {
-		wrong(".Client", "&redis.Client{}", "must come from redis.NewClient or redis.NewFailoverClient")
-		return
-	}
-	opt := c.Options()
-	validateLogin(".Client.Options()", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
+	return problems.Err()
 }
 
 func blank(name string) bool { return strings.TrimSpace(name) == "" }
-
-// knownProtocol reports whether go-redis speaks that RESP. It replaces what is too small and asks the server for what is
-// too large.
-func knownProtocol(n int) bool { return n == 0 || n == 2 || n == 3 }
-
-// dialable reports whether a TCP address has a port that can be dialed, by number or by the name of a service.
-func dialable(addr string) bool {
-	host, service, err := net.SplitHostPort(addr)
-	if err != nil || strings.Contains(host, "@") {
-		return false
-	}
-	port, err := net.LookupPort("tcp", service)
-	return err == nil && port > 0
-}
-
-// dialableOrSocket is dialable where go-redis takes a path for that of a Unix socket.
-func dialableOrSocket(addr string) bool { return strings.HasPrefix(addr, "/") || dialable(addr) }
-
-// sayable quotes an address, unless it looks like a URL or has a user in it.
-func sayable(addr string) string {
-	if strings.ContainsAny(addr, "@/") {
-		return unsaid
-	}
-	return fmt.Sprintf("%q", addr)
-}
 
 // requireContext says it in words, before anything has started: a nil context would panic somewhere inside.
 func requireContext(ctx context.Context, method string) error {
@@ -300,19 +150,6 @@ func requireContext(ctx context.Context, method string) error {
 		return fmt.Errorf("multidb: %s: ctx = nil: must be a context (context.Background() is one that never ends)", method)
 	}
 	return nil
-}
-
-// prefixed puts the name of the field before each line of a joined error.
-func prefixed(field string, err error) error {
-	var all []error
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
-		for _, e := range joined.Unwrap() {
-			all = append(all, fmt.Errorf("%s%w", field, e))
-		}
-		return errors.Join(all...)
-	}
-	return fmt.Errorf("%s%w", field, err)
 }
 
 // String returns the name of the constant.

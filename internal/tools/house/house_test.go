@@ -16,8 +16,8 @@ var floors = map[string]int{
 	"internal/patience": 0, "internal/ownfault": 0,
 	"window":          0,
 	"internal/replay": 1, "internal/goredis": 1, "probes": 1,
-	"internal/conn": 2, "internal/blocked": 2, "internal/traffic": 2, "internal/clusterclient": 2, "internal/prober": 2,
-	"internal/health":   3,
+	"internal/conn": 2, "internal/blocked": 2, "internal/traffic": 2, "internal/clusterclient": 2, "internal/optioncheck": 1, "internal/prober": 2,
+	"internal/health": 3, "internal/oldconns": 3,
 	"internal/database": 4,
 	"internal/selector": 5,
 	"":                  7,
@@ -32,7 +32,7 @@ var aside = []string{"internal/testkit", "internal/tools", "internal/e2e", "inte
 // These limits may only be lowered.
 const (
 	maxFileLines = 400
-	maxRootLines = 5600 // the aim is 4,500
+	maxRootLines = 5280 // the aim is 4,500
 	maxCircle    = 33   // files of the root that need each other; the aim is 4
 	maxMethods   = 40   // of one type
 )
