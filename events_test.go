@@ -3,7 +3,6 @@ package multidb
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/redishook/multidb/internal/callback"
 	"github.com/redishook/multidb/internal/health"
+	"github.com/redishook/multidb/internal/testkit/logtest"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 	"github.com/redishook/multidb/internal/testkit/virtual"
 )
@@ -69,50 +69,10 @@ func TestBlockingLoggerDoesNotStopTheMonitor(t *testing.T) {
 
 // What listeners and the log are told: regressions of events.go.
 
-// recordingHandler keeps what is logged.
-type recordingHandler struct {
-	mu      sync.Mutex
-	records []slog.Record
-}
-
-func (r *recordingHandler) Enabled(context.Context, slog.Level) bool { return true }
-
-func (r *recordingHandler) WithAttrs([]slog.Attr) slog.Handler { return r }
-
-func (r *recordingHandler) WithGroup(string) slog.Handler { return r }
-
-func (r *recordingHandler) Handle(_ context.Context, record slog.Record) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.records = append(r.records, record)
-	return nil
-}
-
-// levels returns the levels of all lines with that message, by the value of one attribute ("": by nothing).
-func (r *recordingHandler) levels(message, attribute string) map[string]slog.Level {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	found := make(map[string]slog.Level)
-	for _, record := range r.records {
-		if record.Message != message {
-			continue
-		}
-		key := ""
-		record.Attrs(func(a slog.Attr) bool {
-			if a.Key == attribute {
-				key = a.Value.String()
-			}
-			return true
-		})
-		found[key] = record.Level
-	}
-	return found
-}
-
 // Events: one switch for each reason. Those that somebody asked for, by SetActive, SetWeight or Remove, were logged like a
 // failback: who looks for warnings does not see that the database is another one.
 func TestLogLevels(t *testing.T) {
-	log := &recordingHandler{}
+	log := &logtest.Handler{}
 	opt := Options{Logger: slog.New(log), Failback: Failback{GracePeriod: time.Second}}
 	startBubble(t, 3, opt, func([]*virtual.DB, []Database) {}, func(h *Hook, dbs []*virtual.DB) {
 		ctx := context.Background()
@@ -139,10 +99,10 @@ func TestLogLevels(t *testing.T) {
 	require.Equal(t, map[string]slog.Level{
 		"manual": slog.LevelWarn, "failback": slog.LevelInfo, "health_check": slog.LevelWarn,
 		"failure_detector": slog.LevelWarn, "weight": slog.LevelWarn, "removed": slog.LevelWarn,
-	}, log.levels("multidb: switched", "reason"))
-	require.Equal(t, map[string]slog.Level{"": slog.LevelWarn}, log.levels("multidb: database UNUSABLE", ""))
-	require.Equal(t, map[string]slog.Level{"": slog.LevelInfo}, log.levels("multidb: database usable again", ""))
-	require.Equal(t, map[string]slog.Level{"": slog.LevelError}, log.levels("multidb: no database is usable", ""))
-	require.Equal(t, map[string]slog.Level{"": slog.LevelInfo}, log.levels("multidb: recovered", ""))
-	require.Equal(t, map[string]slog.Level{"": slog.LevelDebug}, log.levels("multidb: checked", ""))
+	}, log.Levels("multidb: switched", "reason"))
+	require.Equal(t, map[string]slog.Level{"": slog.LevelWarn}, log.Levels("multidb: database UNUSABLE", ""))
+	require.Equal(t, map[string]slog.Level{"": slog.LevelInfo}, log.Levels("multidb: database usable again", ""))
+	require.Equal(t, map[string]slog.Level{"": slog.LevelError}, log.Levels("multidb: no database is usable", ""))
+	require.Equal(t, map[string]slog.Level{"": slog.LevelInfo}, log.Levels("multidb: recovered", ""))
+	require.Equal(t, map[string]slog.Level{"": slog.LevelDebug}, log.Levels("multidb: checked", ""))
 }

@@ -2,8 +2,6 @@ package multidb
 
 import (
 	"context"
-	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,7 +9,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/testkit/virtual"
 )
 
@@ -40,63 +37,13 @@ func TestAskingTheOthersIsNoStorm(t *testing.T) {
 	})
 }
 
-// deafConn is a connection whose deadlines do not work (through a tunnel), and which dies quietly.
-type deafConn struct {
-	net.Conn
-	dead atomic.Bool
-}
-
-func (c *deafConn) SetDeadline(time.Time) error { return nil }
-
-func (c *deafConn) SetReadDeadline(time.Time) error { return nil }
-
-func (c *deafConn) SetWriteDeadline(time.Time) error { return nil }
-
-func (c *deafConn) Write(p []byte) (int, error) {
-	if c.dead.Load() {
-		return len(p), nil
-	}
-	return c.Conn.Write(p)
-}
-
-// deafNetwork is what deafConns are dialed through.
-type deafNetwork struct {
-	mu   sync.Mutex
-	lost bool // dials fail
-	all  []*deafConn
-}
-
-func (n *deafNetwork) wrap(v *virtual.DB, _ goredis.Dialer) goredis.Dialer {
-	return func(context.Context, string, string) (net.Conn, error) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.lost {
-			return nil, virtual.ErrUnreachable
-		}
-		nc, err := v.Redis.Dial()
-		c := &deafConn{Conn: nc}
-		n.all = append(n.all, c)
-		return c, err
-	}
-}
-
-// lose loses the network, and with it all connections for ever, until the network is back.
-func (n *deafNetwork) lose(lost bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.lost = lost
-	for _, c := range n.all {
-		c.dead.Store(true)
-	}
-}
-
 // Events: all connections have died quietly, and keep no deadlines; Close, while a probe waits for an answer. It waited for
 // the probe.
 func TestCloseDoesNotWaitForAProbe(t *testing.T) {
-	n := &deafNetwork{}
-	dialedBubble(t, Options{}, n.wrap, func(h *Hook, _ []*virtual.DB, _ *redis.Client) {
+	n := &virtual.DeafNetwork{}
+	dialedBubble(t, Options{}, n.Wrap, func(h *Hook, _ []*virtual.DB, _ *redis.Client) {
 		time.Sleep(7 * time.Second)
-		n.lose(true)
+		n.Lose(true)
 		go func() { _ = h.selector.Find("a").Health.Probe(context.Background()) }()
 		h.selector.Find("a").Health.Suspect(virtual.ErrUnreachable)
 		time.Sleep(10 * time.Millisecond)

@@ -125,66 +125,16 @@ func TestSlowChecksDoNotUseUpTheConnections(t *testing.T) {
 	require.Empty(t, causes, "healthy databases were condemned")
 }
 
-// deafConn is a connection whose deadlines do not work (through a tunnel), and which dies quietly.
-type deafConn struct {
-	net.Conn
-	dead atomic.Bool
-}
-
-func (c *deafConn) SetDeadline(time.Time) error { return nil }
-
-func (c *deafConn) SetReadDeadline(time.Time) error { return nil }
-
-func (c *deafConn) SetWriteDeadline(time.Time) error { return nil }
-
-func (c *deafConn) Write(p []byte) (int, error) {
-	if c.dead.Load() {
-		return len(p), nil
-	}
-	return c.Conn.Write(p)
-}
-
-// deafNetwork is what deafConns are dialed through.
-type deafNetwork struct {
-	mu   sync.Mutex
-	lost bool // dials fail
-	all  []*deafConn
-}
-
-func (n *deafNetwork) wrap(v *virtual.DB, _ goredis.Dialer) goredis.Dialer {
-	return func(context.Context, string, string) (net.Conn, error) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if n.lost {
-			return nil, virtual.ErrUnreachable
-		}
-		nc, err := v.Redis.Dial()
-		c := &deafConn{Conn: nc}
-		n.all = append(n.all, c)
-		return c, err
-	}
-}
-
-// lose loses the network, and with it all connections for ever, until the network is back.
-func (n *deafNetwork) lose(lost bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.lost = lost
-	for _, c := range n.all {
-		c.dead.Store(true)
-	}
-}
-
 // Events: the connections go through something that keeps no deadlines; the network is lost for a while, and all
 // connections die quietly. A PING that had been written waited for ever, and the health loop for it: an outage without an
 // end. The same with the PINGs of a user's check, which use other connections.
 func TestProbesOverDeafConnectionsEnd(t *testing.T) {
 	for name, checks := range map[string][]probes.Check{"ping": nil, "write": {{Probe: probes.Write(probes.WriteOptions{}), Probes: 1}}} {
 		t.Run(name, func(t *testing.T) {
-			n := &deafNetwork{}
-			dialedBubble(t, multidb.Options{Health: multidb.Health{Checks: checks}}, n.wrap, func(h *multidb.Hook, _ []*virtual.DB, rdb *redis.Client) {
+			n := &virtual.DeafNetwork{}
+			dialedBubble(t, multidb.Options{Health: multidb.Health{Checks: checks}}, n.Wrap, func(h *multidb.Hook, _ []*virtual.DB, rdb *redis.Client) {
 				time.Sleep(7 * time.Second)
-				n.lose(true)
+				n.Lose(true)
 				time.Sleep(time.Minute)
 				require.True(t, h.Stats().Down)
 				n.mu.Lock()

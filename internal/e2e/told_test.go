@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/redishook/multidb"
 	"github.com/redishook/multidb/internal/testkit"
+	"github.com/redishook/multidb/internal/testkit/logtest"
 	"github.com/redishook/multidb/internal/testkit/pair"
 	"github.com/redishook/multidb/internal/testkit/virtual"
 )
@@ -121,51 +121,9 @@ func TestCloseWaitsForCallbacks(t *testing.T) {
 	})
 }
 
-// What listeners and the log are told: regressions of events.go.
-
-// recordingHandler keeps what is logged.
-type recordingHandler struct {
-	mu      sync.Mutex
-	records []slog.Record
-}
-
-func (r *recordingHandler) Enabled(context.Context, slog.Level) bool { return true }
-
-func (r *recordingHandler) WithAttrs([]slog.Attr) slog.Handler { return r }
-
-func (r *recordingHandler) WithGroup(string) slog.Handler { return r }
-
-func (r *recordingHandler) Handle(_ context.Context, record slog.Record) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.records = append(r.records, record)
-	return nil
-}
-
-// levels returns the levels of all lines with that message, by the value of one attribute ("": by nothing).
-func (r *recordingHandler) levels(message, attribute string) map[string]slog.Level {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	found := make(map[string]slog.Level)
-	for _, record := range r.records {
-		if record.Message != message {
-			continue
-		}
-		key := ""
-		record.Attrs(func(a slog.Attr) bool {
-			if a.Key == attribute {
-				key = a.Value.String()
-			}
-			return true
-		})
-		found[key] = record.Level
-	}
-	return found
-}
-
 // Events: a callback panics. That is logged, and the events after it still come, in their order.
 func TestPanickingCallbackIsContained(t *testing.T) {
-	log := &recordingHandler{}
+	log := &logtest.Handler{}
 	var told []string
 	opt := multidb.Options{Logger: slog.New(log), Failback: multidb.Failback{GracePeriod: -1}}
 	opt.Events.OnHealth = func(c multidb.HealthChange) {
@@ -186,5 +144,5 @@ func TestPanickingCallbackIsContained(t *testing.T) {
 	})
 	require.Len(t, told, 6)
 	require.Equal(t, []string{"a open", "a to b", "a closed", "b to a"}, told[2:])
-	require.Equal(t, map[string]slog.Level{"boom": slog.LevelError}, log.levels("multidb: an event callback panicked", "panic"))
+	require.Equal(t, map[string]slog.Level{"boom": slog.LevelError}, log.Levels("multidb: an event callback panicked", "panic"))
 }
