@@ -137,9 +137,7 @@ func TestProbesOverDeafConnectionsEnd(t *testing.T) {
 				n.Lose(true)
 				time.Sleep(time.Minute)
 				require.True(t, h.Stats().Down)
-				n.mu.Lock()
-				n.lost = false
-				n.mu.Unlock()
+				n.Return()
 				time.Sleep(2 * time.Second)
 				require.False(t, h.Stats().Down)
 				require.NoError(t, rdb.Set(context.Background(), "k", 1, 0).Err())

@@ -60,3 +60,10 @@ func (n *DeafNetwork) Lose(lost bool) {
 		c.dead.Store(true)
 	}
 }
+
+// Return brings the network back. The connections of before stay dead.
+func (n *DeafNetwork) Return() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lost = false
+}
