@@ -2,7 +2,6 @@ package multidb
 
 import (
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/redishook/multidb/internal/callback"
@@ -101,9 +100,6 @@ type Events struct {
 type dispatcher struct {
 	*callback.Queue
 	subscribers subscribers
-
-	mu     sync.Mutex           // leaf lock
-	logged map[string]time.Time // what is logged seldom, and when it was last
 }
 
 func newDispatcher(user Events, log *slog.Logger) *dispatcher {

@@ -83,7 +83,12 @@ func (f fleet) Failback(ctx context.Context) {
 	if !f.h.opt.DryRun {
 		f.h.prepare(f.db)
 	}
+	left := f.h.selector.Current().DB
+	empty := f.db.Prober.Keys(ctx) == 0 && left.Prober.Keys(ctx) > 0
 	f.h.selector.Failback(f.db)
+	if empty && f.h.selector.Current().DB == f.db {
+		f.h.events.returnsEmpty(f.db.Name, f.db.Endpoint().Addr)
+	}
 }
 
 // listener makes events and log lines of what happens to the health of one database, see health.Listener.

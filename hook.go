@@ -14,6 +14,7 @@ import (
 	"github.com/redishook/multidb/internal/blocked"
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/hint"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/internal/selector"
 )
@@ -83,7 +84,7 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	})
 	if err := h.start(ctx); err != nil {
 		_ = h.Close()
-		return nil, withHint(err, h.opt.anyTLS())
+		return nil, hint.To(err, h.opt.anyTLS())
 	}
 	h.warnOfSamePlaces()
 	openHooks.Store(h, nil)

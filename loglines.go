@@ -118,6 +118,14 @@ func (d *dispatcher) checkForbidden(database, addr string, err error) {
 	})
 }
 
+// returnsEmpty says that the data of a database that was returned to is gone.
+func (d *dispatcher) returnsEmpty(database, addr string) {
+	d.Push(func() {
+		d.Log.Warn("multidb: returned to an EMPTY database, and the one before has data", "database", database, "addr", addr,
+			"hint", "probes.Marker keeps a database without its data from being returned to")
+	})
+}
+
 // unrouted logs what is wrong with the way a hook was added.
 func (d *dispatcher) unrouted() {
 	d.Push(func() {
@@ -186,14 +194,14 @@ func (d *dispatcher) checked(c HealthCheck) {
 
 // ownFault logs what this process has met by itself, once a minute.
 func (d *dispatcher) ownFault(database string, cause error) {
-	d.seldom("own fault", func() {
+	d.Seldom(time.Minute, "own fault", func() {
 		d.Log.Error("multidb: this process cannot make connections; no database is blamed for it", "database", database, "cause", cause)
 	})
 }
 
 // proberCannotConnect logs that a database is only not left because its traffic is served, once a minute.
 func (d *dispatcher) proberCannotConnect(database string, cause error) {
-	d.seldom("prober "+database, func() {
+	d.Seldom(time.Minute, "prober "+database, func() {
 		d.Log.Warn("multidb: health checks cannot connect; the database keeps its place as long as its connections are answered",
 			"database", database, "cause", cause)
 	})
@@ -201,33 +209,15 @@ func (d *dispatcher) proberCannotConnect(database string, cause error) {
 
 // nowhereBetter logs that a database in trouble is not left because no other one passes the same act, once a minute.
 func (d *dispatcher) nowhereBetter(database string, cause error) {
-	d.seldom("nowhere "+database, func() {
+	d.Seldom(time.Minute, "nowhere "+database, func() {
 		d.Log.Warn("multidb: the database keeps its place, because no other one is better off", "database", database, "cause", cause)
 	})
 }
 
 // notUnblocked logs that commands that wait on a database that was left stay there, once a minute.
 func (d *dispatcher) notUnblocked(database string, cause error) {
-	d.seldom("unblock "+database, func() {
+	d.Seldom(time.Minute, "unblock "+database, func() {
 		d.Log.Warn("multidb: blocking commands stay on the database that was left, until their time or the drain is over: it does "+
 			"not take CLIENT UNBLOCK", "database", database, "cause", cause)
 	})
-}
-
-// seldom logs at most once a minute for each subject.
-func (d *dispatcher) seldom(subject string, log func()) {
-	now := time.Now()
-	d.mu.Lock()
-	last, ok := d.logged[subject]
-	due := !ok || now.Sub(last) >= time.Minute
-	if due {
-		if d.logged == nil {
-			d.logged = make(map[string]time.Time)
-		}
-		d.logged[subject] = now
-	}
-	d.mu.Unlock()
-	if due {
-		d.Push(log)
-	}
 }

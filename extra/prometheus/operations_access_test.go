@@ -98,6 +98,12 @@ func init() {
 		redistest.Eventually(t, 10*time.Second, "the failover", func() bool { return s.hook.Active() == "west" })
 		s.toEast.Pass()
 	}
+	faults["A database is back without its data"] = func(t *testing.T, s *stage) {
+		s.start(t, quickReturn)
+		s.east.Kill()
+		redistest.Eventually(t, 10*time.Second, "a key on west", func() bool { return s.west.Client().Exists(t.Context(), "k").Val() == 1 })
+		s.east.Restart()
+	}
 	faults["A database fails, returns and fails again"] = func(t *testing.T, s *stage) {
 		s.start(t, quickReturn)
 		for range 3 {

@@ -18,7 +18,8 @@ type Queue struct {
 	running bool
 	closed  bool
 	wake    chan struct{}
-	done    chan struct{} // closed when the last event has been delivered after close
+	done    chan struct{}        // closed when the last event has been delivered after close
+	seldom  map[string]time.Time // when Seldom has pushed a subject last; guarded by mu
 }
 
 // New makes a queue that delivers nothing before Start. The log is the user's, and may panic.
@@ -32,6 +33,24 @@ func (q *Queue) Start() {
 	q.running = true
 	q.mu.Unlock()
 	go q.run()
+}
+
+// Seldom pushes f unless it was pushed for the subject within the interval before. There must be few subjects.
+func (q *Queue) Seldom(interval time.Duration, subject string, f func()) {
+	now := time.Now()
+	q.mu.Lock()
+	last, ok := q.seldom[subject]
+	due := !ok || now.Sub(last) >= interval
+	if due {
+		if q.seldom == nil {
+			q.seldom = make(map[string]time.Time)
+		}
+		q.seldom[subject] = now
+	}
+	q.mu.Unlock()
+	if due {
+		q.Push(f)
+	}
 }
 
 // run delivers until close, and what is in the queue then.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -52,4 +53,22 @@ func TestAskReturnsTheOtherAnswerOfAPanic(t *testing.T) {
 	p := Guard(func() { panic("no") })
 	require.Equal(t, "no", p.Value)
 	require.Contains(t, string(p.Stack), "TestAskReturns")
+}
+
+// A subject is pushed once in an interval, and each subject by itself.
+func TestSeldomPushesASubjectOnceInAnInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := New(slog.New(slog.DiscardHandler))
+		q.Start()
+		var pushed []string
+		for range 3 {
+			for _, subject := range []string{"a", "b"} {
+				q.Seldom(time.Minute, subject, func() { pushed = append(pushed, subject) })
+			}
+			time.Sleep(40 * time.Second)
+		}
+		q.Close()
+		require.NoError(t, q.Wait(time.Second))
+		require.Equal(t, []string{"a", "b", "a", "b"}, pushed) // at 0 s and at 80 s
+	})
 }

@@ -3,6 +3,7 @@ package health
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -107,7 +108,11 @@ func (h *Health) confirmSuspicion(s *suspicion, generation uint64) {
 		h.listener.Cleared(s.cause, time.Since(s.began))
 	} else {
 		h.awaitBestAlternative()
-		if !h.Trip(generation, Outage{Cause: fmt.Errorf("%w; then %w", s.cause, err)}) && h.Usable() {
+		cause := s.cause
+		if !strings.Contains(cause.Error(), err.Error()) {
+			cause = fmt.Errorf("%w; then %w", cause, err)
+		}
+		if !h.Trip(generation, Outage{Cause: cause}) && h.Usable() {
 			h.Nudge() // there may be evidence that has come after it was closed, so the question is asked again
 			return
 		}

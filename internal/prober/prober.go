@@ -152,6 +152,33 @@ func (p *Prober) Write(ctx context.Context) error {
 	})
 }
 
+// Keys returns how many keys the database has; negative where that is not answered. A cluster is not asked.
+func (p *Prober) Keys(ctx context.Context) int64 {
+	if p.cluster != nil {
+		return -1
+	}
+	keys := make(chan int64, 1)
+	err := p.Ask(ctx, 1, func(ctx context.Context) error {
+		return beside(ctx, func() error {
+			n, err := p.quick.DBSize(ctx).Result()
+			if err != nil {
+				n = -1
+			}
+			keys <- n
+			return nil
+		})
+	})
+	if err != nil {
+		return -1
+	}
+	select {
+	case n := <-keys:
+		return n
+	default:
+		return -1 // the hook was closed meanwhile
+	}
+}
+
 // CannotConnect reports that a probe has failed before its question: the dial, the login, or what the login is made of.
 func CannotConnect(err error) bool {
 	if redis.IsAuthError(err) || redis.IsMaxClientsError(err) || errors.As(err, new(dialError)) {

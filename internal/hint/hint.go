@@ -1,4 +1,5 @@
-package multidb
+// Package hint adds to an error of the start what it is mostly due to.
+package hint
 
 import (
 	"crypto/tls"
@@ -6,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+
+	"github.com/redis/go-redis/v9"
 )
 
-// withHint adds to an error of the start what it is mostly due to; anyTLS is that some database is reached by TLS.
-func withHint(err error, anyTLS bool) error {
+// To adds a hint to an error of New, if there is one for it; anyTLS is that some database is reached by TLS.
+func To(err error, anyTLS bool) error {
 	var noTLS tls.RecordHeaderError
 	var silence interface{ NoAnswer() }
 	switch {
@@ -18,6 +21,8 @@ func withHint(err error, anyTLS bool) error {
 		return fmt.Errorf("%w (a server that speaks no TLS there does not answer: write redis:// in place of rediss://, or the port of its TLS)", err)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return fmt.Errorf("%w (a server that wants TLS ends connections like this: write rediss:// in place of redis:// if it does)", err)
+	case redis.IsAuthError(err):
+		return fmt.Errorf("%w (each database logs in with the user and password of its own URL or Options: those of the client are not used)", err)
 	}
 	return err
 }
