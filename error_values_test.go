@@ -154,7 +154,7 @@ func TestAnErrorLeadsToItsDatabaseWhileThereIsOne(t *testing.T) {
 	require.Same(t, two, h.databaseOf(now, errors.New("of nowhere")))
 	require.Same(t, two, h.databaseOf(now, commandError(nil, false, ErrNoDatabase)))
 	runtime.KeepAlive(one)
-	one = nil
+	one = nil //nolint:ineffassign // nothing may lead to it
 	redistest.Eventually(t, 20*time.Second, "the removed database to be collected", func() bool {
 		runtime.GC()
 		db := h.databaseOf(now, err)

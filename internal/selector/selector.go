@@ -268,6 +268,7 @@ func (s *Selector) Close() {
 	}
 }
 
+// CloseDatabases closes what the databases have opened to be asked.
 func (s *Selector) CloseDatabases() error {
 	var errs []error
 	for _, db := range s.All() {

@@ -63,7 +63,7 @@ func TestPlannedSwitchesOfClustersWithLargeValues(t *testing.T) {
 		if err == nil && len(got) != len(value) {
 			t.Errorf("a value of %d bytes", len(got))
 		}
-		if err != nil && err != redis.Nil { //nolint:errorlint // after a switch it is not there
+		if err != nil && err != redis.Nil { // after a switch it is not there
 			return err
 		}
 		return nil
