@@ -1,6 +1,10 @@
 package multidb
 
-import "github.com/redishook/multidb/internal/database"
+import (
+	"time"
+
+	"github.com/redishook/multidb/internal/database"
+)
 
 // What follows for the choice, and for clients, from what happens within a database that is a cluster.
 
@@ -21,7 +25,9 @@ func (h *Hook) takeoverFailed(db *database.Database, err error) (enough bool) {
 }
 
 // clusterHealed has the choice looked at again: the cluster may be returned to.
-func (h *Hook) clusterHealed(db *database.Database) {
-	h.opt.Logger.Info("multidb: cluster is whole again", "database", db.Name)
+func (h *Hook) clusterHealed(db *database.Database, after time.Duration) {
+	if after > 0 {
+		h.events.degraded(Degraded{Database: db.Name, Lasted: after})
+	}
 	db.Health.Recheck()
 }

@@ -51,7 +51,7 @@ func (h *Hook) attachCluster(cc *redis.ClusterClient) error {
 		return errors.New("multidb: Attach: the client is a *redis.ClusterClient and the databases are single ones; " +
 			"use a *redis.Client, or give each Database a Cluster")
 	}
-	if err := attachable(cc.Options()); err != nil {
+	if err := attachable(cc); err != nil {
 		return err
 	}
 	if h.isClosed() {
@@ -64,7 +64,10 @@ func (h *Hook) attachCluster(cc *redis.ClusterClient) error {
 	default:
 		return errors.New("multidb: Attach: the client follows another hook already")
 	}
-	client := clusterclient.Follow(clusterHost{h}, cc)
+	client, err := clusterclient.Follow(clusterHost{h}, cc)
+	if err != nil {
+		return fmt.Errorf("multidb: Attach: %w", err)
+	}
 	h.clusters.mu.Lock()
 	h.clusters.list = append(h.clusters.list, client)
 	h.clusters.mu.Unlock()
@@ -82,7 +85,8 @@ func (h *Hook) attachCluster(cc *redis.ClusterClient) error {
 }
 
 // attachable reports options of a client that would defeat the hook, and what to do about them.
-func attachable(opt *redis.ClusterOptions) error {
+func attachable(cc *redis.ClusterClient) error {
+	opt := cc.Options()
 	switch {
 	case opt.ClusterSlots != nil:
 		return errors.New("multidb: Attach: the client has ClusterSlots (redis.NewFailoverClusterClient sets it), so its topology " +
@@ -90,9 +94,10 @@ func attachable(opt *redis.ClusterOptions) error {
 	case opt.StreamingCredentialsProvider != nil:
 		return errors.New("multidb: Attach: the client has a StreamingCredentialsProvider, which would send its credentials " +
 			"to every database; give each Database a CredentialsProviderContext instead")
-	case opt.MinIdleConns > 0:
+	case opt.MinIdleConns > 0 && !clusterclient.Prepared(cc):
 		return fmt.Errorf("multidb: Attach: the client has MinIdleConns = %d: go-redis would dial the nodes of every database before "+
-			"the hook is on them, with the credentials of the client; must be 0", opt.MinIdleConns)
+			"the hook is on them, with the credentials of the client; make the client with hook.ClusterOptions(opt), or leave "+
+			"MinIdleConns at 0", opt.MinIdleConns)
 	}
 	return nil
 }

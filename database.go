@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -38,9 +39,10 @@ func (h *Hook) newDatabase(spec Database, order int) (*database.Database, error)
 		Name: spec.Name, HealthCheckURL: spec.HealthCheckURL, Timeout: h.opt.Health.Timeout, Checks: checks,
 		Reached: func(nc net.Conn) { db.Conns.Reached(nc) }, Late: func() { db.Health.Late() }, Go: h.workers.Go, Ctx: h.ctx,
 		Cluster: clusterOpt, Takeover: h.opt.Health.Takeover, Usable: func() bool { return db.Health.Usable() },
-		Changed: func(*cluster.Topology) { h.topologyChanged(db) },
-		Failed:  func(err error) (enough bool) { return h.takeoverFailed(db, err) },
-		Healed:  func() { h.clusterHealed(db) },
+		Changed:  func(*cluster.Topology) { h.topologyChanged(db) },
+		Failed:   func(err error) (enough bool) { return h.takeoverFailed(db, err) },
+		Degraded: func(why error) { h.events.degraded(Degraded{Database: db.Name, Cause: why}) },
+		Healed:   func(after time.Duration) { h.clusterHealed(db, after) },
 	})
 	db.Cluster = db.Prober.Cluster()
 	db.Health = health.New(h.ctx, h.healthConfig(db), db.Prober, db.Traffic, fleet{h, db}, listener{h.events, db})
@@ -96,6 +98,6 @@ func (d Database) client() (*redis.Client, error) {
 	case d.Options != nil:
 		return redis.NewClient(prober.Options(d.Options)), nil
 	default:
-		return redis.NewClient(prober.Options(d.Client.Options())), nil
+		return redis.NewClient(prober.Options(d.Client.(*redis.Client).Options())), nil
 	}
 }

@@ -68,7 +68,7 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 			h.dials.Add(1)
 			return nc, nil
 		}
-		failed := commandError(now.DB, false, err)
+		failed := nodeError(now.DB, at.Addr, false, err)
 		switch {
 		case callerGaveUp(ctx) && !h.opt.DryRun: // or its DialTimeout is over: whoever waits tries again
 			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: failed}}, nil
@@ -117,11 +117,14 @@ func (o owner) Open() (here, somewhere bool) {
 	return now.DB == o.db && !now.Down, !now.Down
 }
 
-func (o owner) Outstanding()                      { o.h.wakeMonitor() }
-func (o owner) LateRequest()                      { o.h.lateRequests.Add(1) }
-func (o owner) Replied(took time.Duration)        { o.db.Traffic.Replied(took) }
-func (o owner) Suspect(err error)                 { o.db.Health.Suspect(err) }
-func (o owner) Fail(sent bool, cause error) error { return commandError(o.db, sent, cause) }
+func (o owner) Outstanding()               { o.h.wakeMonitor() }
+func (o owner) LateRequest()               { o.h.lateRequests.Add(1) }
+func (o owner) Replied(took time.Duration) { o.db.Traffic.Replied(took) }
+func (o owner) Suspect(err error)          { o.db.Health.Suspect(err) }
+func (o owner) Fail(node string, sent bool, cause error) error {
+	return nodeError(o.db, node, sent, cause)
+}
+
 func (o owner) WatchConnect(what string, over func() bool) (stop func()) {
 	return o.db.Health.WatchConnect(what, over)
 }

@@ -36,6 +36,8 @@ var ErrUnknownDatabase = database.ErrUnknown
 type CommandError struct {
 	// Database is the name of the database on which the command failed; empty if there was none to send it to.
 	Database string
+	// Node is the address of the node on which it failed if the database is a cluster; empty otherwise.
+	Node string
 	// Sent is whether any part of the request may have reached the database. If it is false, the command was
 	// certainly not executed. If it is true, nobody but the database knows.
 	Sent bool
@@ -53,6 +55,9 @@ func (e *CommandError) Error() string {
 	}
 	if e.Database == "" {
 		return fmt.Sprintf("multidb: %s: %v", sent, e.Err)
+	}
+	if e.Node != "" {
+		return fmt.Sprintf("multidb: database %q, node %s: %s: %v", e.Database, e.Node, sent, e.Err)
 	}
 	return fmt.Sprintf("multidb: database %q: %s: %v", e.Database, sent, e.Err)
 }
@@ -101,8 +106,13 @@ func SafeToRetry(err error) bool {
 
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
 // err.(net.Error).Timeout(), an assertion that no Unwrap can serve.
-func commandError(db *database.Database, sent bool, cause error) error {
-	return asNetError(newCommandError(db, sent, cause))
+func commandError(db *database.Database, sent bool, cause error) error { return nodeError(db, "", sent, cause) }
+
+// nodeError is commandError for a node of a cluster.
+func nodeError(db *database.Database, node string, sent bool, cause error) error {
+	e := newCommandError(db, sent, cause)
+	e.Node = node
+	return asNetError(e)
 }
 
 func asNetError(e *CommandError) error {
@@ -124,7 +134,7 @@ func newCommandError(db *database.Database, sent bool, cause error) *CommandErro
 
 // on is another failure on the same database.
 func (e *CommandError) on(sent bool, cause error) *CommandError {
-	return &CommandError{Database: e.Database, Sent: sent, Err: cause, id: e.id}
+	return &CommandError{Database: e.Database, Node: e.Node, Sent: sent, Err: cause, id: e.id}
 }
 
 // sentFailure returns the CommandError in err if that leaves open whether the work was done.

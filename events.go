@@ -63,6 +63,17 @@ const (
 	BreakerUnknown  BreakerState = "unknown"   // not checked yet
 )
 
+// Degraded is a database that is a cluster, and that does not serve all of its slots although it may see to that by itself: it is
+// replacing a master. Commands go on there, and it is no place to move to.
+type Degraded struct {
+	// Database is its name.
+	Database string
+	// Cause says what is missing; nil if the cluster is whole again.
+	Cause error
+	// Lasted is how long it has been degraded, or down, when it is whole again; 0 before.
+	Lasted time.Duration
+}
+
 // HealthCheck is one check of a database.
 type HealthCheck struct {
 	// Database is its name.
@@ -85,6 +96,8 @@ type Events struct {
 	OnSwitch func(Switch)
 	// OnHealth: a database has become usable or unusable.
 	OnHealth func(HealthChange)
+	// OnDegraded: a cluster has begun to replace a master of its own, or is whole again.
+	OnDegraded func(Degraded)
 	// OnAllDown: no database is usable; cause is what the one that was active last failed with. In a dry run as well,
 	// although no command is refused then.
 	OnAllDown func(cause error)

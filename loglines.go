@@ -63,6 +63,21 @@ func (d *dispatcher) health(c HealthChange, addr string, lasted time.Duration) {
 	})
 }
 
+func (d *dispatcher) degraded(c Degraded) {
+	d.Push(func() {
+		if c.Cause != nil {
+			d.Log.Warn("multidb: cluster is DEGRADED: it is waited for until Health.Takeover is over", "database", c.Database, "cause", c.Cause)
+		} else {
+			d.Log.Info("multidb: cluster is whole again", "database", c.Database, "degraded_for", c.Lasted)
+		}
+		d.tell(func(e *Events) {
+			if e.OnDegraded != nil {
+				e.OnDegraded(c)
+			}
+		})
+	})
+}
+
 func (d *dispatcher) allDown(cause error, dry bool) {
 	d.Push(func() {
 		d.Log.Error("multidb: no database is usable", unlessDry(nil, dry, cause)...)

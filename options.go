@@ -107,9 +107,9 @@ type Database struct {
 	// Failover describes a group watched by Redis Sentinel; connections go to its master.
 	Failover *redis.FailoverOptions
 
-	// Client is a ready client whose address, dialer, credentials and DB are used as those of Options. It is never
-	// used for commands and never closed.
-	Client *redis.Client
+	// Client is a ready *redis.Client, whose address, dialer, credentials and DB are used as those of Options, or a ready
+	// *redis.ClusterClient, whose options are used as those of Cluster. It is never used for commands and never closed.
+	Client redis.UniversalClient
 
 	// Cluster describes a Redis Cluster, for hooks that are attached to a *redis.ClusterClient. Addrs (the nodes to ask first),
 	// dialer, TLS and credentials are used; all else is that of the client that has the hook.

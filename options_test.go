@@ -138,7 +138,7 @@ func TestWrongSourcesAreNamed(t *testing.T) {
 		"Sentinel, at random":      {group(func(o *redis.FailoverOptions) { o.RouteRandomly = true }), "Failover.RouteRandomly = true: must be false"},
 		"Sentinel, credentials":    {group(func(o *redis.FailoverOptions) { o.StreamingCredentialsProvider = streaming{} }), "Failover.StreamingCredentialsProvider = set: is not supported; use CredentialsProviderContext"},
 		"streaming credentials":    {single(redis.Options{Addr: "h:1", StreamingCredentialsProvider: streaming{}}), "Options.StreamingCredentialsProvider = set: is not supported"},
-		"client that was not made": {multidb.Database{Client: &redis.Client{}}, "Client = &redis.Client{}: must come from redis.NewClient or redis.NewFailoverClient"},
+		"client that was not made": {multidb.Database{Client: &redis.Client{}}, "Client = not made: must come from redis.NewClient, redis.NewFailoverClient or redis.NewClusterClient"},
 		"client, index":            {multidb.Database{Client: ready}, "Client.Options().DB = -1: " + index},
 		"client, protocol":         {multidb.Database{Client: ready}, "Client.Options().Protocol = 4: " + protocol},
 	} {

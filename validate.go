@@ -134,7 +134,7 @@ func (d Database) validate(field string) error {
 		optioncheck.Client(d.Client, wrong)
 	}
 	if d.Cluster != nil {
-		optioncheck.Cluster(d.Cluster, wrong)
+		optioncheck.Cluster(".Cluster", d.Cluster, wrong)
 	}
 	if err := probes.Checks(d.Checks).Validate(); err != nil {
 		problems.Add(optioncheck.Prefixed(field+".Checks", err))

@@ -127,7 +127,7 @@ func (c *Cluster) askTakeover(ctx context.Context) {
 // conclude notes a finding and says what follows from it.
 func (c *Cluster) conclude(f Finding, began time.Time, whole bool) error {
 	c.mu.Lock()
-	wasDegraded := !c.patience.since.IsZero()
+	since, told := c.patience.since, c.told
 	if c.patience.takeover == 0 { // not known yet
 		c.patience.takeover = DefaultTakeover(assumedNodeTimeout)
 		defer func() {
@@ -138,16 +138,24 @@ func (c *Cluster) conclude(f Finding, began time.Time, whole bool) error {
 	}
 	err := c.patience.observe(f, began, whole)
 	c.last = f
+	c.told = f.State != Whole && (told || since.IsZero() && f.State == Degraded)
 	begin := err == nil && f.State == Degraded && !c.watching && !c.closed
 	if begin {
 		c.watching = true
 		c.wg.Go(c.watch)
 	}
 	c.mu.Unlock()
-	if wasDegraded && f.State == Whole {
+	switch {
+	case since.IsZero() && f.State == Degraded && c.cfg.Degraded != nil:
+		c.cfg.Degraded(f.why)
+	case !since.IsZero() && f.State == Whole:
 		c.announce()
+		var after time.Duration
+		if told {
+			after = began.Sub(since)
+		}
 		if c.cfg.Healed != nil {
-			c.cfg.Healed()
+			c.cfg.Healed(after)
 		}
 	}
 	return err

@@ -26,12 +26,14 @@ type Config struct {
 	// Timeout bounds one survey of the watch. Default: 1 s.
 	Timeout time.Duration
 	// Changed is called when the owner of a slot has changed since the topology before, Failed when the watch has found that
-	// the cluster, which was degraded, cannot be used any more, again and again until it returns true, Healed when it is whole
-	// again. They are called without a lock, from goroutines of the
-	// cluster or of its callers, and must not call Close.
-	Changed func(*Topology)
-	Failed  func(error) (enough bool)
-	Healed  func()
+	// the cluster, which was degraded, cannot be used any more, again and again until it returns true. Degraded is called when a
+	// cluster that was whole is not, and may see to that by itself; Healed when it is whole again, with how long it was degraded,
+	// or 0 if Degraded was not called. They are called without a lock, from goroutines of the cluster or of its callers, and
+	// must not call Close.
+	Changed  func(*Topology)
+	Failed   func(error) (enough bool)
+	Degraded func(why error)
+	Healed   func(after time.Duration)
 }
 
 // Cluster is what is known about one cluster. It asks the cluster itself when it is told to (Check, Refresh), and by itself
@@ -49,6 +51,7 @@ type Cluster struct {
 	last     Finding              // Guarded by mu; of the last survey
 	learned  time.Time            // Guarded by mu; when the survey began that has made the topology
 	watching bool                 // Guarded by mu
+	told     bool                 // Guarded by mu; Degraded was called, and Healed not yet
 	news     chan struct{}        // Guarded by mu; closed when the topology changes or the cluster is whole again
 	unknown  map[string]time.Time // Guarded by mu; when the cluster was asked because of an address
 

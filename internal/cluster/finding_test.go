@@ -146,7 +146,7 @@ func watched(t *testing.T, g *group, takeover time.Duration) (*cluster.Cluster, 
 		NodeTimeout: func(context.Context) (time.Duration, error) { return 2 * time.Second, nil },
 		Changed:     func(topo *cluster.Topology) { o.mu.Lock(); defer o.mu.Unlock(); o.changed = append(o.changed, topo) },
 		Failed:      o.fail,
-		Healed:      func() { o.mu.Lock(); defer o.mu.Unlock(); o.healed++ },
+		Healed:      func(time.Duration) { o.mu.Lock(); defer o.mu.Unlock(); o.healed++ },
 	})
 	t.Cleanup(c.Close)
 	return c, o

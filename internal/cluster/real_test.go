@@ -63,7 +63,7 @@ func realCluster(t *testing.T, c *clustertest.Cluster, a *asking) (*cluster.Clus
 		},
 		Changed: func(topo *cluster.Topology) { o.mu.Lock(); defer o.mu.Unlock(); o.changed = append(o.changed, topo) },
 		Failed:  o.fail,
-		Healed:  func() { o.mu.Lock(); defer o.mu.Unlock(); o.healed++ },
+		Healed:  func(time.Duration) { o.mu.Lock(); defer o.mu.Unlock(); o.healed++ },
 	})
 	t.Cleanup(live.Close)
 	return live, o

@@ -56,8 +56,9 @@ type Host interface {
 
 // Client is one ClusterClient that follows. It does not keep the client alive. Safe for concurrent use.
 type Client struct {
-	host   Host
-	client weak.Pointer[redis.ClusterClient]
+	host     Host
+	client   atomic.Pointer[weak.Pointer[redis.ClusterClient]] // nil: see Prepare
+	prepared bool
 
 	synced atomic.Pointer[Choice] // the choice whose topology the client has
 	forced atomic.Int64           // loads under way that are answered from what is known, whichever node is asked
@@ -84,20 +85,20 @@ const (
 	loadTries = 50
 )
 
-// Follow makes new nodes of a client follow the host. Nodes that exist are for [Client.Adopt].
-func Follow(host Host, cc *redis.ClusterClient) *Client {
-	c := &Client{host: host, client: weak.Make(cc), turn: make(chan struct{}, 1)}
-	cc.OnNewNode(c.hook) // called under a lock of go-redis': it may do nothing but add a hook
-	return c
-}
+func newClient(host Host) *Client { return &Client{host: host, turn: make(chan struct{}, 1)} }
 
 // Value returns the client, or nil if nobody else has it any more.
-func (c *Client) Value() *redis.ClusterClient { return c.client.Value() }
+func (c *Client) Value() *redis.ClusterClient {
+	if client := c.client.Load(); client != nil {
+		return client.Value()
+	}
+	return nil
+}
 
 // Adopt hooks the nodes that the client had before, and calls found with each. Nodes that the client knows under a name that
 // its topology does not have are not found; go-redis drops them after a minute.
 func (c *Client) Adopt(ctx context.Context, found func(node *redis.Client, hook *Node)) error {
-	cc := c.client.Value()
+	cc := c.Value()
 	if cc == nil {
 		return nil
 	}
@@ -148,7 +149,7 @@ func (c *Client) Renew(ctx context.Context, choice *Choice) {
 
 // Reload makes the client load its topology beside, from a node.
 func (c *Client) Reload() {
-	if cc := c.client.Value(); cc != nil {
+	if cc := c.Value(); cc != nil {
 		cc.ReloadState(context.Background())
 	}
 }
@@ -183,7 +184,7 @@ func (c *Client) run(l *loading) {
 		if !c.pause(after, l.choice) {
 			return
 		}
-		if cc := c.client.Value(); cc != nil && c.synced.Load() == l.choice && !follows(cc, l.choice) {
+		if cc := c.Value(); cc != nil && c.synced.Load() == l.choice && !follows(cc, l.choice) {
 			c.stale.Add(1)
 			c.load(l.choice)
 		}
@@ -203,7 +204,7 @@ func (c *Client) load(choice *Choice) {
 	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
 	defer cancel()
 	for range loadTries {
-		cc := c.client.Value()
+		cc := c.Value()
 		if cc == nil || choice.isOver() || ctx.Err() != nil {
 			break
 		}

@@ -49,7 +49,9 @@ func newHost(t *testing.T, groups ...*clustertest.Cluster) *host {
 		h.clusters = append(h.clusters, c)
 		h.groups[c] = g
 	}
-	h.use(0)
+	if len(groups) > 0 {
+		h.use(0)
+	}
 	t.Cleanup(func() { close(h.done); h.wg.Wait() })
 	return h
 }
@@ -159,7 +161,9 @@ func pair(t *testing.T) (*host, []*clustertest.Cluster) {
 func follow(t *testing.T, h *host, opt *redis.ClusterOptions) (*redis.ClusterClient, *clusterclient.Client) {
 	cc := redis.NewClusterClient(opt)
 	t.Cleanup(func() { _ = cc.Close() })
-	return cc, clusterclient.Follow(h, cc)
+	c, err := clusterclient.Follow(h, cc)
+	require.NoError(t, err)
+	return cc, c
 }
 
 // TestClientFollows: the topology of a client is that of the cluster in use when Await returns, without a request to any node,
@@ -249,7 +253,8 @@ func TestClientThatWasInUse(t *testing.T) {
 	for i := range 50 {
 		require.NoError(t, cc.Set(t.Context(), strconv.Itoa(i), 1, 0).Err())
 	}
-	c := clusterclient.Follow(h, cc)
+	c, err := clusterclient.Follow(h, cc)
+	require.NoError(t, err)
 	require.Same(t, cc, c.Value())
 	found := 0
 	var mu sync.Mutex

@@ -29,7 +29,7 @@ func (c *Client) Splits(ctx context.Context, cmd redis.Cmder) bool {
 	if !splittable[cmd.Name()] {
 		return false
 	}
-	cc := c.client.Value()
+	cc := c.Value()
 	if cc == nil {
 		return false
 	}
@@ -76,7 +76,7 @@ func (f *fan) failed(ctx context.Context, n *Node, cmd redis.Cmder, err error) e
 		if _, moved := redis.IsMovedError(err); !moved && !isHint(err) {
 			break
 		}
-		cc, slot := n.client.client.Value(), cluster.SlotOf(cmd)
+		cc, slot := n.client.Value(), cluster.SlotOf(cmd)
 		if cc == nil || slot < 0 {
 			break
 		}

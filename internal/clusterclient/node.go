@@ -31,8 +31,10 @@ type membership struct {
 }
 
 // hook adds a hook to a node.
-func (c *Client) hook(node *redis.Client) {
-	node.AddHook(&Node{Own: c.host.NewNode(), client: c, addr: node.Options().Addr})
+func (c *Client) hook(node *redis.Client) { node.AddHook(c.newNode(node.Options().Addr)) }
+
+func (c *Client) newNode(addr string) *Node {
+	return &Node{Own: c.host.NewNode(), client: c, addr: addr}
 }
 
 // Client returns the client that the node belongs to.
@@ -72,7 +74,7 @@ func (n *Node) Place(ctx context.Context, choice *Choice) (addr string, detour b
 
 // DialHook has the host dial. The next hook ends in the dialer of the client, which knows one cluster only.
 func (n *Node) DialHook(redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, _, _ string) (net.Conn, error) { return n.client.host.Dial(ctx, n) }
+	return func(ctx context.Context, _, _ string) (net.Conn, error) { return n.dial(ctx) }
 }
 
 // ProcessHook answers what loads the topology, and redirects what has come to a node of another cluster. Everything else goes

@@ -267,7 +267,7 @@ func (c *Conn) end(way *atomic.Pointer[connFailure], f *connFailure) *connFailur
 	}
 	if !c.local.Load() && !isTimeout(f.cause) {
 		// Timeouts are left to the hook, which knows the caller's deadline.
-		err := c.set.owner.Fail(c.owes(), f.cause)
+		err := c.set.owner.Fail(c.place.Addr, c.owes(), f.cause)
 		if !c.ready.Load() {
 			err = goredis.Handshake(err)
 		}

@@ -31,7 +31,7 @@ func (*owner) Suspect(error)                                  {}
 func (*owner) IndexConflict(int, string)                      {}
 func (*owner) WatchConnect(string, func() bool) (stop func()) { return func() {} }
 
-func (*owner) Fail(sent bool, cause error) error { return failure{sent, cause} }
+func (*owner) Fail(_ string, sent bool, cause error) error { return failure{sent, cause} }
 
 // failure is what owner.Fail makes.
 type failure struct {

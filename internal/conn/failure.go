@@ -20,7 +20,7 @@ func (c *Conn) owes() bool { return c.ready.Load() && c.ledger.Owed() > 0 }
 // run again, and their errors are looked at.
 func (c *Conn) lostReply(f *connFailure) error {
 	sent := c.owes()
-	err := c.set.owner.Fail(sent, f.cause)
+	err := c.set.owner.Fail(c.place.Addr, sent, f.cause)
 	switch {
 	case !c.ready.Load():
 		return goredis.Handshake(err)

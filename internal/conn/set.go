@@ -22,8 +22,9 @@ type Owner interface {
 	Replied(took time.Duration)
 	// Suspect is told that a connection was lost, with an error that Fail has made.
 	Suspect(err error)
-	// Fail makes the error of a request that failed: whether it was sent, and why.
-	Fail(sent bool, cause error) error
+	// Fail makes the error of a request that failed: at which node (see [Place]; empty if there is none), whether it was sent,
+	// and why.
+	Fail(node string, sent bool, cause error) error
 	// WatchConnect is told that a dial or a handshake begins. over reports whether it is over; stop ends the watch.
 	WatchConnect(what string, over func() bool) (stop func())
 	// IndexConflict is told, once for a client, that the client selects another index than the database names.

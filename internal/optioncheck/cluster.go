@@ -3,6 +3,7 @@ package optioncheck
 import (
 	"fmt"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -19,30 +20,30 @@ func IsClusterURL(raw string) bool {
 	return err == nil && (u.Scheme == "redis" || u.Scheme == "rediss") && u.Query().Has("addr")
 }
 
-// Cluster reports what is not a cluster's to say, and what this package cannot do.
-func Cluster(opt *redis.ClusterOptions, wrong Complaint) {
+// Cluster reports what is not a cluster's to say, and what this package cannot do. name is the field of the options.
+func Cluster(name string, opt *redis.ClusterOptions, wrong Complaint) {
 	if len(opt.Addrs) == 0 {
-		wrong(".Cluster.Addrs", "[]", "must have the address of a node at least")
+		wrong(name+".Addrs", "[]", "must have the address of a node at least")
 	}
 	for i, addr := range opt.Addrs {
 		if !dialable(addr) && (opt.Dialer == nil || !strings.Contains(addr, ":")) {
-			wrong(fmt.Sprintf(".Cluster.Addrs[%d]", i), sayable(addr), mustHavePort)
+			wrong(fmt.Sprintf("%s.Addrs[%d]", name, i), sayable(addr), mustHavePort)
 		}
 	}
 	if opt.ClusterSlots != nil {
-		wrong(".Cluster.ClusterSlots", "set", "must be nil: the nodes are asked for the topology")
+		wrong(name+".ClusterSlots", "set", "must be nil: the nodes are asked for the topology")
 	}
-	if opt.NewClient != nil {
-		wrong(".Cluster.NewClient", "set", "must be nil")
+	if opt.NewClient != nil && reflect.ValueOf(opt.NewClient).Pointer() != reflect.ValueOf(redis.NewClient).Pointer() {
+		wrong(name+".NewClient", "set", "must be nil")
 	}
-	for name, set := range map[string]bool{
+	for field, set := range map[string]bool{
 		"ReadOnly": opt.ReadOnly, "RouteByLatency": opt.RouteByLatency, "RouteRandomly": opt.RouteRandomly,
 	} {
 		if set {
-			wrong(".Cluster."+name, true, "must be false: set it on the client that has the hook")
+			wrong(name+"."+field, true, "must be false: set it on the client that has the hook")
 		}
 	}
-	login(".Cluster", 0, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
+	login(name, 0, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
 }
 
 // ClusterURL is URL for a URL with addr=.
@@ -57,7 +58,7 @@ func ClusterURL(raw string, wrong Complaint) {
 			wrong(".URL", unsaid, "must have a port from 1 to 65535 for each node, or none")
 		}
 	}
-	Cluster(opt, func(name string, value any, must string) {
+	Cluster(".Cluster", opt, func(name string, value any, must string) {
 		wrong(".URL", unsaid, fmt.Sprintf("must not say %s: %s", strings.TrimPrefix(name, ".Cluster."), must))
 	})
 }

@@ -112,12 +112,21 @@ func Failover(opt *redis.FailoverOptions, wrong Complaint) {
 	login(".Failover", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
 }
 
-// Client reports what is wrong with a client. It does not look at the address: whether the client has a dialer of its own cannot be told once it is made.
-func Client(c *redis.Client, wrong Complaint) {
-	if reflect.ValueOf(c).Elem().IsZero() {
-		wrong(".Client", "&redis.Client{}", "must come from redis.NewClient or redis.NewFailoverClient")
+// Client reports what is wrong with a client. It does not look at the address: whether the client has a dialer of its own cannot
+// be told once it is made.
+func Client(client redis.UniversalClient, wrong Complaint) {
+	value := reflect.ValueOf(client)
+	if value.Kind() == reflect.Pointer && (value.IsNil() || value.Elem().IsZero()) {
+		wrong(".Client", "not made", "must come from redis.NewClient, redis.NewFailoverClient or redis.NewClusterClient")
 		return
 	}
-	opt := c.Options()
-	login(".Client.Options()", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
+	switch c := client.(type) {
+	case *redis.Client:
+		opt := c.Options()
+		login(".Client.Options()", opt.DB, opt.Protocol, opt.StreamingCredentialsProvider != nil, wrong)
+	case *redis.ClusterClient:
+		Cluster(".Client.Options()", c.Options(), wrong)
+	default:
+		wrong(".Client", fmt.Sprintf("%T", client), "must be a *redis.Client or a *redis.ClusterClient")
+	}
 }

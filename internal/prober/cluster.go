@@ -39,7 +39,7 @@ func newClusterProber(p *Prober) *clusterProber {
 	c.topology = cluster.New(cluster.Config{
 		Seeds: slices.Clone(p.cfg.Cluster.Addrs), Asker: nodes, Takeover: p.cfg.Takeover,
 		NodeTimeout: nodes.nodeTimeout, Timeout: p.cfg.Timeout,
-		Changed: p.cfg.Changed, Failed: p.cfg.Failed, Healed: p.cfg.Healed,
+		Changed: p.cfg.Changed, Failed: p.cfg.Failed, Degraded: p.cfg.Degraded, Healed: p.cfg.Healed,
 	})
 	c.whole = redis.NewClusterClient(wholeOptions(p.cfg.Cluster.Addrs, nodes.base))
 	c.whole.OnNewNode(func(node *redis.Client) { node.AddHook(dialHook{p}) })

@@ -41,10 +41,11 @@ type Config struct {
 	Takeover time.Duration
 	// Usable reports whether commands may go to the database: then the cluster may replace a master of its own meanwhile.
 	Usable func() bool
-	// Changed, Failed and Healed are those of cluster.Config.
-	Changed func(*cluster.Topology)
-	Failed  func(error) (enough bool)
-	Healed  func()
+	// Changed, Failed, Degraded and Healed are those of cluster.Config.
+	Changed  func(*cluster.Topology)
+	Failed   func(error) (enough bool)
+	Degraded func(why error)
+	Healed   func(after time.Duration)
 }
 
 // Prober asks one database. Make it with New, end it with Close. Safe for concurrent use.

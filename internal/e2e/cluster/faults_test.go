@@ -133,6 +133,13 @@ func TestMasterIsReplacedWithinItsCluster(t *testing.T) {
 			require.Zero(t, reads.unknown.Load()+reads.failed.Load())
 			require.Zero(t, counts.failed.Load())
 			require.LessOrEqual(t, counts.unknown.Load(), int64(8), "one for each caller that was waiting for the dying node")
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			require.Len(t, p.degraded, 2)
+			require.Equal(t, "A", p.degraded[0].Database)
+			require.ErrorContains(t, p.degraded[0].Cause, p.a.Nodes[0].Addr())
+			require.NoError(t, p.degraded[1].Cause)
+			require.Greater(t, p.degraded[1].Lasted, time.Second)
 		})
 	}
 }

@@ -30,6 +30,7 @@ type pair struct {
 
 	mu       sync.Mutex
 	switches []multidb.Switch
+	degraded []multidb.Degraded
 }
 
 // setup says what a pair is like.
@@ -58,6 +59,11 @@ func newPair(t *testing.T, s setup) *pair {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.switches = append(p.switches, s)
+	}
+	opt.Events.OnDegraded = func(d multidb.Degraded) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.degraded = append(p.degraded, d)
 	}
 	if s.hook != nil {
 		s.hook(&opt)

@@ -146,6 +146,8 @@ func TestPipelineOverNodesOfWhichOneFails(t *testing.T) {
 			require.ErrorAs(t, cmds[2*i+1].Err(), &failed)
 			require.True(t, failed.Sent)
 			require.Equal(t, "A", failed.Database)
+			require.Equal(t, dying.Addr(), failed.Node)
+			require.ErrorContains(t, failed, dying.Addr())
 			n, err := dying.Client().Get(ctx, there[i]).Int()
 			require.NoError(t, err)
 			require.LessOrEqual(t, n, 8)

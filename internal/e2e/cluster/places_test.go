@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
 	"github.com/stretchr/testify/require"
 
 	multidb "github.com/redishook/multidb"
@@ -132,6 +134,43 @@ func TestClosedHookPassesClustersThrough(t *testing.T) {
 	require.ErrorIs(t, p.hook.Attach(newClient(t, p.a.Options())), multidb.ErrClosed)
 }
 
+// TestIdleConnectionsAreDialedByTheHook: go-redis dials MinIdleConns before a hook can be added to a node. Each cluster has a login
+// of its own, and none sees another one's.
+func TestIdleConnectionsAreDialedByTheHook(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, setup{
+		a: []clustertest.Option{clustertest.Nodes(redistest.Password("pa"))},
+		b: []clustertest.Option{clustertest.Nodes(redistest.Password("pb"))},
+	})
+	opt := p.a.Options()
+	opt.MinIdleConns = 3
+	routed := p.hook.ClusterOptions(opt)
+	require.Nil(t, opt.NewClient, "the options of the caller stay as they are")
+	early := newClient(t, p.hook.ClusterOptions(p.a.Options()))
+	require.ErrorContains(t, early.Ping(t.Context()).Err(), "not given to Hook.Attach")
+	rdb := newClient(t, routed)
+	require.NoError(t, p.hook.Attach(rdb))
+	require.ErrorContains(t, p.hook.Attach(newClient(t, routed)), "call Hook.ClusterOptions for each")
+	other := newHook(t, multidb.Options{
+		Databases: []multidb.Database{{Name: "A", Client: p.rdb}}, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.ErrorContains(t, other.Attach(newClient(t, p.hook.ClusterOptions(p.a.Options()))), "of another hook")
+	l := start(8, incr(rdb))
+	p.storm(t, switches, 30*time.Millisecond)
+	l.end(t)
+	p.exact(t, l)
+	require.Positive(t, p.b.Sum("n:"))
+	require.Zero(t, p.a.Denied()+p.b.Denied())
+	require.Positive(t, rdb.PoolStats().IdleConns)
+}
+
+// streaming is a provider that is never asked.
+type streaming struct{}
+
+func (streaming) Subscribe(auth.CredentialsListener) (auth.Credentials, auth.UnsubscribeFunc, error) {
+	return nil, nil, errors.New("asked")
+}
+
 // TestTwoClientsFollowOneHook, and a client that is gone is forgotten.
 func TestTwoClientsFollowOneHook(t *testing.T) {
 	t.Parallel()
@@ -171,7 +210,16 @@ func TestNothingIsHalfRouted(t *testing.T) {
 		"ClusterSlots": with(func(o *redis.ClusterOptions) {
 			o.ClusterSlots = func(context.Context) ([]redis.ClusterSlot, error) { return nil, nil }
 		}),
-		"MinIdleConns = 3":  with(func(o *redis.ClusterOptions) { o.MinIdleConns = 3 }),
+		"hook.ClusterOptions(opt)": with(func(o *redis.ClusterOptions) { o.MinIdleConns = 3 }),
+		"CredentialsProviderContext": with(func(o *redis.ClusterOptions) {
+			o.StreamingCredentialsProvider = streaming{}
+		}),
+		"client-side cache": with(func(o *redis.ClusterOptions) {
+			o.NewClient = func(o *redis.Options) *redis.Client {
+				o.Protocol, o.ClientSideCacheConfig = 3, &redis.ClientSideCacheConfig{}
+				return redis.NewClient(o)
+			}
+		}),
 		"use a *redis.Clus": plain,
 		"is nil":            (*redis.ClusterClient)(nil),
 	} {
@@ -196,15 +244,24 @@ func TestNothingIsHalfRouted(t *testing.T) {
 func TestOptionsOfClustersAreChecked(t *testing.T) {
 	t.Parallel()
 	ok := &redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}}
+	plain := newClient(t, &redis.ClusterOptions{Addrs: ok.Addrs})
+	readOnly := newClient(t, &redis.ClusterOptions{Addrs: ok.Addrs, ReadOnly: true})
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": ok.Addrs[0]}})
+	defer ring.Close()
 	for want, dbs := range map[string][]multidb.Database{
-		"Databases[1] = \"s\": must be a cluster":              {{Name: "c", Cluster: ok}, {Name: "s", URL: "redis://h:1"}},
-		"Databases[0].Cluster.Addrs = []":                      {{Name: "c", Cluster: &redis.ClusterOptions{}}},
-		"Databases[0].Cluster.Addrs[1] = \"h\"":                {{Name: "c", Cluster: &redis.ClusterOptions{Addrs: []string{"h:1", "h"}}}},
-		"Databases[0].Cluster.ReadOnly = true":                 {{Name: "c", Cluster: &redis.ClusterOptions{Addrs: ok.Addrs, ReadOnly: true}}},
-		"Databases[0].Cluster.Protocol = 4":                    {{Name: "c", Cluster: &redis.ClusterOptions{Addrs: ok.Addrs, Protocol: 4}}},
-		"exactly one of URL, Options, Failover, Client and":    {{Name: "c", Cluster: ok, URL: "redis://h:1"}},
-		"go-redis would replace the host":                      {{Name: "c", Cluster: ok}, {Name: "d", Cluster: &redis.ClusterOptions{Addrs: []string{"far:1"}}}},
-		"Databases[1].Cluster.NewClient = set":                 {{Name: "c", Cluster: ok}, {Name: "d", Cluster: &redis.ClusterOptions{Addrs: ok.Addrs, NewClient: redis.NewClient}}},
+		"Databases[1] = \"s\": must be a cluster":           {{Name: "c", Cluster: ok}, {Name: "s", URL: "redis://h:1"}},
+		"Databases[0].Cluster.Addrs = []":                   {{Name: "c", Cluster: &redis.ClusterOptions{}}},
+		"Databases[0].Cluster.Addrs[1] = \"h\"":             {{Name: "c", Cluster: &redis.ClusterOptions{Addrs: []string{"h:1", "h"}}}},
+		"Databases[0].Cluster.ReadOnly = true":              {{Name: "c", Cluster: &redis.ClusterOptions{Addrs: ok.Addrs, ReadOnly: true}}},
+		"Databases[0].Cluster.Protocol = 4":                 {{Name: "c", Cluster: &redis.ClusterOptions{Addrs: ok.Addrs, Protocol: 4}}},
+		"exactly one of URL, Options, Failover, Client and": {{Name: "c", Cluster: ok, URL: "redis://h:1"}},
+		"go-redis would replace the host":                   {{Name: "c", Cluster: ok}, {Name: "d", Cluster: &redis.ClusterOptions{Addrs: []string{"far:1"}}}},
+		"Databases[1].Cluster.NewClient = set": {
+			{Name: "c", Cluster: ok}, {Name: "d", Cluster: &redis.ClusterOptions{Addrs: ok.Addrs, NewClient: func(o *redis.Options) *redis.Client { return redis.NewClient(o) }}}},
+		"Databases[0].Client.Options().ReadOnly = true":        {{Name: "c", Client: readOnly}},
+		"Databases[0].Client = *redis.Ring: must be":           {{Name: "c", Client: ring}},
+		"Databases[0].Client = not made: must come":            {{Name: "c", Client: (*redis.ClusterClient)(nil)}},
+		"must be a cluster, because Databases[0]":              {{Name: "c", Client: plain}, {Name: "s", URL: "redis://h:1"}},
 		"Databases[0].URL = \"…\": does not parse":             {{Name: "c", URL: "redis://h:1?addr=h:2&nonsense=1"}},
 		"Databases[0].URL = \"…\": must have a port from 1 to": {{Name: "c", URL: "redis://h:1?addr=h:99999"}},
 	} {
