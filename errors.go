@@ -106,7 +106,9 @@ func SafeToRetry(err error) bool {
 
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
 // err.(net.Error).Timeout(), an assertion that no Unwrap can serve.
-func commandError(db *database.Database, sent bool, cause error) error { return nodeError(db, "", sent, cause) }
+func commandError(db *database.Database, sent bool, cause error) error {
+	return nodeError(db, "", sent, cause)
+}
 
 // nodeError is commandError for a node of a cluster.
 func nodeError(db *database.Database, node string, sent bool, cause error) error {
