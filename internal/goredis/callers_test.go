@@ -13,6 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/testkit"
 )
 
 // pipeConn is a connection to a server of the test that calls asked before each write.
@@ -184,25 +186,6 @@ func TestFullDuplexIsToldFromOtherReaders(t *testing.T) {
 	require.True(t, <-h.seen)
 }
 
-// aside is a hook that runs the next one in a goroutine of its own, as hooks with a time limit do.
-type aside struct{}
-
-func (aside) DialHook(next redis.DialHook) redis.DialHook { return next }
-func (aside) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		done := make(chan error, 1)
-		go func() { done <- next(ctx, cmd) }()
-		return <-done
-	}
-}
-func (aside) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
-		done := make(chan error, 1)
-		go func() { done <- next(ctx, cmds) }()
-		return <-done
-	}
-}
-
 func TestTheHandshakesSelectIsKnownBehindAGoroutine(t *testing.T) {
 	var seen []bool
 	rdb := client(t, &redis.Options{DB: 3}, func(p string) {
@@ -210,7 +193,7 @@ func TestTheHandshakesSelectIsKnownBehindAGoroutine(t *testing.T) {
 			seen = append(seen, InOptionPipeline()) // one connection
 		}
 	}, nil)
-	rdb.AddHook(aside{})
+	rdb.AddHook(testkit.Aside{})
 	require.NoError(t, rdb.Ping(t.Context()).Err())
 	require.Equal(t, []bool{true}, seen)
 }

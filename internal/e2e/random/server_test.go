@@ -2,8 +2,6 @@ package random_test
 
 import (
 	"bufio"
-	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -125,7 +123,7 @@ func (s *server) serve(nc *memnet.Conn) {
 	}()
 	in := bufio.NewReader(nc)
 	for {
-		args, err := readRequest(in)
+		args, err := scripted.ReadRequest(in)
 		if err != nil {
 			return
 		}
@@ -329,35 +327,4 @@ func (c *session) exec(r scripted.Request, refused string) string {
 		replies = append(replies, call.execute(c.name, r))
 	}
 	return scripted.Array(replies...)
-}
-
-func readRequest(in *bufio.Reader) ([]string, error) {
-	n, err := readLength(in, '*')
-	if err != nil {
-		return nil, err
-	}
-	args := make([]string, n)
-	for i := range args {
-		size, err := readLength(in, '$')
-		if err != nil {
-			return nil, err
-		}
-		arg := make([]byte, size+2)
-		if _, err := io.ReadFull(in, arg); err != nil {
-			return nil, err
-		}
-		args[i] = string(arg[:size])
-	}
-	return args, nil
-}
-
-func readLength(in *bufio.Reader, kind byte) (int, error) {
-	line, err := in.ReadString('\n')
-	if err != nil {
-		return 0, err
-	}
-	if line[0] != kind {
-		return 0, fmt.Errorf("%q where %q is due", line, kind)
-	}
-	return strconv.Atoi(strings.TrimSpace(line[1:]))
 }

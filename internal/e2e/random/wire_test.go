@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/redishook/multidb/internal/testkit/memnet"
+	"github.com/redishook/multidb/internal/testkit/scripted"
 )
 
 // wire is the client's end of a connection. It knows of which calls the socket has taken at least one byte, and breaks in the
@@ -65,7 +66,7 @@ func (c *wire) take(p []byte, n int) (taken []*call) {
 		if at >= allowed {
 			return taken
 		}
-		args, err := readRequest(in)
+		args, err := scripted.ReadRequest(in)
 		if err != nil {
 			c.rest = bytes.Clone(all[at:])
 			return taken

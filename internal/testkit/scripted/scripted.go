@@ -81,7 +81,7 @@ func (s *Server) serve(nc net.Conn) {
 	in, out := bufio.NewReader(nc), bufio.NewWriter(nc)
 	request := Request{Conn: s.conns.Add(1), Protocol: 2}
 	for {
-		args, err := readRequest(in)
+		args, err := ReadRequest(in)
 		if err != nil {
 			return
 		}
@@ -122,7 +122,8 @@ func (r *Request) setUp() (reply string, ok bool) {
 	return "", false
 }
 
-func readRequest(in *bufio.Reader) ([]string, error) {
+// ReadRequest reads one request: its name and its arguments, as they were sent.
+func ReadRequest(in *bufio.Reader) ([]string, error) {
 	n, err := readLength(in, '*')
 	if err != nil {
 		return nil, err
