@@ -60,10 +60,19 @@ func (l *subConn) subscribe(kind Kind, initial bool, names ...string) {
 	l.enqueue(&request{kind: kind, names: names, initial: initial})
 }
 
-// unsubscribe has subscriptions ended. Caller must hold the link's mu.
+// unsubscribe has subscriptions ended. Those that were refused are none: a server may refuse to end what is not there. Caller must
+// hold the link's mu.
 func (l *subConn) unsubscribe(kind Kind, names ...string) {
-	if len(names) > 0 {
-		l.enqueue(&request{kind: kind, unsubscribe: true, names: names})
+	var there []string
+	for _, name := range names {
+		if refusal := l.refusal(topic{kind, name}); refusal != nil && !refusal.unsubscribe {
+			l.settled.Delete(topic{kind, name})
+			continue
+		}
+		there = append(there, name)
+	}
+	if len(there) > 0 {
+		l.enqueue(&request{kind: kind, unsubscribe: true, names: there})
 	}
 }
 

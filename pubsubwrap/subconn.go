@@ -298,6 +298,11 @@ func (l *subConn) refused(err error) bool {
 	case l.link.onCluster && servedElsewhere(err):
 		l.link.mislead(l.db)
 		return false
+	case r.unsubscribe && nothingToEnd(err):
+		for _, name := range r.names {
+			l.settled.Delete(topic{r.kind, name})
+		}
+		l.link.changed()
 	case len(r.names) > 1:
 		l.link.again(l, r)
 	default:
@@ -311,6 +316,10 @@ func (l *subConn) refused(err error) bool {
 	}
 	return true
 }
+
+// nothingToEnd reports the answer of Valkey 8.0 to UNSUBSCRIBE on a connection that has no subscription, which other servers
+// confirm.
+func nothingToEnd(err error) bool { return redis.HasErrorPrefix(err, "NOSUB ") }
 
 // ended is the last that the reader does.
 func (l *subConn) ended() {

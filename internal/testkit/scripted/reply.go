@@ -27,6 +27,9 @@ func Array(replies ...string) string {
 	return "*" + strconv.Itoa(len(replies)) + "\r\n" + strings.Join(replies, "")
 }
 
+// Push is a push of RESP3.
+func Push(replies ...string) string { return ">" + Array(replies...)[1:] }
+
 // Nil is the null of the protocol of the request.
 func (r Request) Nil() string {
 	if r.Protocol == 3 {

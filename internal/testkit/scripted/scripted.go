@@ -117,6 +117,9 @@ func (r *Request) setUp() (reply string, ok bool) {
 	case "auth", "select", "client":
 		return "+OK\r\n", true
 	case "ping":
+		if len(r.Args) > 1 {
+			return Bulk(r.Args[1]), true
+		}
 		return "+PONG\r\n", true
 	}
 	return "", false
