@@ -26,8 +26,10 @@ func instant(t testing.TB, masters int, hooked bool) *redis.ClusterClient {
 	if hooked {
 		hook, err := multidb.New(t.Context(), multidb.Options{
 			Databases: []multidb.Database{{Name: "A", Weight: 2, Cluster: a.Options()}, {Name: "B", Cluster: b.Options()}},
-			Health:    multidb.Health{Interval: time.Hour, ActiveInterval: time.Hour},
-			Logger:    slog.New(slog.DiscardHandler),
+			Health: multidb.Health{
+				Interval: time.Hour, ActiveInterval: time.Hour, Timeout: patience.Timeout, StallTimeout: patience.StallTimeout,
+			},
+			Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = hook.Close() })

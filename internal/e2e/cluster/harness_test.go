@@ -4,6 +4,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -20,7 +21,13 @@ import (
 	"github.com/redishook/multidb/internal/testkit/testmain"
 )
 
-func TestMain(m *testing.M) { testmain.Run(m) }
+func TestMain(m *testing.M) {
+	// Half of the time a test waits for a cluster to replace a master or to form. The command line has the last word.
+	if err := flag.Set("test.parallel", "3"); err != nil {
+		panic(err)
+	}
+	testmain.Run(m, clustertest.Keep())
+}
 
 // pair is two clusters, the hook over them and the client of an application.
 type pair struct {
@@ -38,7 +45,12 @@ type setup struct {
 	a, b   []clustertest.Option
 	hook   func(*multidb.Options)
 	client func(*redis.ClusterOptions)
+	prompt bool // the health checks have their default timeouts, see patience
 }
+
+// patience is for a busy machine, on which a server that is well may be silent for half a second. Who wants to see a hang needs
+// prompt instead.
+var patience = multidb.Health{Timeout: 8 * time.Second, StallTimeout: 4 * time.Second}
 
 // newPair starts A with three masters and a replica each, and B with four masters, unless setup says otherwise. Nothing is
 // returned to by itself.
@@ -54,6 +66,9 @@ func newPair(t *testing.T, s setup) *pair {
 		},
 		Failback: multidb.Failback{GracePeriod: -1},
 		Logger:   slog.New(slog.DiscardHandler),
+	}
+	if !s.prompt {
+		opt.Health = patience
 	}
 	opt.Events.OnSwitch = func(s multidb.Switch) {
 		p.mu.Lock()

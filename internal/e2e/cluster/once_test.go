@@ -71,7 +71,11 @@ func TestNothingIsExecutedTwiceOnAnyNode(t *testing.T) {
 					return countEach(l, pipe)
 				}
 			})
-			time.Sleep(3 * time.Second)
+			pause := 3 * time.Second
+			if testing.Short() {
+				pause = time.Second
+			}
+			time.Sleep(pause)
 			for _, n := range p.a.Nodes {
 				p.a.Proxy(n).ResetOneIn(0, when, nil)
 			}

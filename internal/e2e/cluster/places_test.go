@@ -23,14 +23,12 @@ func both(masters, replicas int) []clustertest.Option {
 	return []clustertest.Option{clustertest.Masters(masters, replicas)}
 }
 
-// readsAtReplicas is how many GETs the replicas of both clusters have served.
-func readsAtReplicas(p *pair) (reads int64) {
-	for _, c := range []*clustertest.Cluster{p.a, p.b} {
-		for _, n := range c.Nodes[c.Masters:] {
-			reads += n.Calls("get")
-		}
+// callsAtReplicas is how often the replicas of a cluster have executed a command.
+func callsAtReplicas(c *clustertest.Cluster, command string) (calls int64) {
+	for _, n := range c.Nodes[c.Masters:] {
+		calls += n.Calls(command)
 	}
-	return reads
+	return calls
 }
 
 // TestCredentialsOfClustersStayApart: each cluster has a login of its own, and no node of any sees another one.

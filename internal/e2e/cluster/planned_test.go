@@ -10,30 +10,54 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb/internal/testkit/clustertest"
 )
 
 // switches is how often the planned tests switch; the soak asks for more.
 const switches = 30
 
-// TestPlannedSwitchesOfClustersLoseNothing: single commands, with clients of every kind.
+// attached are clients of A beside that of the pair, each with other options.
+func (p *pair) attached(t *testing.T, kinds map[string]func(*redis.ClusterOptions)) map[string]*redis.ClusterClient {
+	t.Helper()
+	clients := make(map[string]*redis.ClusterClient, len(kinds))
+	for name, change := range kinds {
+		opt := p.a.Options()
+		change(opt)
+		clients[name] = newClient(t, opt)
+		require.NoError(t, p.hook.Attach(clients[name]))
+	}
+	return clients
+}
+
+// TestPlannedSwitchesOfClustersLoseNothing: single commands, with clients of every kind, all at once.
 func TestPlannedSwitchesOfClustersLoseNothing(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*redis.ClusterOptions){
+	p := newPair(t, setup{})
+	clients := p.attached(t, map[string]func(*redis.ClusterOptions){
 		"defaults":        func(*redis.ClusterOptions) {},
 		"no redirects":    func(o *redis.ClusterOptions) { o.MaxRedirects = -1 },
 		"no routing":      func(o *redis.ClusterOptions) { o.DisableRoutingPolicies = true },
 		"seeds elsewhere": func(o *redis.ClusterOptions) { o.Addrs = []string{"127.0.0.1:1"} },
 		"small pools":     func(o *redis.ClusterOptions) { o.PoolSize = 2 },
 		"with a timeout":  func(o *redis.ClusterOptions) { o.ContextTimeoutEnabled = true },
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newPair(t, setup{client: change})
-			l := start(16, incr(p.rdb))
-			p.storm(t, switches, 40*time.Millisecond)
-			l.end(t)
-			p.exact(t, l)
-			require.Positive(t, p.b.Sum("n:"))
+	})
+	loads := make(map[string]*load)
+	for name, rdb := range clients {
+		loads[name] = start(6, func(ctx context.Context, l *load, g, i int) error {
+			err := rdb.Incr(ctx, key("n:"+name, g, i)).Err()
+			if err == nil {
+				l.confirmed.Add(1)
+			}
+			return err
 		})
+	}
+	p.storm(t, 2*switches, 40*time.Millisecond)
+	for name, l := range loads {
+		l.end(t)
+		require.Zero(t, l.unknown.Load()+l.failed.Load(), name)
+		require.Equal(t, l.confirmed.Load(), p.sum("n:"+name), name)
+		require.Positive(t, p.b.Sum("n:"+name), name)
 	}
 }
 
@@ -95,54 +119,62 @@ func count(l *load, pipe redis.Pipeliner) error {
 // TestPlannedSwitchesOfClustersWithReplicas: clients that read from replicas follow, and replicas of both clusters serve.
 func TestPlannedSwitchesOfClustersWithReplicas(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*redis.ClusterOptions){
+	p := newPair(t, setup{b: both(3, 1)})
+	clients := p.attached(t, map[string]func(*redis.ClusterOptions){
 		"ReadOnly":       func(o *redis.ClusterOptions) { o.ReadOnly = true },
 		"RouteByLatency": func(o *redis.ClusterOptions) { o.RouteByLatency = true },
 		"RouteRandomly":  func(o *redis.ClusterOptions) { o.RouteRandomly = true },
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newPair(t, setup{b: both(3, 1), client: change})
-			l := start(8, func(ctx context.Context, l *load, g, i int) error {
-				if i%4 == 0 {
-					return incr(p.rdb)(ctx, l, g, i)
-				}
-				if err := p.rdb.Get(ctx, key("n:", g, i)).Err(); !errors.Is(err, redis.Nil) {
-					return err
-				}
-				return nil
-			})
-			p.storm(t, 16, 40*time.Millisecond)
-			l.end(t)
-			p.exact(t, l)
-			if name == "RouteByLatency" {
-				return // the masters may be the nearest all the time
+	})
+	// A command for each client, so that the nodes tell them apart.
+	reads := map[string]string{"ReadOnly": "strlen", "RouteByLatency": "ttl", "RouteRandomly": "exists"}
+	counts := start(4, incr(p.rdb))
+	loads := make(map[string]*load)
+	for name, rdb := range clients {
+		loads[name] = start(4, func(ctx context.Context, l *load, g, i int) error {
+			if i%4 == 0 {
+				return rdb.Set(ctx, key(name, g, i), i, 0).Err()
 			}
-			require.Positive(t, readsAtReplicas(p))
+			return rdb.Do(ctx, reads[name], key(name, g, i)).Err()
 		})
+	}
+	p.storm(t, switches, 40*time.Millisecond)
+	for name, l := range loads {
+		l.end(t)
+		require.Zero(t, l.unknown.Load()+l.failed.Load(), name)
+	}
+	counts.end(t)
+	p.exact(t, counts)
+	for _, c := range []*clustertest.Cluster{p.a, p.b} {
+		require.Positive(t, callsAtReplicas(c, reads["ReadOnly"]))
+		require.Positive(t, callsAtReplicas(c, reads["RouteRandomly"]))
+		// By latency the masters may be the nearest all the time.
 	}
 }
 
 // TestPlannedSwitchesOfClustersWithAutopipelining: of both kinds.
 func TestPlannedSwitchesOfClustersWithAutopipelining(t *testing.T) {
 	t.Parallel()
+	p := newPair(t, setup{})
+	loads := make(map[string]*load)
 	for _, duplex := range []bool{false, true} {
-		t.Run(fmt.Sprintf("full duplex %v", duplex), func(t *testing.T) {
-			p := newPair(t, setup{})
-			opt := redis.DefaultBlockingAutoPipelineOptions()
-			opt.FullDuplex = duplex
-			ap, err := p.rdb.AutoPipelineWithOptions(opt)
-			require.NoError(t, err)
-			l := start(32, func(ctx context.Context, l *load, g, i int) error {
-				err := ap.Incr(ctx, key("n:", g, i)).Err()
-				if err == nil {
-					l.confirmed.Add(1)
-				}
-				return err
-			})
-			p.storm(t, switches, 40*time.Millisecond)
-			l.end(t)
-			p.exact(t, l)
+		opt := redis.DefaultBlockingAutoPipelineOptions()
+		opt.FullDuplex = duplex
+		ap, err := p.rdb.AutoPipelineWithOptions(opt)
+		require.NoError(t, err)
+		name := fmt.Sprintf("duplex %v", duplex)
+		loads[name] = start(16, func(ctx context.Context, l *load, g, i int) error {
+			err := ap.Incr(ctx, key("n:"+name, g, i)).Err()
+			if err == nil {
+				l.confirmed.Add(1)
+			}
+			return err
 		})
+	}
+	p.storm(t, switches, 40*time.Millisecond)
+	for name, l := range loads {
+		l.end(t)
+		require.Zero(t, l.unknown.Load()+l.failed.Load(), name)
+		require.Equal(t, l.confirmed.Load(), p.sum("n:"+name), name)
 	}
 }
 

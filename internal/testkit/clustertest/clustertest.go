@@ -152,19 +152,13 @@ func Nodes(opts ...redistest.Option) Option {
 // environment variable CI is set.
 func Start(tb testing.TB, opts ...Option) *Cluster {
 	tb.Helper()
-	var cfg Config
-	for _, opt := range opts {
-		opt(&cfg)
-	}
-	g, err := Run(tb.Context(), cfg)
+	c, err := startFor(tb, opts)
 	switch {
 	case errors.Is(err, redistest.ErrNotInstalled) && os.Getenv("CI") == "":
 		tb.Skip("needs a real server: ", err)
 	case err != nil:
 		tb.Fatal(err)
 	}
-	c := &Cluster{Group: g, tb: tb}
-	tb.Cleanup(func() { c.check("Close", g.Close()) })
 	return c
 }
 
@@ -177,7 +171,7 @@ func StartAll(tb testing.TB, opts ...[]Option) []*Cluster {
 	clusters := make([]*Cluster, len(opts))
 	var wg sync.WaitGroup
 	for i, of := range opts[1:] {
-		wg.Go(func() { clusters[i+1] = startBeside(tb, of) })
+		wg.Go(func() { clusters[i+1], _ = startFor(tb, of) })
 	}
 	clusters[0] = Start(tb, opts[0]...)
 	wg.Wait()
@@ -187,21 +181,6 @@ func StartAll(tb testing.TB, opts ...[]Option) []*Cluster {
 		}
 	}
 	return clusters
-}
-
-// startBeside is Start for another goroutine than that of the test; nil if it fails.
-func startBeside(tb testing.TB, opts []Option) *Cluster {
-	var cfg Config
-	for _, opt := range opts {
-		opt(&cfg)
-	}
-	g, err := Run(tb.Context(), cfg)
-	if err != nil {
-		return nil
-	}
-	c := &Cluster{Group: g, tb: tb}
-	tb.Cleanup(func() { c.check("Close", g.Close()) })
-	return c
 }
 
 // check uses Errorf and not Fatalf: a test may break its clusters from any goroutine.

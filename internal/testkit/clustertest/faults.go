@@ -20,10 +20,13 @@ func (g *Group) Stop() error { return g.each(func(n *Node) error { return n.Serv
 // Cont wakes all stopped nodes up.
 func (g *Group) Cont() error { return g.each(func(n *Node) error { return n.Server.Cont() }) }
 
-// Restart starts all nodes again, each with what its disk knows of the cluster, and returns when the cluster is up. The data
-// is back only with Persist.
+// Revive starts all nodes again, each with what its disk knows of the cluster. The data is back only with Persist. The cluster
+// serves nobody for two more seconds, but can be asked for its sums.
+func (g *Group) Revive() error { return g.each(func(n *Node) error { return n.Server.Restart() }) }
+
+// Restart is [Group.Revive], and waits until the cluster is up.
 func (g *Group) Restart() error {
-	if err := g.each(func(n *Node) error { return n.Server.Restart() }); err != nil {
+	if err := g.Revive(); err != nil {
 		return err
 	}
 	return g.AwaitOK()
@@ -104,6 +107,9 @@ func (c *Cluster) Stop() { c.tb.Helper(); c.check("Stop", c.Group.Stop()) }
 
 // Cont is [Group.Cont].
 func (c *Cluster) Cont() { c.tb.Helper(); c.check("Cont", c.Group.Cont()) }
+
+// Revive is [Group.Revive].
+func (c *Cluster) Revive() { c.tb.Helper(); c.check("Revive", c.Group.Revive()) }
 
 // Restart is [Group.Restart].
 func (c *Cluster) Restart() { c.tb.Helper(); c.check("Restart", c.Group.Restart()) }

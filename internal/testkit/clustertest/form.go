@@ -17,7 +17,9 @@ import (
 
 const (
 	formTimeout = 40 * time.Second
-	slotCount   = 16384
+	// formPace is the node timeout while a cluster forms: with a longer one, nodes hear of each other more slowly.
+	formPace  = 2 * time.Second
+	slotCount = 16384
 )
 
 // startNodes starts the processes, all at once.
@@ -92,10 +94,13 @@ func (g *Group) form(ctx context.Context) error {
 			return err
 		}
 		n.ID = id
+		if err := n.timeout(ctx, min(formPace, g.cfg.NodeTimeout)); err != nil {
+			return err
+		}
 		if i >= g.Masters {
 			continue
 		}
-		from, to := i*slotCount/g.Masters, (i+1)*slotCount/g.Masters-1
+		from, to := g.slotsOf(i)
 		if err := n.Client().Do(ctx, "cluster", "addslotsrange", from, to).Err(); err != nil {
 			return err
 		}
@@ -121,14 +126,20 @@ func (g *Group) form(ctx context.Context) error {
 			return err
 		}
 	}
-	return g.await(ctx, "the cluster is formed", func() error {
-		for i, n := range g.Nodes {
-			if err := g.formed(ctx, n, i >= g.Masters); err != nil {
-				return fmt.Errorf("node %d: %w", i, err)
-			}
-		}
-		return nil
-	})
+	if err := g.allFormed(ctx); err != nil {
+		return err
+	}
+	return g.each(func(n *Node) error { return n.timeout(ctx, g.cfg.NodeTimeout) })
+}
+
+// timeout sets cluster-node-timeout until the node is restarted.
+func (n *Node) timeout(ctx context.Context, d time.Duration) error {
+	return n.Client().ConfigSet(ctx, "cluster-node-timeout", strconv.FormatInt(d.Milliseconds(), 10)).Err()
+}
+
+// slotsOf are the slots that a master is given.
+func (g *Group) slotsOf(master int) (from, to int) {
+	return master * slotCount / g.Masters, (master+1)*slotCount/g.Masters - 1
 }
 
 // configured returns one value of a node's configuration.
@@ -147,6 +158,18 @@ func (n *Node) follow(ctx context.Context, master string) error {
 			return err
 		}
 	}
+}
+
+// allFormed waits until every node misses nothing.
+func (g *Group) allFormed(ctx context.Context) error {
+	return g.await(ctx, "the cluster is formed", func() error {
+		for i, n := range g.Nodes {
+			if err := g.formed(ctx, n, i >= g.Masters); err != nil {
+				return fmt.Errorf("node %d: %w", i, err)
+			}
+		}
+		return nil
+	})
 }
 
 // formed reports what a node misses still.

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Who has which slots, and slots that move.
@@ -104,31 +108,44 @@ func (c *Cluster) MoveSlots(from, to *Node, slots ...int) {
 	c.check("MoveSlots", c.Group.MoveSlots(from, to, slots...))
 }
 
-// Sum adds up all counters whose key has a prefix, over all nodes that are masters.
+// Sum adds up all counters whose key has a prefix, over all nodes that are masters. A cluster that is not up yet is no
+// hindrance.
 func (g *Group) Sum(prefix string) (int64, error) {
-	var mu sync.Mutex
-	var sum int64
+	var sum atomic.Int64
 	err := g.each(func(n *Node) error {
 		if !n.IsMaster() {
 			return nil
 		}
 		ctx := context.Background()
+		if err := n.Client().ConfigSet(ctx, "cluster-allow-reads-when-down", "yes").Err(); err != nil {
+			return err
+		}
 		keys, err := n.Client().Keys(ctx, prefix+"*").Result()
 		if err != nil {
 			return err
 		}
-		for _, key := range keys {
-			value, err := n.Client().Get(ctx, key).Int64()
-			if err != nil {
-				return fmt.Errorf("%s: %w", key, err)
+		values, err := n.Client().Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for _, key := range keys {
+				pipe.Get(ctx, key)
 			}
-			mu.Lock()
-			sum += value
-			mu.Unlock()
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
+		for i, value := range values {
+			count, err := value.(*redis.StringCmd).Int64()
+			if err != nil {
+				return fmt.Errorf("%s: %w", keys[i], err)
+			}
+			sum.Add(count)
+		}
+		if slices.Contains(g.cfg.Node.Lines, "cluster-allow-reads-when-down yes") {
+			return nil
+		}
+		return n.Client().ConfigSet(ctx, "cluster-allow-reads-when-down", "no").Err()
 	})
-	return sum, err
+	return sum.Load(), err
 }
 
 // Sum is [Group.Sum].

@@ -15,9 +15,12 @@ import (
 // last test was and on how busy the machine is; a leak is there for ever.
 const patience = 20 * time.Second
 
-// Run is for TestMain. It does not return.
-func Run(m *testing.M) {
+// Run is for TestMain. It does not return. After the tests it calls what ends that which they have shared.
+func Run(m *testing.M, after ...func()) {
 	code := m.Run()
+	for _, end := range after {
+		end()
+	}
 	if code == 0 {
 		code = leaks()
 	}
