@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/callback"
 )
 
 // subConn is one subscribed connection to one database, for life: it never reconnects, because a connection that comes back
@@ -82,7 +84,8 @@ func (k *link) newSubConn(db string) (*subConn, error) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 		defer cancel()
-		nc, err := dial(ctx, network, addr)
+		nc, err := callback.Beside(ctx, &k.sub.dials, func() (net.Conn, error) { return dial(ctx, network, addr) },
+			func(late net.Conn) { _ = late.Close() })
 		if err != nil {
 			return nil, err
 		}

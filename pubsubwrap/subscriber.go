@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb"
+	"github.com/redishook/multidb/internal/callback"
 )
 
 // Subscriber is a set of subscriptions that follows the active database, and the stream of what they bring. Make it with
@@ -24,6 +25,8 @@ type Subscriber struct {
 	mu     sync.Mutex        // held while a call puts its changes into outboxes
 	topics map[topic]Handler // what is wanted; a nil handler leaves it to the stream. Guarded by mu
 	links  map[int]*link     // by slot. Guarded by mu
+
+	dials callback.Strays // that nobody waits for any more
 
 	lost   chan struct{} // closed when the stream is about to end with an error: calls end then
 	giving sync.Once

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redishook/multidb/internal/callback"
 	"github.com/redishook/multidb/internal/goredis"
 )
 
@@ -72,7 +73,12 @@ func (s *Set) login(ctx context.Context, t *Term) (credentials, error) {
 	}
 	ctx, cancel := untilOver(ctx, t)
 	defer cancel()
-	return beside(ctx, s, func() (credentials, error) { return resolveCredentials(ctx, s.cfg.Options) }, func(credentials) {})
+	return s.resolve(ctx)
+}
+
+// resolve asks the provider of the user's, who may not heed the context.
+func (s *Set) resolve(ctx context.Context) (credentials, error) {
+	return callback.Beside(ctx, &s.strays, func() (credentials, error) { return resolveCredentials(ctx, s.cfg.Options) }, func(credentials) {})
 }
 
 // untilOver returns a context that a switch ends: the database that is left may answer to nothing for as long as DialTimeout.
@@ -82,7 +88,7 @@ func untilOver(ctx context.Context, t *Term) (context.Context, context.CancelFun
 	return ctx, func() { stop(); cancel() }
 }
 
-// connect dials.
+// connect dials. The dialer may be the user's, and not heed the context.
 func (s *Set) connect(ctx context.Context, at Place) (net.Conn, error) {
 	s.underWay.Add(1)
 	s.owner.Outstanding()
@@ -94,7 +100,9 @@ func (s *Set) connect(ctx context.Context, at Place) (net.Conn, error) {
 	var over atomic.Bool
 	defer s.owner.WatchConnect("a dial was", over.Load)()
 	defer over.Store(true)
-	nc, err := s.cfg.Options.Dialer(ctx, s.cfg.Options.Network, addr)
+	nc, err := callback.Beside(ctx, &s.strays, func() (net.Conn, error) {
+		return s.cfg.Options.Dialer(ctx, s.cfg.Options.Network, addr)
+	}, func(late net.Conn) { _ = late.Close() })
 	if err == nil {
 		s.Reached(nc)
 	}

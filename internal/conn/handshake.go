@@ -173,7 +173,7 @@ func (c *Conn) renewLogin() error {
 	}
 	ctx, cancel := context.WithTimeout(hs.term.Ctx, limit)
 	defer cancel()
-	as, err := resolveCredentials(ctx, opt)
+	as, err := c.set.resolve(ctx)
 	if err != nil {
 		return goredis.WithoutReply(err)
 	}

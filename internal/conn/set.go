@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/redishook/multidb/internal/callback"
 )
 
 // Owner is whoever has a database, as its connections see it. The methods are called without a lock, from any goroutine, on
@@ -71,7 +73,7 @@ type Set struct {
 	master   atomic.Pointer[string] // where the last dial by way of Sentinel led
 	underWay atomic.Int64           // dials that have not ended
 
-	abandoned atomic.Int64 // functions of the user's that nobody waits for any more, see beside
+	strays callback.Strays // dialers and providers that nobody waits for any more
 
 	mu     sync.Mutex // leaf lock: nothing is called with it held
 	open   map[*Conn]struct{}

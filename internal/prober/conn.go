@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/callback"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/resp"
 )
@@ -31,7 +32,8 @@ func (d dialHook) DialHook(next redis.DialHook) redis.DialHook {
 		defer cancel()
 		defer context.AfterFunc(d.prober.dialing, cancel)()
 		began := time.Now()
-		nc, err := next(ctx, network, addr)
+		nc, err := callback.Beside(ctx, &d.prober.dials, func() (net.Conn, error) { return next(ctx, network, addr) },
+			func(late net.Conn) { _ = late.Close() })
 		if err != nil {
 			return goredis.DeadConn{Err: dialError{goredis.WithoutReply(err)}}, nil
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/callback"
 	"github.com/redishook/multidb/internal/cluster"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/reply"
@@ -60,6 +61,8 @@ type Prober struct {
 	dialing  context.Context // of the dials of all; go-redis gives each up after DialTimeout, and not when it is closed
 	endDials context.CancelFunc
 
+	dials, strays callback.Strays // dials, and questions, that nobody waits for any more
+
 	distance
 	role
 	signs      signsOfLife
@@ -70,6 +73,7 @@ type Prober struct {
 // closes it.
 func New(client *redis.Client, cfg Config) *Prober {
 	p := &Prober{cfg: cfg, quick: client, checker: redis.NewClient(checkerOptions(client.Options())), clockStart: time.Now()}
+	p.strays.Patience = 2 * probeGrace
 	p.dialing, p.endDials = context.WithCancel(context.Background())
 	for _, client := range []*redis.Client{p.quick, p.checker} {
 		client.AddHook(dialHook{p})
@@ -105,7 +109,7 @@ type Question func(context.Context) error
 // Ping sends PING; a cluster is surveyed. One that has not returned long after its time, in spite of its deadline, is left to
 // itself: it may be in a credentials provider of the user's.
 func (p *Prober) Ping(ctx context.Context) error {
-	return beside(ctx, func() error {
+	return p.beside(ctx, func() error {
 		if p.cluster != nil {
 			return clusterCheck{p}.Check(ctx, p.target)
 		}
@@ -118,7 +122,7 @@ func (p *Prober) Connect(ctx context.Context) error {
 	if p.cluster != nil {
 		return p.Ping(ctx) // no single node stands for a cluster
 	}
-	return beside(ctx, func() error {
+	return p.beside(ctx, func() error {
 		client := redis.NewClient(onceOptions(p.quick.Options()))
 		client.AddHook(dialHook{p})
 		defer client.Close()
@@ -144,7 +148,7 @@ func (p *Prober) Write(ctx context.Context) error {
 	if p.cluster != nil {
 		return p.Ping(ctx)
 	}
-	return beside(ctx, func() error {
+	return p.beside(ctx, func() error {
 		err := p.quick.Publish(ctx, nobodysChannel, "").Err()
 		if err != nil && goredis.IsReply(err) {
 			return nil
@@ -160,7 +164,7 @@ func (p *Prober) Keys(ctx context.Context) int64 {
 	}
 	keys := make(chan int64, 1)
 	err := p.Ask(ctx, 1, func(ctx context.Context) error {
-		return beside(ctx, func() error {
+		return p.beside(ctx, func() error {
 			n, err := p.quick.DBSize(ctx).Result()
 			if err != nil {
 				n = -1
@@ -191,20 +195,7 @@ func CannotConnect(err error) bool {
 
 // beside runs a question that may be in a function of the user's and not heed its context. It is left to itself a little after
 // the end of ctx.
-func beside(ctx context.Context, question func() error) error {
-	answer := make(chan error, 1)
-	go func() { answer <- question() }()
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-	}
-	late := time.NewTimer(2 * probeGrace)
-	defer late.Stop()
-	select {
-	case err := <-answer:
-		return err
-	case <-late.C:
-		return context.DeadlineExceeded
-	}
+func (p *Prober) beside(ctx context.Context, question func() error) error {
+	_, err := callback.Beside(ctx, &p.strays, func() (struct{}, error) { return struct{}{}, question() }, func(struct{}) {})
+	return err
 }
