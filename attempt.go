@@ -1,6 +1,10 @@
 package multidb
 
-import "context"
+import (
+	"context"
+
+	"github.com/redishook/multidb/internal/runner"
+)
 
 // Attempt is what a hook inside of ours may know of the attempt that it is called for: a command that failed is run again
 // through the hooks that were added after ours. A tracing hook needs it.
@@ -15,22 +19,6 @@ type Attempt struct {
 	Replayed bool
 }
 
-type attemptKey struct{}
-
 // AttemptOf returns the attempt that a context belongs to. A context that does not come from the hook belongs to a first
 // attempt. It does not allocate. Safe for concurrent use.
-func AttemptOf(ctx context.Context) Attempt {
-	if a, ok := ctx.Value(attemptKey{}).(*Attempt); ok {
-		return *a
-	}
-	return Attempt{Number: 1}
-}
-
-// withAttempt returns the context of the attempt that follows failed.
-func withAttempt(ctx context.Context, number int, failed *attempt) context.Context {
-	next := &Attempt{Number: number, Failed: failed.err, Replayed: failed.kind == lost || failed.kind == cannotServeInside}
-	if failed.db != nil {
-		next.FailedOn = failed.db.Name
-	}
-	return context.WithValue(ctx, attemptKey{}, next)
-}
+func AttemptOf(ctx context.Context) Attempt { return Attempt(runner.AttemptOf(ctx)) }

@@ -134,20 +134,21 @@ func (h clusterHost) Handshake(ctx context.Context, cmd redis.Cmder, next redis.
 	if !goredis.IsHandshake(cmd) {
 		return false, nil
 	}
-	return true, h.passHandshake(ctx, cmd, next)
+	return true, h.runner.Handshake(ctx, cmd, next)
 }
 
 func (h clusterHost) HandshakeBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) (bool, error) {
 	if len(cmds) > 0 && !goredis.IsHandshakeBatch(cmds) {
 		return false, nil
 	}
-	return true, h.passHandshakeBatch(ctx, cmds, next)
+	return true, h.runner.HandshakeBatch(ctx, cmds, next)
 }
 
 // Refused reports a refusal at the gate of a connection, before the first byte.
 func (h clusterHost) Refused(err error) bool {
 	var gate conn.Refusal
-	return !goredis.IsReply(err) && sentFailure(err) == nil && errors.As(err, &gate)
+	failed := commandErrors{}.Find(err)
+	return !goredis.IsReply(err) && (failed == nil || !failed.Sent) && errors.As(err, &gate)
 }
 
 // clusterHook is the hook on a ClusterClient itself. Its methods are go-redis'; they are pure, and what they return is safe
@@ -166,14 +167,14 @@ func (c clusterHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		now := c.selector.Current()
 		if goredis.IsHandshake(cmd) {
-			return c.passHandshake(ctx, cmd, next)
+			return c.runner.Handshake(ctx, cmd, next)
 		}
 		run := next
 		if c.client.Splits(ctx, cmd) {
 			run = split
 		}
 		if now.Down {
-			return c.processLater(ctx, cmd, c.following(run), now)
+			return c.runner.Later(ctx, cmd, c.following(run), now)
 		}
 		if !c.client.Synced(now.Cluster) {
 			c.client.Await(ctx, now.Cluster)
@@ -183,7 +184,7 @@ func (c clusterHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			now.DB.Traffic.Succeeded()
 			return nil
 		}
-		return c.afterFailure(ctx, cmd, c.following(run), now, err)
+		return c.runner.AfterFailure(ctx, cmd, c.following(run), now, err)
 	}
 }
 
@@ -206,26 +207,22 @@ func (c clusterHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 		return next(ctx, cmds)
 	}
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		now := c.selector.Current()
 		if len(cmds) == 0 {
 			return next(ctx, cmds)
 		}
-		if now.Down && c.routing.Load() {
-			var err error
-			if now, err = c.awaitDatabase(ctx, now, nil); err != nil {
-				goredis.SetErrors(cmds, err)
-				return err
-			}
+		now, err := c.runner.Awaited(ctx, cmds)
+		if err != nil {
+			return err
 		}
-		err := run(ctx, cmds)
+		err = run(ctx, cmds)
 		switch {
 		case err == nil:
 			now.DB.Traffic.Succeeded()
 			return nil
 		case goredis.IsTxPipeline(cmds):
-			return c.afterBatchFailure(ctx, cmds, run, now, err)
+			return c.runner.AfterBatchFailure(ctx, cmds, run, now, err)
 		}
-		return c.afterPartsFailure(ctx, cmds, run, now, err)
+		return c.runner.AfterPartsFailure(ctx, cmds, run, now, err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/replay"
+	"github.com/redishook/multidb/internal/runner"
 )
 
 // dialPatience is how long a dial that failed waits for the verdict on its database.
@@ -70,9 +71,9 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 		}
 		failed := nodeError(now.DB, at.Addr, false, err)
 		switch {
-		case callerGaveUp(ctx) && !h.opt.DryRun: // or its DialTimeout is over: whoever waits tries again
+		case runner.GaveUp(ctx) && !h.opt.DryRun: // or its DialTimeout is over: whoever waits tries again
 			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: failed}}, nil
-		case callerGaveUp(ctx) || h.isClosed():
+		case runner.GaveUp(ctx) || h.isClosed():
 			return nil, failed
 		}
 		if ownfault.Is(err) {

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/database"
-	"github.com/redishook/multidb/internal/selector"
+	"github.com/redishook/multidb/internal/runner"
 	"github.com/redishook/multidb/internal/testkit/fakeserver"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
@@ -148,16 +148,15 @@ func TestErrorsHoldNoLiveState(t *testing.T) {
 // on the active one when it has gone.
 func TestAnErrorLeadsToItsDatabaseWhileThereIsOne(t *testing.T) {
 	one, two := database.New("east", 0, 1), database.New("east", 1, 1)
-	h, now := &Hook{}, &selector.Epoch{DB: two}
 	err := fmt.Errorf("wrapped: %w", commandError(one, true, io.EOF))
-	require.Same(t, one, h.databaseOf(now, err))
-	require.Same(t, two, h.databaseOf(now, errors.New("of nowhere")))
-	require.Same(t, two, h.databaseOf(now, commandError(nil, false, ErrNoDatabase)))
+	require.Same(t, one, runner.DatabaseOf(commandErrors{}, two, err))
+	require.Same(t, two, runner.DatabaseOf(commandErrors{}, two, errors.New("of nowhere")))
+	require.Same(t, two, runner.DatabaseOf(commandErrors{}, two, commandError(nil, false, ErrNoDatabase)))
 	runtime.KeepAlive(one)
 	one = nil //nolint:ineffassign // nothing may lead to it
 	redistest.Eventually(t, 20*time.Second, "the removed database to be collected", func() bool {
 		runtime.GC()
-		db := h.databaseOf(now, err)
+		db := runner.DatabaseOf(commandErrors{}, two, err)
 		return db != two && db.Name == "" && db.Health.Removed()
 	})
 	runtime.KeepAlive(two)
@@ -168,12 +167,12 @@ func TestAnErrorLeadsToItsDatabaseWhileThereIsOne(t *testing.T) {
 func TestAFailureOnAForgottenDatabaseCountsNowhere(t *testing.T) {
 	server := fakeserver.Listen(t, func(_ net.Conn, args []string) (string, bool) { return fakeserver.Default(args), true })
 	h := newHook(t, Options{Databases: []Database{{Name: "east", URL: "redis://" + server.Addr()}}})
-	err := (&CommandError{Database: "gone", id: 1 << 60}).on(true, io.EOF)
-	for _, cmd := range []redis.Cmder{redis.NewCmd(t.Context(), "incr", "k"), nil} {
-		result := h.classifyAttempt(t.Context(), h.selector.Current(), cmd, err, func() bool { return false })
-		require.True(t, result.final)
-		require.ErrorIs(t, h.countUnknown(t.Context(), h.selector.Current(), result.err), io.EOF)
-	}
+	h.routing.Store(true)
+	var err error = &CommandError{Database: "gone", id: 1 << 60, Sent: true, Err: io.EOF}
+	one := h.ProcessHook(func(context.Context, redis.Cmder) error { return err })
+	require.Equal(t, err, one(t.Context(), redis.NewCmd(t.Context(), "incr", "k")))
+	several := h.ProcessPipelineHook(func(context.Context, []redis.Cmder) error { return err })
+	require.Equal(t, err, several(t.Context(), []redis.Cmder{redis.NewCmd(t.Context(), "incr", "k"), redis.NewCmd(t.Context(), "incr", "k")}))
 	east := h.Stats().Databases[0]
 	require.Zero(t, east.Failures)
 	require.Zero(t, east.Suspicions)

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/runner"
 )
 
 // ErrNoDatabase says that no database is usable now: all of them fail their health checks. A caller gets it at once,
@@ -79,29 +78,7 @@ func (e *CommandError) Unwrap() error { return e.Err }
 // It is false for EXECABORT: nothing was executed, but a retry may fail the same way. Package txwrap tells whether it may.
 // Safe for concurrent use.
 func SafeToRetry(err error) bool {
-	if err == nil || err == redis.Nil { //nolint:errorlint // the most common answer, before the long way
-		return false
-	}
-	// A chain may hold the errors of several attempts: one that was sent decides.
-	sent, unsent := false, errors.Is(err, ErrNoDatabase)
-	goredis.Walk(err, func(e error) bool {
-		if goredis.IsBadConn(e) {
-			unsent = true // the session was lost before, and what is behind this is the request that it was lost with
-			return false
-		}
-		switch e := e.(type) { //nolint:errorlint // walk visits each link itself
-		case *CommandError:
-			sent = sent || e.Sent
-			unsent = unsent || !e.Sent
-		case interface{ unsafe() }: // see maybeExecuted
-			sent = true
-		}
-		return true
-	})
-	if sent {
-		return false
-	}
-	return unsent || notExecuted(err)
+	return runner.SafeToRetry(commandErrors{}, err)
 }
 
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
@@ -112,9 +89,9 @@ func commandError(db *database.Database, sent bool, cause error) error {
 
 // nodeError is commandError for a node of a cluster.
 func nodeError(db *database.Database, node string, sent bool, cause error) error {
-	e := newCommandError(db, sent, cause)
-	e.Node = node
-	return asNetError(e)
+	f := runner.FailureOn(db, sent, cause)
+	f.Node = node
+	return commandErrors{}.New(f)
 }
 
 func asNetError(e *CommandError) error {
@@ -126,26 +103,33 @@ func asNetError(e *CommandError) error {
 	return e
 }
 
-func newCommandError(db *database.Database, sent bool, cause error) *CommandError {
-	e := &CommandError{Sent: sent, Err: cause}
-	if db != nil {
-		e.Database, e.id = db.Name, db.ID
-	}
-	return e
-}
+// commandErrors makes and reads CommandErrors, see runner.Errors.
+type commandErrors struct{}
 
-// on is another failure on the same database.
-func (e *CommandError) on(sent bool, cause error) *CommandError {
-	return &CommandError{Database: e.Database, Node: e.Node, Sent: sent, Err: cause, id: e.id}
-}
-
-// sentFailure returns the CommandError in err if that leaves open whether the work was done.
-func sentFailure(err error) *CommandError {
+func (commandErrors) Find(err error) *runner.Failure {
 	var failed *CommandError
-	if errors.As(err, &failed) && failed.Sent {
-		return failed
+	if !errors.As(err, &failed) {
+		return nil
+	}
+	return failed.failure()
+}
+
+func (commandErrors) Of(err error) *runner.Failure {
+	if failed, ok := err.(*CommandError); ok { //nolint:errorlint // the link itself is asked about
+		return failed.failure()
 	}
 	return nil
+}
+
+func (commandErrors) New(f runner.Failure) error   { return asNetError(newCommandError(f)) }
+func (commandErrors) Plain(f runner.Failure) error { return newCommandError(f) }
+
+func newCommandError(f runner.Failure) *CommandError {
+	return &CommandError{Database: f.Database, Node: f.Node, Sent: f.Sent, Err: f.Err, id: f.ID}
+}
+
+func (e *CommandError) failure() *runner.Failure {
+	return &runner.Failure{Database: e.Database, ID: e.id, Node: e.Node, Sent: e.Sent, Err: e.Err}
 }
 
 // netCommandError is a CommandError whose cause is a net.Error.
@@ -159,25 +143,3 @@ func (e *netCommandError) Timeout() bool { return e.net.Timeout() }
 
 // Temporary completes net.Error. It is deprecated there, but part of the interface that callers assert.
 func (e *netCommandError) Temporary() bool { return goredis.Temporary(e.net) }
-
-// deadSession is the error of every request on a Conn or Tx whose connection was lost with an earlier one: this request
-// was not sent, whatever became of that one. The cause stays visible.
-func deadSession(db *database.Database, err error) error {
-	cause := goredis.Cause(err)
-	var earlier *CommandError
-	if errors.As(cause, &earlier) {
-		return earlier.on(false, fmt.Errorf("the connection of this session is lost: %w", earlier.Err))
-	}
-	return newCommandError(db, false, cause) // no net.Error itself, as go-redis' is none
-}
-
-// noDatabase is the answer while nothing is usable; last is what the command's last attempt met, if it had one.
-func noDatabase(last error) error {
-	if last == nil {
-		return ErrNoDatabase
-	}
-	if errors.Is(last, ErrNoDatabase) {
-		return last
-	}
-	return fmt.Errorf("%w (last attempt: %w)", ErrNoDatabase, last)
-}

@@ -14,7 +14,9 @@ import (
 	"weak"
 
 	"github.com/redis/go-redis/v9"
+
 	"github.com/redishook/multidb/internal/database"
+	"github.com/redishook/multidb/internal/runner"
 )
 
 // What packages need that restore, on top of the hook, what a switch takes from their users: txwrap and pubsubwrap. An
@@ -84,12 +86,13 @@ func HookOf(rdb redis.UniversalClient) *Hook {
 	conn := client.Conn()
 	defer conn.Close()
 	conn.AddHook(wall{})
-	query := &hookQuery{Cmd: redis.NewCmd(context.Background(), "client", "multidb-hook")}
+	query := runner.NewQuery(context.Background(), "client", "multidb-hook")
 	_ = conn.Process(context.Background(), query)
-	if query.hook != nil {
-		rememberHook(client, query.hook)
+	hook, _ := query.Owner.(*Hook)
+	if hook != nil {
+		rememberHook(client, hook)
 	}
-	return query.hook
+	return hook
 }
 
 // openHooks are the hooks of this process that have been made and not closed.
@@ -115,10 +118,10 @@ func AnyHook() bool { return hookFor(func(*Hook) bool { return true }) != nil }
 // gets the question, a CLIENT that it does not know: ask [AnyHook] first. Before the first request of the
 // transaction; not safe for concurrent use, as a Tx is not.
 func HookOfTx(ctx context.Context, tx *redis.Tx) *Hook {
-	query := &hookQuery{Cmd: redis.NewCmd(ctx, routedQuestion...)}
+	query := runner.NewQuery(ctx, routedQuestion...)
 	err := tx.Process(ctx, query)
-	if query.hook != nil {
-		return query.hook
+	if hook, ok := query.Owner.(*Hook); ok {
+		return hook
 	}
 	var routed routedReply
 	if errors.As(err, &routed) {
@@ -130,22 +133,6 @@ func HookOfTx(ctx context.Context, tx *redis.Tx) *Hook {
 		return hookFor(func(h *Hook) bool { return db != nil && slices.Contains(h.selector.All(), db) })
 	}
 	return nil
-}
-
-// hookQuery asks for the hook that it passes. It has the name of a command of the handshake because those leave the
-// normal path at once, where a look at the type would cost every command.
-type hookQuery struct {
-	*redis.Cmd
-	hook *Hook
-}
-
-// answer answers a hookQuery.
-func (h *Hook) answer(cmd redis.Cmder) bool {
-	query, ok := cmd.(*hookQuery)
-	if ok && query.hook == nil {
-		query.hook = h
-	}
-	return ok
 }
 
 // wall is the innermost hook of a connection that must not send anything.

@@ -20,11 +20,6 @@ func (f fleet) Role() (active, down bool) {
 	return now != nil && now.DB == f.db, now != nil && now.Down
 }
 
-func (f fleet) active() bool {
-	active, _ := f.Role()
-	return active
-}
-
 func (f fleet) Review()          { f.h.selector.Review() }
 func (f fleet) Go(g func()) bool { return f.h.workers.Go(g) }
 

@@ -3,12 +3,10 @@ package multidb
 import (
 	"context"
 	"errors"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/failsafe-go/failsafe-go"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/blocked"
@@ -16,18 +14,17 @@ import (
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/hint"
 	"github.com/redishook/multidb/internal/replay"
+	"github.com/redishook/multidb/internal/runner"
 	"github.com/redishook/multidb/internal/selector"
 )
 
 // Hook routes the connections of the clients that it is added to. Make it with [New], add it with rdb.AddHook(hook) or
 // [Hook.Attach], end it with [Hook.Close]. One hook may serve several clients. Safe for concurrent use.
 type Hook struct {
-	opt   Options
-	rules replay.Rules
-	retry failsafe.Executor[any]
-
-	replies replyJudge // Options.Replies; nil: the table alone
-	events  *dispatcher
+	opt    Options
+	rules  replay.Rules
+	events *dispatcher
+	runner *runner.Runner
 
 	selector *selector.Selector
 
@@ -75,12 +72,17 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	if err := trySeams(opt.Databases); err != nil {
 		return nil, err
 	}
-	h := &Hook{opt: opt, rules: rules, classes: classesOf(rules), retry: newRetry(opt.Retry), replies: opt.Replies, startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}
+	h := &Hook{opt: opt, rules: rules, classes: classesOf(rules), startedAt: time.Now(), monitorWake: make(chan struct{}, 1)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.events = newDispatcher(opt.Events, opt.Logger)
 	h.selector = selector.New(selector.Config{
 		Strategy: strategyOf(opt.Strategy), DryRun: opt.DryRun, DrainTimeout: opt.DrainTimeout, Checks: opt.Health.Checks,
 		Listener: h.events, Moved: h.sweep,
+	})
+	h.runner = runner.New(runner.Config{
+		Choice: h.selector, Rules: rules, Replies: opt.meaning(), Errors: commandErrors{}, Waiting: &h.waiting,
+		MaxAttempts: opt.Retry.MaxAttempts, MinBackoff: opt.Retry.MinBackoff, MaxBackoff: opt.Retry.MaxBackoff,
+		MaxWait: opt.MaxWait, DryRun: opt.DryRun, Owner: h, Routing: &h.routing, Ctx: h.ctx, Refused: h.events.refusal,
 	})
 	if err := h.start(ctx); err != nil {
 		_ = h.Close()
@@ -151,119 +153,12 @@ func (h *Hook) isClosed() bool { return h.ctx.Err() != nil }
 // A command that succeeds pays for one atomic load, the look at its name, and a counter.
 func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	h.mustExist()
-	if h.isProcessHook(next) {
-		return next // added twice
-	}
-	process := func(ctx context.Context, cmd redis.Cmder) error {
-		now := h.selector.Current()
-		if goredis.IsHandshake(cmd) {
-			return h.passHandshake(ctx, cmd, next)
-		}
-		if replay.MayWait(cmd) {
-			return h.waiting.Process(ctx, cmd, next, h.processOne)
-		}
-		return h.processUnder(ctx, cmd, next, now)
-	}
-	processHookCode.Store(reflect.ValueOf(process).Pointer())
-	return process
-}
-
-// The code of the functions that ProcessHook and ProcessPipelineHook return, see isProcessHook.
-var processHookCode, pipelineHookCode atomic.Uintptr
-
-// processOne is what ProcessHook does with a command that is none of the handshake.
-func (h *Hook) processOne(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
-	return h.processUnder(ctx, cmd, next, h.selector.Current())
-}
-
-func (h *Hook) processUnder(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch) error {
-	if now.Down {
-		return h.processLater(ctx, cmd, next, now)
-	}
-	err := next(ctx, cmd)
-	if err == nil {
-		now.DB.Traffic.Succeeded()
-		return nil
-	}
-	return h.afterFailure(ctx, cmd, next, now, err)
-}
-
-// processLater is ProcessHook while nothing is usable.
-func (h *Hook) processLater(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch) error {
-	if h.routing.Load() && !goredis.OnlyLooksOn() { // full duplex runs the command whatever is said here
-		var err error
-		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
-			cmd.SetErr(err)
-			return err
-		}
-	}
-	if err := next(ctx, cmd); err != nil {
-		return h.afterFailure(ctx, cmd, next, now, err)
-	}
-	now.DB.Traffic.Succeeded()
-	return nil
+	return h.runner.Hook(next)
 }
 
 // ProcessPipelineHook is ProcessHook for pipelines and transactions. go-redis calls it; it is pure, and what it returns
 // is safe for concurrent use.
 func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	h.mustExist()
-	if h.isPipelineHook(next) {
-		return next // added twice
-	}
-	next = goredis.Once(next, h.opt.DryRun)
-	process := func(ctx context.Context, cmds []redis.Cmder) error {
-		if len(cmds) == 0 || goredis.IsHandshakeBatch(cmds) {
-			return h.passHandshakeBatch(ctx, cmds, next)
-		}
-		if replay.MayWait(cmds[len(cmds)-1]) {
-			return h.waiting.ProcessBatch(ctx, cmds, next, h.processBatch, h.finishBatch)
-		}
-		return h.processBatch(ctx, cmds, next)
-	}
-	pipelineHookCode.Store(reflect.ValueOf(process).Pointer())
-	return process
-}
-
-// processBatch is what ProcessPipelineHook does with commands that are not those of the handshake.
-func (h *Hook) processBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) error {
-	now := h.selector.Current()
-	if now.Down && h.routing.Load() {
-		var err error
-		if now, err = h.awaitDatabase(ctx, now, nil); err != nil {
-			goredis.SetErrors(cmds, err)
-			return err
-		}
-	}
-	err := next(ctx, cmds)
-	if err == nil {
-		now.DB.Traffic.Succeeded()
-		return nil
-	}
-	return h.afterBatchFailure(ctx, cmds, next, now, err)
-}
-
-// passHandshake passes on a command of the handshake, or a user's own of that name: as it is, never counted, never run
-// again, because it belongs to one connection.
-func (h *Hook) passHandshake(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
-	if h.answer(cmd) {
-		return nil
-	}
-	err := next(ctx, cmd)
-	if goredis.IsHandshakeError(err) {
-		return err
-	}
-	return goredis.Cause(err)
-}
-
-// passHandshakeBatch is passHandshake for the option pipelines.
-func (h *Hook) passHandshakeBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) error {
-	if len(cmds) == 1 && h.answer(cmds[0]) {
-		return nil
-	}
-	err := next(ctx, cmds)
-	if err == nil || goredis.IsHandshakeError(err) {
-		return err
-	}
-	return h.finishBatch(cmds, err)
+	return h.runner.PipelineHook(next)
 }

@@ -20,6 +20,7 @@ var floors = map[string]int{
 	"internal/health": 3, "internal/oldconns": 3,
 	"internal/database": 4,
 	"internal/selector": 5,
+	"internal/runner":   6,
 	"":                  7,
 	"txwrap":            8, "pubsubwrap": 8, "console": 8, "multidbtest": 8,
 	"examples": 9,
@@ -32,9 +33,9 @@ var aside = []string{"internal/testkit", "internal/tools", "internal/e2e", "inte
 // These limits may only be lowered.
 const (
 	maxFileLines = 400
-	maxRootLines = 5418 // the aim is 4,500
-	maxCircle    = 33   // files of the root that need each other; the aim is 4
-	maxMethods   = 40   // of one type
+	maxRootLines = 4050
+	maxCircle    = 23 // files of the root that need each other; the aim is 4
+	maxMethods   = 40 // of one type
 )
 
 func TestPackagesImportDownwards(t *testing.T) {
@@ -117,7 +118,7 @@ func TestFilesOfTheRootNeedEachOther(t *testing.T) {
 
 // larger are the types that have more methods than that today. These limits may only be lowered, too.
 var larger = map[string]int{
-	module + ".Hook":                   105, // until commands have a type of their own
+	module + ".Hook":                   68,
 	module + "/internal/conn.Conn":     46,
 	module + "/internal/health.Health": 78,
 }

@@ -1,4 +1,4 @@
-package multidb
+package runner
 
 import (
 	"context"
@@ -12,17 +12,17 @@ import (
 	"github.com/redishook/multidb/internal/selector"
 )
 
-// afterBatchFailure decides what becomes of a pipeline or transaction that did not go through. What has been answered
+// AfterBatchFailure decides what becomes of a pipeline or transaction that did not go through. What has been answered
 // keeps its answer; only the unanswered tail is looked at, and it is run again, in order, only if all of it may be.
-func (h *Hook) afterBatchFailure(
+func (r *Runner) AfterBatchFailure(
 	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *selector.Epoch, err error,
 ) error {
-	if !h.routing.Load() {
-		return err // see afterFailure
+	if !r.cfg.Routing.Load() {
+		return err // see AfterFailure
 	}
-	err = h.batchWithoutSetup(now, cmds, err)
-	stampUnanswered(cmds, err)
-	tail, first := h.classifyBatch(ctx, now, cmds, err)
+	err = r.batchWithoutSetup(now, cmds, err)
+	r.errors.stampUnanswered(cmds, err)
+	tail, first := r.classifyBatch(ctx, now, cmds, err)
 	switch {
 	case first != nil && first.kind == sessionDead:
 		goredis.SetErrors(cmds, first.err)
@@ -30,10 +30,10 @@ func (h *Hook) afterBatchFailure(
 	case first.kind == answered && first.err == nil:
 		return nil // a transaction whose commands have their answers: the error is of go-redis' attempt before
 	case first.final:
-		return ofSetup(h.finishFailedBatch(ctx, now, cmds, err))
+		return r.errors.ofSetup(r.finishFailedBatch(ctx, now, cmds, err))
 	}
 	again, doubt := tail, false // what is run again, and whether an earlier attempt may have executed it
-	err = h.runAgain(ctx, first, func(ctx context.Context, now *selector.Epoch) *attempt {
+	err = r.runAgain(ctx, first, func(ctx context.Context, now *selector.Epoch) *attempt {
 		doubt = doubt || first.kind == lost || first.kind == cannotServeInside
 		goredis.SetErrors(tail, nil) // a stale error would outlive the success
 		err := next(ctx, tail)
@@ -41,42 +41,42 @@ func (h *Hook) afterBatchFailure(
 			now.DB.Traffic.Succeeded()
 			return nil
 		}
-		err = h.batchWithoutSetup(now, tail, err)
-		stampUnanswered(tail, err)
+		err = r.batchWithoutSetup(now, tail, err)
+		r.errors.stampUnanswered(tail, err)
 		asked := tail
-		if tail, first = h.classifyBatch(ctx, now, tail, err); first.kind == sessionDead {
+		if tail, first = r.classifyBatch(ctx, now, tail, err); first.kind == sessionDead {
 			tail = asked // go-redis leaves it without an error, if what the session died of is a reply
 		}
 		return first
 	})
 	for _, cmd := range tail {
-		if err != nil && (first.kind == sessionDead || !h.replies.classify(ctx, cmd, cmd.Err()).told()) {
+		if err != nil && (first.kind == sessionDead || !r.replies.classify(ctx, cmd, cmd.Err()).told()) {
 			cmd.SetErr(err)
 		}
 	}
 	for _, cmd := range again {
 		if doubt && cmd.Err() != nil {
-			cmd.SetErr(unsafeToRetry(cmd.Err()))
+			cmd.SetErr(r.errors.unsafe(cmd.Err()))
 		}
 	}
-	return ofSetup(h.finishFailedBatch(ctx, now, cmds, err))
+	return r.errors.ofSetup(r.finishFailedBatch(ctx, now, cmds, err))
 }
 
 // classifyBatch counts the failure of a batch once, and returns the tail that is not answered with the decision about it. If
 // everything is answered, there is no tail, or it is a transaction with its answer.
-func (h *Hook) classifyBatch(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
-	h.countReplies(now, cmds)
+func (r *Runner) classifyBatch(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+	r.countReplies(now, cmds)
 	if goredis.IsTxPipeline(cmds) {
-		return h.classifyTransaction(ctx, now, cmds, err)
+		return r.classifyTransaction(ctx, now, cmds, err)
 	}
-	from := unanswered(ctx, cmds, h.replies)
+	from := r.replies.unanswered(ctx, cmds)
 	if from == len(cmds) {
 		// Every command has its answer, or an error that was made on this side (another hook, an argument).
 		cmd := commandOf(cmds, err)
-		if e := h.replies.cannotServeAmong(cmds); e != nil {
+		if e := r.replies.cannotServeAmong(cmds); e != nil {
 			cmd, err = commandOf(cmds, e), e
 		}
-		result := h.classifyAttempt(ctx, now, cmd, err, func() bool { return false })
+		result := r.classifyAttempt(ctx, now, cmd, err, func() bool { return false })
 		result.final = true
 		return nil, result
 	}
@@ -84,7 +84,7 @@ func (h *Hook) classifyBatch(ctx context.Context, now *selector.Epoch, cmds []re
 	if goredis.IsReply(err) && len(tail) > 0 && tail[0].Err() != nil {
 		err = tail[0].Err() // the first error of a batch may be an answer before the tail
 	}
-	result := h.classifyAttempt(ctx, now, nil, decidingError(err, tail), func() bool { return h.rules.May(ctx, tail...) })
+	result := r.classifyAttempt(ctx, now, nil, r.errors.decidingError(err, tail), func() bool { return r.cfg.Rules.May(ctx, tail...) })
 	for _, cmd := range cmds[:from] {
 		if goredis.IsHandshake(cmd) {
 			// A SELECT or AUTH before the tail has changed its connection. On another one the tail would run elsewhere.
@@ -99,11 +99,11 @@ func (h *Hook) classifyBatch(ctx context.Context, now *selector.Epoch, cmds []re
 
 // countReplies counts the replies in a batch by which the server refuses: each code once, because one reply may be the error
 // of many commands.
-func (h *Hook) countReplies(now *selector.Epoch, cmds []redis.Cmder) {
+func (r *Runner) countReplies(now *selector.Epoch, cmds []redis.Cmder) {
 	var seen uint32
 	for _, cmd := range cmds {
 		if err := cmd.Err(); err != nil {
-			h.databaseOf(now, err).Replies.Add(err, &seen)
+			r.databaseOf(now, err).Replies.Add(err, &seen)
 		}
 	}
 }
@@ -124,9 +124,8 @@ func commandOf(cmds []redis.Cmder, err error) redis.Cmder {
 
 // stampUnanswered puts the error of a batch that broke off on the commands that have no answer, where go-redis has not. A
 // login that was refused is a reply, and go-redis leaves a batch as it is for the sake of one.
-func stampUnanswered(cmds []redis.Cmder, err error) {
-	var failed *CommandError
-	if errors.As(err, &failed) && !failed.Sent && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
+func (f failures) stampUnanswered(cmds []redis.Cmder, err error) {
+	if failed := f.Find(err); failed != nil && !failed.Sent && !slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return cmd.Err() != nil }) {
 		goredis.SetErrors(cmds, err)
 		return
 	}
@@ -134,15 +133,14 @@ func stampUnanswered(cmds []redis.Cmder, err error) {
 }
 
 // classifyTransaction is classifyBatch for MULTI … EXEC, which is one unit.
-func (h *Hook) classifyTransaction(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+func (r *Runner) classifyTransaction(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
 	inside := cmds[1 : len(cmds)-1]
 	executed, failed := false, false
 	for _, cmd := range inside {
 		executed = executed || cmd.Err() == nil || errors.Is(cmd.Err(), redis.Nil)
 		failed = failed || cmd.Err() != nil && !goredis.IsReply(cmd.Err())
 	}
-	var onConnection *CommandError
-	if executed && !failed && cmds[0].Err() != nil && errors.As(err, &onConnection) {
+	if executed && !failed && cmds[0].Err() != nil && r.errors.Find(err) != nil {
 		// A failure of the connection is put on every command that has no answer, so here EXEC has answered all of
 		// them. The error is a stale one on MULTI itself, of an attempt of go-redis' own before this one. (A reply as
 		// the error of the batch proves nothing: a refused login leaves the commands without an error. And if MULTI has
@@ -152,11 +150,11 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *selector.Epoch, cmd
 		now.DB.Traffic.Succeeded()
 		return nil, &attempt{kind: answered, db: now.DB, final: true}
 	}
-	if e := h.replies.cannotServeAmong(inside); e != nil && goredis.IsReply(err) {
+	if e := r.replies.cannotServeAmong(inside); e != nil && goredis.IsReply(err) {
 		err = e // EXECABORT hides why
 	}
 	executed = executed && failed
-	result := h.classifyAttempt(ctx, now, nil, decidingError(err, inside), func() bool { return !executed && h.rules.May(ctx, cmds...) })
+	result := r.classifyAttempt(ctx, now, nil, r.errors.decidingError(err, inside), func() bool { return !executed && r.cfg.Rules.May(ctx, cmds...) })
 	if executed || result.kind != notSent && goredis.IsReply(result.err) {
 		// "Cannot serve" as an answer to MULTI or to a queued command proves nothing about the others; and if one
 		// command has a result, EXEC was executed. A reply to the login is none of these.
@@ -168,14 +166,14 @@ func (h *Hook) classifyTransaction(ctx context.Context, now *selector.Epoch, cmd
 // unanswered returns the index of the first command of the unanswered tail, or len(cmds). Commands that the server
 // answered with "cannot serve now" are as good as unanswered if they are the whole rest: one of them between two that
 // were executed is left alone, for running it after the second would change the order.
-func unanswered(ctx context.Context, cmds []redis.Cmder, replies replyJudge) int {
+func (j judge) unanswered(ctx context.Context, cmds []redis.Cmder) int {
 	from := len(cmds)
 	for i := len(cmds) - 1; i >= 0; i-- {
 		err := cmds[i].Err()
 		if err == nil {
 			break
 		}
-		if kind := replies.classify(ctx, cmds[i], err); kind != lost && kind != notSent && kind != cannotServe {
+		if kind := j.classify(ctx, cmds[i], err); kind != lost && kind != notSent && kind != cannotServe {
 			break
 		}
 		from = i
@@ -184,13 +182,13 @@ func unanswered(ctx context.Context, cmds []redis.Cmder, replies replyJudge) int
 }
 
 // cannotServeAmong finds a reply by which the database says that it cannot serve now.
-func (ask replyJudge) cannotServeAmong(cmds []redis.Cmder) error {
+func (j judge) cannotServeAmong(cmds []redis.Cmder) error {
 	for _, cmd := range cmds {
 		err := cmd.Err()
 		if err == nil || !goredis.IsReply(err) {
 			continue
 		}
-		if m := ask.of(cmd, err).meaning; m == ReplyRefused || m == ReplyDoubtful {
+		if m := j.of(cmd, err).meaning; m == Refused || m == Doubtful {
 			return err
 		}
 	}
@@ -199,12 +197,12 @@ func (ask replyJudge) cannotServeAmong(cmds []redis.Cmder) error {
 
 // decidingError is the error that decides about a batch: that a part of it was sent, if anything says so. The error of the batch
 // is asked first: go-redis' own second attempt leaves the errors of the first one on the commands.
-func decidingError(batch error, cmds []redis.Cmder) error {
-	if sentFailure(batch) != nil {
+func (f failures) decidingError(batch error, cmds []redis.Cmder) error {
+	if f.sent(batch) != nil {
 		return batch
 	}
 	for _, cmd := range cmds {
-		if err := cmd.Err(); sentFailure(err) != nil {
+		if err := cmd.Err(); f.sent(err) != nil {
 			return err
 		}
 	}
@@ -212,36 +210,7 @@ func decidingError(batch error, cmds []redis.Cmder) error {
 }
 
 // finishFailedBatch is finishBatch with what is known of the execution on each error.
-func (h *Hook) finishFailedBatch(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) error {
-	ofCodeInBatch(cmds)
-	return h.ofBatch(cmds, h.countUnknown(ctx, now, h.finishBatch(cmds, err)))
-}
-
-// finishBatch makes the causes of failures visible again, on each command and in the error of the batch. That error is the
-// first one of a command, as without the hook, unless a later command was sent and not answered: nobody may take the batch
-// for one that was refused.
-func (h *Hook) finishBatch(cmds []redis.Cmder, err error) error {
-	var first, unknown error
-	for _, cmd := range cmds {
-		if e := cmd.Err(); e != nil {
-			if r, changed := goredis.Uncover(e); changed {
-				cmd.SetErr(r)
-				e = r
-			}
-			if first == nil {
-				first = e
-			}
-			if unknown == nil && sentFailure(e) != nil {
-				unknown = e
-			}
-		}
-	}
-	if unknown != nil {
-		return unknown
-	}
-	if err != nil && first == nil {
-		// The batch failed as a whole and go-redis left the commands as they were.
-		return goredis.Cause(err)
-	}
-	return first
+func (r *Runner) finishFailedBatch(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) error {
+	r.errors.ofCodeInBatch(cmds)
+	return r.ofBatch(cmds, r.countUnknown(ctx, now, r.errors.finishBatch(cmds, err)))
 }

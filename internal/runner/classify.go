@@ -1,4 +1,4 @@
-package multidb
+package runner
 
 import (
 	"context"
@@ -64,19 +64,19 @@ func failedAs(db *database.Database, kind outcome) {
 
 // classify decides what err means as the end of cmd, or of several commands if that is nil. The order matters: what the
 // caller did itself comes first, because a cancelled context surfaces as any of the errors below it.
-func (ask replyJudge) classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
+func (j judge) classify(ctx context.Context, cmd redis.Cmder, err error) outcome {
 	if err == nil {
 		return answered
 	}
 	if goredis.IsSessionDead(err) {
 		return sessionDead
 	}
-	if callerGaveUp(ctx) && !goredis.IsReply(err) {
+	if GaveUp(ctx) && !goredis.IsReply(err) {
 		return excluded
 	}
-	var failed *CommandError
+	failed := j.errors.Find(err)
 	switch {
-	case errors.As(err, &failed):
+	case failed != nil:
 		if failed.Sent {
 			return lost
 		}
@@ -84,23 +84,23 @@ func (ask replyJudge) classify(ctx context.Context, cmd redis.Cmder, err error) 
 	case errors.Is(err, redis.Nil), errors.Is(err, redis.TxFailedErr):
 		return answered
 	case goredis.IsReply(err):
-		return ask.outcome(cmd, err)
+		return j.outcome(cmd, err)
 	}
 	// Pool timeout, pool exhausted, closed client, an argument that cannot be marshalled, another hook's own error.
 	return excluded
 }
 
 // outcome is what an error reply means as the end of cmd.
-func (ask replyJudge) outcome(cmd redis.Cmder, err error) outcome {
-	switch text := goredis.ReplyText(err); ask.of(cmd, err).meaning {
-	case ReplyRefused:
+func (j judge) outcome(cmd redis.Cmder, err error) outcome {
+	switch text := goredis.ReplyText(err); j.of(cmd, err).meaning {
+	case Refused:
 		if reply.Inside(text) || cmd != nil && replay.RunsCode(cmd) && !reply.Unread(text) {
 			return cannotServeInside
 		}
 		return cannotServe
-	case ReplyRefusedHere:
+	case RefusedHere:
 		return refusedHere
-	case ReplyDoubtful:
+	case Doubtful:
 		return cannotServeInside
 	}
 	return answered
@@ -111,12 +111,12 @@ func (ask replyJudge) outcome(cmd redis.Cmder, err error) outcome {
 func ourDoing(err error) bool {
 	var gate conn.Refusal
 	err = goredis.Cause(err)
-	return errors.Is(err, ErrNoDatabase) || errors.Is(err, net.ErrClosed) || errors.As(err, &gate) || ownfault.Is(err)
+	return errors.Is(err, database.ErrNone) || errors.Is(err, net.ErrClosed) || errors.As(err, &gate) || ownfault.Is(err)
 }
 
-// callerGaveUp reports whether the caller's context is over. The deadline is asked as well as the error: with
+// GaveUp reports whether the caller's context is over. The deadline is asked as well as the error: with
 // ContextTimeoutEnabled the socket times out at the caller's deadline, which may be before the context's own timer has run.
-func callerGaveUp(ctx context.Context) bool {
+func GaveUp(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return true
 	}

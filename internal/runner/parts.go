@@ -1,4 +1,4 @@
-package multidb
+package runner
 
 import (
 	"context"
@@ -14,19 +14,19 @@ import (
 // A pipeline of a ClusterClient is split by node. What was lost with one connection is decided about by itself; answers stay
 // where they are.
 
-// afterPartsFailure is afterBatchFailure for a pipeline that was split.
-func (h *Hook) afterPartsFailure(
+// AfterPartsFailure is AfterBatchFailure for a pipeline that was split.
+func (r *Runner) AfterPartsFailure(
 	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *selector.Epoch, err error,
 ) error {
-	if !h.routing.Load() {
-		return err // see afterFailure
+	if !r.cfg.Routing.Load() {
+		return err // see AfterFailure
 	}
 	stampUnsent(cmds, err)
-	pending, first := h.classifyParts(ctx, now, cmds, err)
+	pending, first := r.classifyParts(ctx, now, cmds, err)
 	if first.final {
-		return h.countUnknown(ctx, now, h.finishBatch(cmds, err))
+		return r.countUnknown(ctx, now, r.errors.finishBatch(cmds, err))
 	}
-	err = h.runAgain(ctx, first, func(ctx context.Context, now *selector.Epoch) *attempt {
+	err = r.runAgain(ctx, first, func(ctx context.Context, now *selector.Epoch) *attempt {
 		goredis.SetErrors(pending, nil)
 		err := next(ctx, pending)
 		if err == nil {
@@ -35,15 +35,15 @@ func (h *Hook) afterPartsFailure(
 		}
 		stampUnsent(pending, err)
 		var result *attempt
-		pending, result = h.classifyParts(ctx, now, pending, err)
+		pending, result = r.classifyParts(ctx, now, pending, err)
 		return result
 	})
 	for _, cmd := range pending {
-		if err != nil && cmd.Err() != nil && h.outcomeOf(ctx, cmd) != cluster.Answered && sentFailure(cmd.Err()) == nil {
+		if err != nil && cmd.Err() != nil && r.outcomeOf(ctx, cmd) != cluster.Answered && r.errors.sent(cmd.Err()) == nil {
 			cmd.SetErr(err) // of all attempts
 		}
 	}
-	return h.countUnknown(ctx, now, h.finishBatch(cmds, nil))
+	return r.countUnknown(ctx, now, r.errors.finishBatch(cmds, nil))
 }
 
 // stampUnsent puts the error of a batch on its commands if it has failed before any of them was sent and go-redis has left
@@ -58,7 +58,7 @@ func stampUnsent(cmds []redis.Cmder, err error) {
 }
 
 // outcomeOf is what has become of one command of a split pipeline.
-func (h *Hook) outcomeOf(ctx context.Context, cmd redis.Cmder) cluster.Outcome {
+func (r *Runner) outcomeOf(ctx context.Context, cmd redis.Cmder) cluster.Outcome {
 	err := cmd.Err()
 	if err == nil {
 		return cluster.Answered
@@ -66,7 +66,7 @@ func (h *Hook) outcomeOf(ctx context.Context, cmd redis.Cmder) cluster.Outcome {
 	if clusterclient.Misrouted(err) {
 		return cluster.Misrouted
 	}
-	switch h.replies.classify(ctx, cmd, err) {
+	switch r.replies.classify(ctx, cmd, err) {
 	case answered:
 		return cluster.Answered
 	case notSent:
@@ -80,11 +80,11 @@ func (h *Hook) outcomeOf(ctx context.Context, cmd redis.Cmder) cluster.Outcome {
 }
 
 // classifyParts counts what has failed, each part once, and returns the commands that are run again with the decision.
-func (h *Hook) classifyParts(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
-	h.countReplies(now, cmds)
+func (r *Runner) classifyParts(ctx context.Context, now *selector.Epoch, cmds []redis.Cmder, err error) ([]redis.Cmder, *attempt) {
+	r.countReplies(now, cmds)
 	replies := make([]cluster.Reply, len(cmds))
 	for i, cmd := range cmds {
-		replies[i] = cluster.Reply{Outcome: h.outcomeOf(ctx, cmd), Slot: cluster.SlotOf(cmd)}
+		replies[i] = cluster.Reply{Outcome: r.outcomeOf(ctx, cmd), Slot: cluster.SlotOf(cmd)}
 		replies[i].Once = cmd.NoRetry() && replies[i].Outcome != cluster.Answered && !ourDoing(cmd.Err())
 		if hidden := goredis.Find(cmd.Err()); hidden != nil {
 			replies[i].Part = hidden
@@ -95,16 +95,16 @@ func (h *Hook) classifyParts(ctx context.Context, now *selector.Epoch, cmds []re
 		for i, index := range indexes {
 			part[i] = cmds[index]
 		}
-		return h.rules.May(ctx, part...)
+		return r.cfg.Rules.May(ctx, part...)
 	})
 	if deciding < 0 { // every command has its answer
-		result := h.classifyAttempt(ctx, now, nil, err, func() bool { return false })
+		result := r.classifyAttempt(ctx, now, nil, err, func() bool { return false })
 		result.final = true
 		return nil, result
 	}
-	h.countParts(now, cmds, replies)
+	r.countParts(now, cmds, replies)
 	cause := cmds[deciding].Err()
-	result := h.attemptOf(ctx, now, cmds[deciding], cause)
+	result := r.attemptOf(ctx, now, cmds[deciding], cause)
 	result.final = result.final || len(again) == 0
 	if result.final {
 		return nil, result
@@ -117,20 +117,20 @@ func (h *Hook) classifyParts(ctx context.Context, now *selector.Epoch, cmds []re
 }
 
 // attemptOf is the failed attempt that the whole batch is about; it has been counted.
-func (h *Hook) attemptOf(ctx context.Context, now *selector.Epoch, cmd redis.Cmder, err error) *attempt {
-	kind := h.replies.classify(ctx, cmd, err)
+func (r *Runner) attemptOf(ctx context.Context, now *selector.Epoch, cmd redis.Cmder, err error) *attempt {
+	kind := r.replies.classify(ctx, cmd, err)
 	if clusterclient.Misrouted(err) {
 		kind = misrouted
 	}
 	return &attempt{
-		err: goredis.Cause(err), kind: kind, db: h.databaseOf(now, err), moved: now.Superseded(),
-		final: callerGaveUp(ctx) || h.isClosed() || h.opt.DryRun || kind == excluded || kind == sessionDead,
+		err: goredis.Cause(err), kind: kind, db: r.databaseOf(now, err), moved: now.Superseded(),
+		final: GaveUp(ctx) || r.isClosed() || r.cfg.DryRun || kind == excluded || kind == sessionDead,
 	}
 }
 
 // countParts counts each failure against its database: what was lost with one connection is one, and so is each kind of
 // refusal.
-func (h *Hook) countParts(now *selector.Epoch, cmds []redis.Cmder, replies []cluster.Reply) {
+func (r *Runner) countParts(now *selector.Epoch, cmds []redis.Cmder, replies []cluster.Reply) {
 	seen := make(map[any]bool)
 	answered := false
 	for i, cmd := range cmds {
@@ -150,10 +150,10 @@ func (h *Hook) countParts(now *selector.Epoch, cmds []redis.Cmder, replies []clu
 			now.DB.Cluster.Suspect()
 			continue
 		case cluster.Excluded:
-			if h.replies.classify(context.Background(), cmd, err) == refusedHere {
+			if r.replies.classify(context.Background(), cmd, err) == refusedHere {
 				failedAs(now.DB, refusedHere)
 				now.DB.Traffic.Failures.Add(1)
-				h.logRefusal(now.DB, cmd, err)
+				r.logRefusal(now.DB, cmd, err)
 			}
 			continue
 		}
@@ -165,7 +165,7 @@ func (h *Hook) countParts(now *selector.Epoch, cmds []redis.Cmder, replies []clu
 			continue
 		}
 		seen[part] = true
-		db := h.databaseOf(now, err)
+		db := r.databaseOf(now, err)
 		failedAs(db, kind)
 		db.Health.Failed(err)
 	}

@@ -1,4 +1,4 @@
-package multidb
+package runner
 
 import (
 	"context"
@@ -10,14 +10,19 @@ import (
 	"github.com/redishook/multidb/internal/goredis"
 )
 
+// noErrors are replies alone: no error of a failure is among them.
+type noErrors struct{ Errors }
+
+func (noErrors) Find(error) *Failure { return nil }
+
 // WAIT is about the writes of its own connection. Run again on another one it would answer that all replicas have them.
 func TestUnblockedWaitIsAnAnswer(t *testing.T) {
 	err := goredis.Reply("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")
 	ctx := context.Background()
-	require.Equal(t, cannotServe, replyJudge(nil).classify(ctx, redis.NewCmd(ctx, "blpop", "k", 0), err))
-	require.Equal(t, answered, replyJudge(nil).classify(ctx, redis.NewCmd(ctx, "WAIT", 1, 0), err))
+	require.Equal(t, cannotServe, judge{failures{noErrors{}}, nil}.classify(ctx, redis.NewCmd(ctx, "blpop", "k", 0), err))
+	require.Equal(t, answered, judge{failures{noErrors{}}, nil}.classify(ctx, redis.NewCmd(ctx, "WAIT", 1, 0), err))
 	err = goredis.Reply("UNBLOCKED client unblocked via CLIENT UNBLOCK") // somebody has asked for it
-	require.Equal(t, answered, replyJudge(nil).classify(ctx, redis.NewCmd(ctx, "blpop", "k", 0), err))
+	require.Equal(t, answered, judge{failures{noErrors{}}, nil}.classify(ctx, redis.NewCmd(ctx, "blpop", "k", 0), err))
 }
 
 // The texts of proxies that the table does not know are the user's to say. A function that panics has no opinion.
@@ -25,14 +30,14 @@ func TestUserSaysWhatAReplyMeans(t *testing.T) {
 	ctx := context.Background()
 	get := redis.NewStringCmd(ctx, "get", "k")
 	own := goredis.Reply("ERR backend is on holiday")
-	for meaning, want := range map[ReplyMeaning]outcome{
-		ReplyAnswer: answered, ReplyRefused: cannotServe, ReplyRefusedHere: refusedHere, ReplyDoubtful: cannotServeInside, ReplyMeaning(99): answered,
+	for meaning, want := range map[Meaning]outcome{
+		Answer: answered, Refused: cannotServe, RefusedHere: refusedHere, Doubtful: cannotServeInside, Meaning(99): answered,
 	} {
-		judge := replyJudge(func(error, ReplyMeaning) ReplyMeaning { return meaning })
+		judge := judge{failures{noErrors{}}, func(error, Meaning) Meaning { return meaning }}
 		require.Equal(t, want, judge.classify(ctx, get, own), "%v", meaning)
 		require.Equal(t, answered, judge.classify(ctx, get, redis.Nil), "redis.Nil is no reply to be asked about")
 	}
-	panics := replyJudge(func(error, ReplyMeaning) ReplyMeaning { panic("x") })
+	panics := judge{failures{noErrors{}}, func(error, Meaning) Meaning { panic("x") }}
 	require.Equal(t, answered, panics.classify(ctx, get, own))
 	require.Equal(t, cannotServe, panics.classify(ctx, get, goredis.Reply("LOADING Redis is loading the dataset in memory")))
 }

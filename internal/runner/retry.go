@@ -1,4 +1,4 @@
-package multidb
+package runner
 
 import (
 	"context"
@@ -18,7 +18,6 @@ import (
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/replay"
-	"github.com/redishook/multidb/internal/reply"
 	"github.com/redishook/multidb/internal/selector"
 )
 
@@ -32,10 +31,10 @@ const verdictPatience = 5 * time.Second
 // errMoved tells the retry policy that the failed attempt ran on a database that has lost its place: no backoff.
 var errMoved = errors.New("moved")
 
-func newRetry(r Retry) failsafe.Executor[any] {
+func newRetry(attempts int, least, most time.Duration) failsafe.Executor[any] {
 	policy := retrypolicy.NewBuilder[any]().
-		WithMaxAttempts(max(1, r.MaxAttempts)).
-		WithBackoff(r.MinBackoff, r.MaxBackoff).
+		WithMaxAttempts(max(1, attempts)).
+		WithBackoff(least, most).
 		WithJitterFactor(0.2).
 		WithDelayFunc(func(exec failsafe.ExecutionAttempt[any]) time.Duration {
 			if errors.Is(exec.LastError(), errMoved) {
@@ -71,19 +70,19 @@ func (a *attempt) Error() string {
 
 func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
 
-// afterFailure decides what becomes of a command whose first attempt failed.
-func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch, err error) error {
-	if !h.routing.Load() {
+// AfterFailure decides what becomes of a command whose first attempt failed.
+func (r *Runner) AfterFailure(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch, err error) error {
+	if !r.cfg.Routing.Load() {
 		return err // another's client, over connections of its own: nothing of it is about our databases
 	}
 	if cmd.Name() == "shutdown" && errors.Is(err, io.EOF) {
 		return io.EOF // that very value means success to go-redis
 	}
-	first := h.classifyCommand(ctx, now, cmd, h.withoutSetup(now, err))
+	first := r.classifyCommand(ctx, now, cmd, r.withoutSetup(now, err))
 	if first.final || goredis.OnlyLooksOn() {
-		return ofSetup(ofCode(cmd, h.countUnknown(ctx, now, first.err)))
+		return r.errors.ofSetup(r.errors.ofCode(cmd, r.countUnknown(ctx, now, first.err)))
 	}
-	return ofSetup(ofCode(cmd, h.countUnknown(ctx, now, h.runAgain(ctx, first, func(ctx context.Context, now *selector.Epoch) *attempt {
+	return r.errors.ofSetup(r.errors.ofCode(cmd, r.countUnknown(ctx, now, r.runAgain(ctx, first, func(ctx context.Context, now *selector.Epoch) *attempt {
 		// The error of the last attempt stays on the command: go-redis overwrites it in the end, and where next does
 		// not run anything (the full-duplex autopipeliner lets hooks only look on) a cleared one would turn the
 		// failure into a success.
@@ -96,22 +95,22 @@ func (h *Hook) afterFailure(ctx context.Context, cmd redis.Cmder, next redis.Pro
 			return &attempt{err: goredis.Cause(err), final: true}
 		}
 		err = again
-		return h.classifyCommand(ctx, now, cmd, h.withoutSetup(now, err))
+		return r.classifyCommand(ctx, now, cmd, r.withoutSetup(now, err))
 	}))))
 }
 
 // countUnknown counts an error that leaves a caller in doubt, and returns it. A caller that gave up, or has closed its client,
 // counts only if something was wrong with the database, or every short deadline would look like an incident.
-func (h *Hook) countUnknown(ctx context.Context, now *selector.Epoch, err error) error {
-	sent := sentFailure(err)
+func (r *Runner) countUnknown(ctx context.Context, now *selector.Epoch, err error) error {
+	sent := r.errors.sent(err)
 	if sent == nil {
 		return err
 	}
-	db := sent.database()
+	db := database.Find(sent.ID)
 	if db == nil {
 		return err
 	}
-	own := callerGaveUp(ctx) || errors.Is(err, net.ErrClosed)
+	own := GaveUp(ctx) || errors.Is(err, net.ErrClosed)
 	if own && !now.Superseded() && db.Health.Pending() == nil && db.Health.Usable() {
 		return err
 	}
@@ -120,18 +119,18 @@ func (h *Hook) countUnknown(ctx context.Context, now *selector.Epoch, err error)
 }
 
 // classifyCommand is classifyAttempt for a single command.
-func (h *Hook) classifyCommand(ctx context.Context, now *selector.Epoch, cmd redis.Cmder, err error) *attempt {
-	h.databaseOf(now, err).Replies.Add(err, nil)
-	a := h.classifyAttempt(ctx, now, cmd, err, func() bool { return h.rules.May(ctx, cmd) })
+func (r *Runner) classifyCommand(ctx context.Context, now *selector.Epoch, cmd redis.Cmder, err error) *attempt {
+	r.databaseOf(now, err).Replies.Add(err, nil)
+	a := r.classifyAttempt(ctx, now, cmd, err, func() bool { return r.cfg.Rules.May(ctx, cmd) })
 	a.waits = replay.Waits(cmd)
 	return a
 }
 
 // classifyAttempt counts the failure against the database it happened on and says whether the work may be run again. An error that
 // is an answer like any other is final, and it is what the caller gets. cmd is nil for several commands.
-func (h *Hook) classifyAttempt(ctx context.Context, now *selector.Epoch, cmd redis.Cmder, err error, replayable func() bool) *attempt {
-	kind := h.replies.classify(ctx, cmd, err)
-	db := h.databaseOf(now, err)
+func (r *Runner) classifyAttempt(ctx context.Context, now *selector.Epoch, cmd redis.Cmder, err error, replayable func() bool) *attempt {
+	kind := r.replies.classify(ctx, cmd, err)
+	db := r.databaseOf(now, err)
 	if db.Cluster != nil && clusterclient.Misrouted(err) {
 		kind = misrouted
 		db.Cluster.Suspect()
@@ -143,28 +142,28 @@ func (h *Hook) classifyAttempt(ctx context.Context, now *selector.Epoch, cmd red
 	case kind == refusedHere:
 		failedAs(db, kind)
 		db.Traffic.Failures.Add(1) // and no detector is told: the database keeps its place
-		h.logRefusal(db, cmd, err)
+		r.logRefusal(db, cmd, err)
 	case kind == lost && impatient(cmd, err):
 	case kind.failed() && !ourDoing(err):
 		failedAs(db, kind)
 		if goredis.IsReply(err) {
-			h.logRefusal(db, cmd, err)
+			r.logRefusal(db, cmd, err)
 		}
 		db.Health.Failed(err)
 	}
 	a := &attempt{err: goredis.Cause(err), kind: kind, db: db, moved: now.Superseded()}
 	switch kind {
 	case notSent, cannotServe, misrouted:
-		a.final = callerGaveUp(ctx) || h.isClosed() || cmd != nil && vetoed(err, cmd) || ownfault.Is(err)
+		a.final = GaveUp(ctx) || r.isClosed() || cmd != nil && vetoed(err, cmd) || ownfault.Is(err)
 	case lost, cannotServeInside:
-		a.final = callerGaveUp(ctx) || h.isClosed() || !replayable()
+		a.final = GaveUp(ctx) || r.isClosed() || !replayable()
 	case sessionDead:
 		a.final = true
-		a.err = deadSession(db, err)
+		a.err = r.errors.deadSession(db, err)
 	default:
 		a.final = true
 	}
-	a.final = a.final || h.opt.DryRun // there is no switch to wait for, and go-redis has made its own attempts
+	a.final = a.final || r.cfg.DryRun // there is no switch to wait for, and go-redis has made its own attempts
 	return a
 }
 
@@ -174,35 +173,23 @@ func vetoed(err error, cmds ...redis.Cmder) bool {
 	return !ourDoing(err) && slices.ContainsFunc(cmds, redis.Cmder.NoRetry)
 }
 
-// databaseOf finds the database on which err happened: the one the connection names, or else the one that was active.
-func (h *Hook) databaseOf(now *selector.Epoch, err error) *database.Database {
-	var failed *CommandError
-	if !errors.As(err, &failed) || failed.id == 0 {
-		return now.DB
-	}
-	if db := failed.database(); db != nil {
-		return db // and not whatever has that name now
-	}
-	return database.Forgotten()
-}
-
 // runAgain runs failed work again until it is answered, may not be run again, or has used up its attempts. It returns the
 // error of the answer, if the answer is one.
-func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Context, *selector.Epoch) *attempt) error {
-	last, sent := first, sentFailure(first.err)
+func (r *Runner) runAgain(ctx context.Context, first *attempt, run func(context.Context, *selector.Epoch) *attempt) error {
+	last, sent := first, r.errors.sent(first.err)
 	doubt := false // an attempt may have executed it
 	hangs := first.hangs()
-	ctx = h.withTakeover(ctx)
+	ctx = r.withTakeover(ctx)
 	var refused refusals
-	refused.add(h, h.selector.Current().DB, first)
+	refused.add(r, r.choice.Current().DB, first)
 	attempts := func(exec failsafe.Execution[any]) (any, error) {
 		if exec.IsFirstAttempt() {
-			return nil, h.beforeNext(ctx, last)
+			return nil, r.beforeNext(ctx, last)
 		}
-		now := h.selector.Current()
+		now := r.choice.Current()
 		if now.Down {
 			var err error
-			if now, err = h.awaitDatabase(ctx, now, last.err); err != nil {
+			if now, err = r.awaitDatabase(ctx, now, last.err); err != nil {
 				last = &attempt{err: err, final: true}
 				return nil, last
 			}
@@ -220,25 +207,25 @@ func (h *Hook) runAgain(ctx context.Context, first *attempt, run func(context.Co
 		if hangs += last.hangs(); hangs > 1 {
 			last.final = true
 		}
-		refused.add(h, now.DB, last)
+		refused.add(r, now.DB, last)
 		if sent == nil {
-			sent = sentFailure(last.err)
+			sent = r.errors.sent(last.err)
 		}
 		if last.final {
 			return nil, last
 		}
-		return nil, h.beforeNext(ctx, last)
+		return nil, r.beforeNext(ctx, last)
 	}
-	_, err := h.retry.WithContext(ctx).GetWithExecution(attempts)
+	_, err := r.retry.WithContext(ctx).GetWithExecution(attempts)
 	for last != nil && last.resumes(ctx) {
-		_, err = h.retry.WithContext(ctx).GetWithExecution(attempts)
+		_, err = r.retry.WithContext(ctx).GetWithExecution(attempts)
 	}
 	if last == nil {
 		// The work is done, even if the caller's context ended meanwhile and failsafe-go says so.
 		return nil
 	}
-	if err = finish(ctx, last, sent, err); doubt {
-		return unsafeToRetry(err)
+	if err = r.errors.finish(ctx, last, sent, err); doubt {
+		return r.errors.unsafe(err)
 	}
 	return err
 }
@@ -257,109 +244,22 @@ func (a *attempt) resumes(ctx context.Context) bool {
 	return a.waits && a.kind == lost && a.moved && !a.final && ctx.Err() == nil
 }
 
-// refusals watches one piece of work being answered "cannot serve now" again and again by the same database. Probes pass
-// on a database that has become a replica, and in a window full of earlier successes it takes seconds until the failure
-// detector sees a rate; this work has proof enough.
-type refusals struct {
-	db         *database.Database
-	generation uint64 // of its breaker then: what it has refused before it was closed counts no longer
-	since      time.Time
-	told       bool // it counts among the pieces of work whose keys are refused
-}
-
-// refusalPatience is how long a database may refuse the same work before it is left for another one. It is longer than
-// the blip of a failover inside the database.
-const refusalPatience = 250 * time.Millisecond
-
-// refusedKeys is how many pieces of work must be refused for their keys, within a second, before the database is left: one
-// slot that moves is no outage.
-const refusedKeys = 5
-
-func (r *refusals) add(h *Hook, db *database.Database, failed *attempt) {
-	switch refuses := failed.kind == cannotServe || failed.kind == cannotServeInside; {
-	case !refuses || db != r.db || db.Health.Generation() != r.generation:
-		*r = refusals{}
-		if refuses {
-			*r = refusals{db: db, generation: db.Health.Generation(), since: time.Now()}
-		}
-	case db.Cluster != nil: // it may be replacing a master, and its survey has the word
-	case time.Since(r.since) < refusalPatience || !(fleet{h, db}).active():
-	case h.replies.of(nil, failed.err).scope == reply.Key && !r.manyKeys():
-	default:
-		db.Health.TripByTraffic(r.generation, fmt.Sprintf("the same command was refused for %v: %v",
-			time.Since(r.since).Round(time.Millisecond), failed.err))
-	}
-}
-
-// manyKeys counts this piece of work, once, among those that are refused for their keys, and reports whether they are many.
-func (r *refusals) manyKeys() bool {
-	first := !r.told
-	r.told = true
-	return r.db.Refusals.Keyed(first, time.Now()) >= refusedKeys
-}
-
 // finish is the error that the caller gets after all attempts. If one of them was sent, the last one's "not sent" is not
 // the whole truth; and if the caller gave up meanwhile, that shows as well. An answer is the whole truth.
-func finish(ctx context.Context, ending *attempt, sent *CommandError, ended error) error {
+func (f failures) finish(ctx context.Context, ending *attempt, sent *Failure, ended error) error {
 	last := ending.err
 	if ending.kind.told() {
 		return last
 	}
-	if sent != nil && sentFailure(last) == nil {
+	if sent != nil && f.sent(last) == nil {
 		if ending.kind == sessionDead {
-			last = asNetError(sent.on(true, sent.Err)) // which is why the session is dead
+			last = f.New(sent.on(true, sent.Err)) // which is why the session is dead
 		} else {
-			last = asNetError(sent.on(true, fmt.Errorf("%w; a later attempt: %w", sent.Err, last)))
+			last = f.New(sent.on(true, fmt.Errorf("%w; a later attempt: %w", sent.Err, last)))
 		}
 	}
 	if gaveUp := ctx.Err(); gaveUp != nil && errors.Is(ended, gaveUp) && !errors.Is(last, gaveUp) {
 		return fmt.Errorf("%w: %w", gaveUp, last)
 	}
 	return last
-}
-
-// beforeNext waits, after a failed attempt, for what decides where the next one goes: a newer choice or the verdict on
-// the suspected database.
-func (h *Hook) beforeNext(ctx context.Context, failed *attempt) error {
-	if failed.moved {
-		return failed
-	}
-	now := h.selector.Current()
-	if verdict := now.DB.Health.Pending(); verdict != nil {
-		now.Await(ctx, verdict, verdictPatience)
-	}
-	if now.DB.Cluster != nil && !now.Superseded() && h.awaitTakeover(ctx, now, failed) {
-		return &attempt{err: failed.err, moved: true}
-	}
-	return &attempt{err: failed.err, moved: now.Superseded()}
-}
-
-// awaitDatabase waits as long as Options.MaxWait says for a database to be usable. last is what the command has met before.
-func (h *Hook) awaitDatabase(ctx context.Context, now *selector.Epoch, last error) (*selector.Epoch, error) {
-	if h.isClosed() {
-		return now, nil
-	}
-	if h.opt.MaxWait > 0 {
-		timer := time.NewTimer(h.opt.MaxWait)
-		defer timer.Stop()
-		for now.Down {
-			select {
-			case <-now.Over():
-				now = h.selector.Current()
-			case <-timer.C:
-				return h.refused(now, last)
-			case <-ctx.Done():
-				return now, errors.Join(noDatabase(last), ctx.Err())
-			case <-h.ctx.Done():
-				return now, nil
-			}
-		}
-		return now, nil
-	}
-	return h.refused(now, last)
-}
-
-func (h *Hook) refused(now *selector.Epoch, last error) (*selector.Epoch, error) {
-	now.DB.Traffic.Refused.Add(1)
-	return now, noDatabase(last)
 }
