@@ -57,7 +57,7 @@ func (f fleet) AlternativePasses(act health.Act) bool {
 		if best == nil {
 			return false
 		}
-		if best.Health.Passes(act) {
+		if act(best.Health) {
 			return true
 		}
 		usable = slices.DeleteFunc(usable, func(other *database.Database) bool { return other == best })

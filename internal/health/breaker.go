@@ -107,6 +107,9 @@ func (h *Health) Snapshot() Snapshot {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s.State, s.Since, s.LastError, s.GracePeriod = h.stateLocked(), h.since, h.lastErr, h.grace.current
+	if h.grace.rule.Period < 0 {
+		s.GracePeriod = h.grace.rule.Period
+	}
 	return s
 }
 

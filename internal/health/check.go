@@ -157,6 +157,9 @@ func (h *Health) checkWholly(ctx context.Context) error {
 	if err := h.replica(); err != nil {
 		return err
 	}
+	if err := h.refusesStill(ctx); err != nil {
+		return err
+	}
 	if len(set.Gates) == 0 {
 		return nil
 	}
@@ -171,6 +174,10 @@ func (h *Health) askGates(ctx context.Context) error {
 		return err
 	}
 	if err := h.replica(); err != nil {
+		return err
+	}
+	if err := h.refusesStill(ctx); err != nil {
+		h.gateErr.Store(&err)
 		return err
 	}
 	gates := h.prober.Checks().Gates

@@ -53,16 +53,6 @@ func (h *Health) Consult(failures uint64) {
 	h.TripByTraffic(generation, verdict.Reason)
 }
 
-// TripByTraffic acts on the verdict of a detector, if there is another database to go to. If there is none, failing
-// traffic is still better than none, and the callers see the errors themselves.
-func (h *Health) TripByTraffic(generation uint64, reason string) {
-	if !h.fleet.HasAlternative() {
-		h.traffic.Reset()
-		return
-	}
-	h.Trip(generation, Outage{ByTraffic: true, Cause: &DetectorError{reason, h.traffic.LastFailure(time.Now())}})
-}
-
 // reexamine puts the verdict of a detector to the cluster. If a master of the cluster is being replaced, the traffic of that
 // one fails, and the verdict is void. Otherwise traffic that keeps failing has the word, as everywhere.
 func (h *Health) reexamine(generation uint64, verdict window.Verdict) {

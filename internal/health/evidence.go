@@ -23,6 +23,7 @@ const (
 	kindRequest evidenceKind = 1 << iota // a request on an established connection: asked by PING
 	kindConnect                          // a dial, a login, or a handshake that stays without an answer: asked by a new connection
 	kindWrite                            // a request without an answer, which may be a write that is held back: asked by PUBLISH
+	kindReply                            // requests that are refused: asked of the other databases, by a write that changes nothing
 )
 
 // kindOf tells the acts that an error is evidence of.
@@ -72,12 +73,18 @@ func (h *Health) confirmAs() error {
 	if err != nil {
 		return h.excuse(err)
 	}
+	asked := kindRequest
 	if h.prober.Cluster() != nil {
-		return nil // its survey asks each node; the acts below would ask one, which may be the one that is being replaced
+		asked |= kindConnect | kindWrite // its survey asks each node; these would ask one, which may be the one that is being replaced
 	}
-	for asked := kindRequest; ; {
+	for {
 		kinds := h.suspectedOf() &^ asked // evidence of another kind may have come meanwhile
-		switch {
+		switch refused := h.refusalOf(); {
+		case refused != nil && asked&kindReply == 0:
+			asked |= kindReply
+			if err = h.confirmRefused(refused); err != nil {
+				return err
+			}
 		case kinds&kindConnect != 0:
 			asked |= kindConnect
 			if err = h.confirmConnect(); err != nil {
@@ -121,7 +128,7 @@ func (h *Health) confirmConnect() error {
 		h.listener.OwnFault(err)
 		return nil
 	}
-	if h.inUse() && !h.fleet.AlternativePasses(Connect) {
+	if h.inUse() && !h.fleet.AlternativePasses(Connects) {
 		h.listener.NowhereBetter(err)
 		return nil
 	}
@@ -134,20 +141,27 @@ func (h *Health) confirmWrite() error {
 	if err == nil {
 		return nil
 	}
-	if h.inUse() && !h.fleet.AlternativePasses(Write) {
+	if h.inUse() && !h.fleet.AlternativePasses(Writes) {
 		h.listener.NowhereBetter(err)
 		return nil
 	}
 	return writeError{err}
 }
 
-// Passes reports whether the database passes an act now.
-func (h *Health) Passes(act Act) bool {
-	question := h.prober.Connect
-	if act == Write {
-		question = h.prober.Write
+// Act is what another database is asked to do before this one is left. It reports whether that has passed.
+type Act func(other *Health) bool
+
+// Connects makes a new connection with its login.
+func Connects(h *Health) bool { return h.prober.Ask(h.ctx, 1, h.prober.Connect) == nil }
+
+// Writes asks for a write that changes nothing.
+func Writes(h *Health) bool { return h.steady() && h.prober.Ask(h.ctx, 1, h.prober.Write) == nil }
+
+// Serves is the act of doing what was refused with a reply.
+func Serves(refused error) Act {
+	return func(h *Health) bool {
+		return h.steady() && h.prober.Ask(h.ctx, 1, func(ctx context.Context) error { return h.prober.Serve(ctx, refused) }) == nil
 	}
-	return h.prober.Ask(h.ctx, 1, question) == nil
 }
 
 // slowConnect is the evidence that a dial, or the handshake after it, stays without an answer.

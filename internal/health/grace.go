@@ -22,21 +22,30 @@ type grace struct {
 }
 
 func newGrace(rule GraceRule) grace {
-	g := grace{rule: rule, period: rule.Period}
+	g := grace{rule: rule}
+	g.period = g.least()
 	g.recovered()
 	return g
+}
+
+// forced is the grace period of a database that is never returned to, for moves that are no returns.
+const forced = 15 * time.Second
+
+// least is the period of a database that has failed once.
+func (g *grace) least() time.Duration {
+	if g.rule.Period < 0 {
+		return forced
+	}
+	return g.rule.Period
 }
 
 // relapsed notes a failure: another one soon after the last makes the period longer, a long time without one makes it
 // short again.
 func (g *grace) relapsed(now time.Time) {
-	if g.rule.Period < 0 {
-		return
-	}
 	if !g.failed.IsZero() && now.Sub(g.failed) < max(g.rule.Max, 2*g.period) {
 		g.period = time.Duration(math.Min(float64(g.period)*g.rule.Factor, float64(g.rule.Max)))
 	} else {
-		g.period = g.rule.Period
+		g.period = g.least()
 	}
 	g.failed = now
 }

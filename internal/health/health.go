@@ -36,15 +36,6 @@ type Config struct {
 	Locate func(error) error
 }
 
-// Act is what a database is asked to do.
-type Act int
-
-// The acts beside PING.
-const (
-	Connect Act = iota // a new connection with its login
-	Write              // a write that changes nothing
-)
-
 // Fleet is what the health of one database must know of the others, and what it asks of whoever chooses among them. The methods
 // are called without the lock of health held, from any goroutine.
 type Fleet interface {
@@ -119,6 +110,7 @@ type Health struct {
 	outageBegan  time.Time                          // Guarded by mu. When it became unusable the last time
 	lastOutage   Outage                             // Guarded by mu. Why it became unusable the last time
 	calmedAt     time.Time                          // Guarded by mu. When the last suspicion ended
+	nowhereUntil time.Time                          // Guarded by mu. Until when no other database is asked what is refused here
 	grace        grace                              // Guarded by mu
 
 	removed             atomic.Bool

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,31 +23,35 @@ type suspicion struct {
 	cause   error
 	kinds   evidenceKind // of all evidence until now; guarded by Health.mu
 	began   time.Time
-	verdict chan struct{} // closed when the question is answered
+	verdict chan struct{}  // closed when the question is answered
+	refused *DetectorError // what traffic was refused with, if that is the evidence; guarded by Health.mu
 }
 
 // Suspect makes the database suspect and returns a channel that is closed with the verdict.
 func (h *Health) Suspect(cause error) <-chan struct{} {
 	h.noteFailing(cause)
-	kinds := kindOf(cause)
 	h.mu.Lock()
-	s := h.suspicion
-	if s != nil {
-		s.kinds |= kinds
-	} else {
-		s = &suspicion{cause: cause, kinds: kinds, began: time.Now(), verdict: make(chan struct{})}
-		if h.isClosed() || h.removed.Load() {
-			close(s.verdict)
-			h.mu.Unlock()
-			return s.verdict
-		}
-		h.suspicion = s
-		h.suspicions.Add(1)
-		h.listener.Suspected(cause) // with the lock held, so that it is told before the verdict
-	}
+	s := h.suspectLocked(cause, kindOf(cause))
 	h.mu.Unlock()
 	h.Nudge()
 	return s.verdict
+}
+
+// suspectLocked adds evidence to the suspicion of now, or begins one. Caller must hold mu.
+func (h *Health) suspectLocked(cause error, kinds evidenceKind) *suspicion {
+	if s := h.suspicion; s != nil {
+		s.kinds |= kinds
+		return s
+	}
+	s := &suspicion{cause: cause, kinds: kinds, began: time.Now(), verdict: make(chan struct{})}
+	if h.isClosed() || h.removed.Load() {
+		close(s.verdict)
+		return s
+	}
+	h.suspicion = s
+	h.suspicions.Add(1)
+	h.listener.Suspected(cause) // with the lock held, so that it is told before the verdict
+	return s
 }
 
 // Pending returns the verdict that is being waited for, or nil.
@@ -108,11 +113,7 @@ func (h *Health) confirmSuspicion(s *suspicion, generation uint64) {
 		h.listener.Cleared(s.cause, time.Since(s.began))
 	} else {
 		h.awaitBestAlternative()
-		cause := s.cause
-		if !strings.Contains(cause.Error(), err.Error()) {
-			cause = fmt.Errorf("%w; then %w", cause, err)
-		}
-		if !h.Trip(generation, Outage{Cause: cause}) && h.Usable() {
+		if !h.Trip(generation, outageFor(s.cause, err)) && h.Usable() {
 			h.Nudge() // there may be evidence that has come after it was closed, so the question is asked again
 			return
 		}
@@ -120,12 +121,28 @@ func (h *Health) confirmSuspicion(s *suspicion, generation uint64) {
 	h.resolve()
 }
 
+// outageFor makes an outage of a suspicion and its verdict.
+func outageFor(cause, verdict error) Outage {
+	var refused refusedError
+	if errors.As(verdict, &refused) {
+		return Outage{ByTraffic: true, Cause: refused.DetectorError}
+	}
+	if !strings.Contains(cause.Error(), verdict.Error()) {
+		cause = fmt.Errorf("%w; then %w", cause, verdict)
+	}
+	return Outage{Cause: cause}
+}
+
 // confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a
 // process that only subscribes learns of a hang this way, with the short timeout and not with that of the checks.
 func (h *Health) confirmAlive(generation uint64) {
-	if err := h.excuse(h.confirm()); err != nil {
+	err := h.excuse(h.confirm())
+	if refused := h.refusalOf(); err == nil && refused != nil {
+		err = h.confirmRefused(refused)
+	}
+	if err != nil {
 		h.awaitBestAlternative()
-		h.Trip(generation, Outage{Cause: err})
+		h.Trip(generation, outageFor(err, err))
 		return
 	}
 	h.Heard(time.Now())

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/redishook/multidb/probes"
 )
 
@@ -39,14 +37,14 @@ func (p *Prober) NewChecks(all probes.Checks) *Checks {
 
 // quickPing is [probes.Ping] over the connection that quick probes have: a database that is asked nothing else needs no
 // second one.
-type quickPing struct{ probing redis.UniversalClient }
+type quickPing struct{ prober *Prober }
 
 func (quickPing) String() string { return "ping" }
 
 // Check sends PING.
 func (p quickPing) Check(ctx context.Context, db probes.Target) error {
-	db.Client = p.probing
-	return probes.Ping().Check(ctx, db)
+	db.Client = p.prober.quick
+	return p.prober.refusal.learn(probes.Ping().Check(ctx, db))
 }
 
 // shareProbeConn makes each Ping a quickPing of this database, or its survey if the database is a cluster: a PING to each node
@@ -55,7 +53,7 @@ func (p *Prober) shareProbeConn(checks probes.Checks) probes.Checks {
 	checks = slices.Clone(checks)
 	for i := range checks {
 		if checks[i].Probe == probes.Ping() {
-			checks[i].Probe = quickPing{p.quick}
+			checks[i].Probe = quickPing{p}
 			if p.cluster != nil {
 				checks[i].Probe = clusterCheck{p}
 			}

@@ -3,6 +3,7 @@ package prober
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -67,7 +68,7 @@ type probeConn struct {
 	prober *Prober
 
 	readBy, writeBy time.Time    // of the one who reads, and of the one who writes
-	greeted         bool         // the first reply, that to HELLO, has been read; of the one who reads
+	greeted         atomic.Bool  // the first reply, that to HELLO, has been read
 	asking          atomic.Bool  // something was written and nothing has been read since
 	pinged          atomic.Int64 // when a PING was written whose reply has not come; ns since Prober.clockStart
 }
@@ -90,7 +91,22 @@ func (c *probeConn) Write(p []byte) (int, error) {
 	if c.asking.CompareAndSwap(false, true) {
 		c.prober.signs.asking.Add(1)
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	return n, c.unlessGreeted(err)
+}
+
+// unlessGreeted marks a failure before the first reply as one of the connection: a server that has no room for another client, say,
+// may close it before HELLO is written.
+func (c *probeConn) unlessGreeted(err error) error {
+	if err == nil || c.greeted.Load() || isTimeout(err) {
+		return err
+	}
+	return dialError{err}
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
 }
 
 func (c *probeConn) Read(p []byte) (int, error) {
@@ -99,15 +115,14 @@ func (c *probeConn) Read(p []byte) (int, error) {
 	c.heard()
 	if n > 0 {
 		c.prober.signs.read.Add(1)
-		if !c.greeted {
-			c.greeted = true
+		if c.greeted.CompareAndSwap(false, true) {
 			c.prober.role.learn(p[:n])
 		}
 	}
 	if at := c.pinged.Swap(0); at != 0 && n > 0 {
 		c.prober.saw(time.Since(c.prober.clockStart) - time.Duration(at))
 	}
-	return n, err
+	return n, c.unlessGreeted(err)
 }
 
 func (c *probeConn) heard() {

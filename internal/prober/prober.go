@@ -65,6 +65,7 @@ type Prober struct {
 
 	distance
 	role
+	refusal
 	signs      signsOfLife
 	clockStart time.Time
 }
@@ -113,7 +114,7 @@ func (p *Prober) Ping(ctx context.Context) error {
 		if p.cluster != nil {
 			return clusterCheck{p}.Check(ctx, p.target)
 		}
-		return quickPing{p.quick}.Check(ctx, p.target)
+		return quickPing{p}.Check(ctx, p.target)
 	})
 }
 
