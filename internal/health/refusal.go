@@ -19,6 +19,9 @@ type refusedError struct{ *DetectorError }
 
 func (e refusedError) Unwrap() error { return e.DetectorError }
 
+// refusing is a database that refuses requests, or that may.
+type refusing struct{ *Health }
+
 // TripByTraffic acts on what traffic has met, if there is another database to go to. If there is none, failing traffic is still better
 // than none, and the callers see the errors themselves. Replies are evidence that is put to the other databases; the rest is a verdict.
 func (h *Health) TripByTraffic(generation uint64, reason string) {
@@ -31,11 +34,11 @@ func (h *Health) TripByTraffic(generation uint64, reason string) {
 		h.Trip(generation, Outage{ByTraffic: true, Cause: verdict})
 		return
 	}
-	h.suspectRefused(generation, verdict)
+	refusing{h}.suspect(generation, verdict)
 }
 
-// suspectRefused makes the database suspect of refusing what another one would do.
-func (h *Health) suspectRefused(generation uint64, verdict *DetectorError) {
+// suspect makes the database suspect of refusing what another one would do.
+func (h refusing) suspect(generation uint64, verdict *DetectorError) {
 	h.mu.Lock()
 	known := h.generation != generation || time.Now().Before(h.nowhereUntil)
 	if !known {
@@ -49,8 +52,8 @@ func (h *Health) suspectRefused(generation uint64, verdict *DetectorError) {
 	}
 }
 
-// confirmRefused asks the other databases whether they would do what is refused here.
-func (h *Health) confirmRefused(verdict *DetectorError) error {
+// confirm asks the other databases whether they would do what is refused here.
+func (h refusing) confirm(verdict *DetectorError) error {
 	if !h.inUse() {
 		return nil
 	}
@@ -65,8 +68,8 @@ func (h *Health) confirmRefused(verdict *DetectorError) error {
 	return nil
 }
 
-// refusalOf returns what is refused, by traffic or by the answer to the last PING; nil if nothing is.
-func (h *Health) refusalOf() *DetectorError {
+// verdict returns what is refused, by traffic or by the answer to the last PING; nil if nothing is.
+func (h refusing) verdict() *DetectorError {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.suspicion != nil && h.suspicion.refused != nil {
@@ -80,7 +83,7 @@ func (h *Health) refusalOf() *DetectorError {
 
 // steady reports whether the database may be moved to because another one refuses requests or holds them back. One that was left for
 // that itself, or has failed again and again, must have been healthy for its grace period.
-func (h *Health) steady() bool {
+func (h refusing) steady() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.grace.failed.IsZero() || !h.lastOutage.answered() && h.grace.period <= h.grace.least() {
@@ -94,8 +97,8 @@ func (o Outage) answered() bool {
 	return errors.As(o.Cause, new(*DetectorError)) || errors.As(o.Cause, new(writeError))
 }
 
-// refusesStill asks a database that was left because it refused requests whether it still does, before a planned return.
-func (h *Health) refusesStill(ctx context.Context) error {
+// still asks a database that was left because it refused requests whether it still does, before a planned return.
+func (h refusing) still(ctx context.Context) error {
 	if h.isActive() {
 		return nil
 	}
