@@ -157,7 +157,7 @@ func (h *Health) checkWholly(ctx context.Context) error {
 	if err := h.replica(); err != nil {
 		return err
 	}
-	if err := refusing{h}.still(ctx); err != nil {
+	if err := asRefusing(h).still(ctx); err != nil {
 		return err
 	}
 	if len(set.Gates) == 0 {
@@ -176,7 +176,7 @@ func (h *Health) askGates(ctx context.Context) error {
 	if err := h.replica(); err != nil {
 		return err
 	}
-	if err := refusing{h}.still(ctx); err != nil {
+	if err := asRefusing(h).still(ctx); err != nil {
 		h.gateErr.Store(&err)
 		return err
 	}

@@ -79,10 +79,10 @@ func (h *Health) confirmAs() error {
 	}
 	for {
 		kinds := h.suspectedOf() &^ asked // evidence of another kind may have come meanwhile
-		switch refused := refusing{h}.verdict(); {
+		switch refused := asRefusing(h).verdict(); {
 		case refused != nil && asked&kindReply == 0:
 			asked |= kindReply
-			if err = refusing{h}.confirm(refused); err != nil {
+			if err = asRefusing(h).confirm(refused); err != nil {
 				return err
 			}
 		case kinds&kindConnect != 0:
@@ -155,12 +155,12 @@ type Act func(other *Health) bool
 func Connects(h *Health) bool { return h.prober.Ask(h.ctx, 1, h.prober.Connect) == nil }
 
 // Writes asks for a write that changes nothing.
-func Writes(h *Health) bool { return refusing{h}.steady() && h.prober.Ask(h.ctx, 1, h.prober.Write) == nil }
+func Writes(h *Health) bool { return asRefusing(h).steady() && h.prober.Ask(h.ctx, 1, h.prober.Write) == nil }
 
 // Serves is the act of doing what was refused with a reply.
 func Serves(refused error) Act {
 	return func(h *Health) bool {
-		return refusing{h}.steady() && h.prober.Ask(h.ctx, 1, func(ctx context.Context) error { return h.prober.Serve(ctx, refused) }) == nil
+		return asRefusing(h).steady() && h.prober.Ask(h.ctx, 1, func(ctx context.Context) error { return h.prober.Serve(ctx, refused) }) == nil
 	}
 }
 

@@ -22,6 +22,8 @@ func (e refusedError) Unwrap() error { return e.DetectorError }
 // refusing is a database that refuses requests, or that may.
 type refusing struct{ *Health }
 
+func asRefusing(h *Health) refusing { return refusing{h} }
+
 // TripByTraffic acts on what traffic has met, if there is another database to go to. If there is none, failing traffic is still better
 // than none, and the callers see the errors themselves. Replies are evidence that is put to the other databases; the rest is a verdict.
 func (h *Health) TripByTraffic(generation uint64, reason string) {
@@ -34,7 +36,7 @@ func (h *Health) TripByTraffic(generation uint64, reason string) {
 		h.Trip(generation, Outage{ByTraffic: true, Cause: verdict})
 		return
 	}
-	refusing{h}.suspect(generation, verdict)
+	asRefusing(h).suspect(generation, verdict)
 }
 
 // suspect makes the database suspect of refusing what another one would do.

@@ -137,8 +137,8 @@ func outageFor(cause, verdict error) Outage {
 // process that only subscribes learns of a hang this way, with the short timeout and not with that of the checks.
 func (h *Health) confirmAlive(generation uint64) {
 	err := h.excuse(h.confirm())
-	if refused := refusing{h}.verdict(); err == nil && refused != nil {
-		err = refusing{h}.confirm(refused)
+	if refused := asRefusing(h).verdict(); err == nil && refused != nil {
+		err = asRefusing(h).confirm(refused)
 	}
 	if err != nil {
 		h.awaitBestAlternative()

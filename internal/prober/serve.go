@@ -17,7 +17,7 @@ func (p *Prober) Serve(ctx context.Context, refused error) error {
 	if p.cluster != nil {
 		return p.Ping(ctx)
 	}
-	return beside(ctx, func() error {
+	return p.beside(ctx, func() error {
 		err := p.quick.SetRange(ctx, nobodysKey, 0, "").Err()
 		if err != nil && goredis.IsReply(err) && !sameTrouble(goredis.ReplyText(err), goredis.ReplyText(refused)) {
 			return nil
