@@ -155,7 +155,9 @@ type Act func(other *Health) bool
 func Connects(h *Health) bool { return h.prober.Ask(h.ctx, 1, h.prober.Connect) == nil }
 
 // Writes asks for a write that changes nothing.
-func Writes(h *Health) bool { return asRefusing(h).steady() && h.prober.Ask(h.ctx, 1, h.prober.Write) == nil }
+func Writes(h *Health) bool {
+	return asRefusing(h).steady() && h.prober.Ask(h.ctx, 1, h.prober.Write) == nil
+}
 
 // Serves is the act of doing what was refused with a reply.
 func Serves(refused error) Act {
