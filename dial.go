@@ -48,7 +48,7 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 	for {
 		now := h.selector.Current()
 		if now.Down && !h.isClosed() {
-			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: commandError(nil, false, ErrNoDatabase)}}, nil
+			return traits.Unreached(func(sent bool) error { return commandError(nil, sent, ErrNoDatabase) }), nil
 		}
 		at, err := nodePlace(ctx, now, node)
 		if err == errNotAttached { //nolint:errorlint // returned as it is
@@ -69,23 +69,23 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 			h.dials.Add(1)
 			return nc, nil
 		}
-		failed := nodeError(now.DB, at.Addr, false, err)
+		fail := func(sent bool) error { return nodeError(now.DB, at.Addr, sent, err) }
 		switch {
 		case runner.GaveUp(ctx) && !h.opt.DryRun: // or its DialTimeout is over: whoever waits tries again
-			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: failed}}, nil
+			return traits.Unreached(fail), nil
 		case runner.GaveUp(ctx) || h.isClosed():
-			return nil, failed
+			return nil, fail(false)
 		}
 		if ownfault.Is(err) {
 			h.events.ownFault(now.DB.Name, err)
-			return goredis.DeadConn{Err: goredis.Handshake(failed)}, nil
+			return goredis.DeadConn{Err: goredis.Handshake(fail(false))}, nil
 		}
-		verdict := now.DB.Health.Suspect(goredis.Handshake(failed))
+		verdict := now.DB.Health.Suspect(goredis.Handshake(fail(false)))
 		if h.opt.DryRun {
-			return nil, failed // as without the hook
+			return nil, fail(false) // as without the hook
 		}
 		if !now.Await(ctx, verdict, time.Until(deadline)) || !now.Superseded() {
-			return goredis.UnreachedConn{DeadConn: goredis.DeadConn{Err: failed}}, nil
+			return traits.Unreached(fail), nil
 		}
 	}
 }

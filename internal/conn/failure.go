@@ -20,7 +20,11 @@ func (c *Conn) owes() bool { return c.ready.Load() && c.ledger.Owed() > 0 }
 // run again, and their errors are looked at.
 func (c *Conn) lostReply(f *connFailure) error {
 	sent := c.owes()
-	err := c.set.owner.Fail(c.place.Addr, sent, f.cause)
+	client := c.hello.client
+	if sent && goredis.FetchesMisses() {
+		client.loseMiss()
+	}
+	err := c.set.owner.Fail(c.place.Addr, sent || client.SentBefore(), f.cause)
 	switch {
 	case !c.ready.Load():
 		return goredis.Handshake(err)
@@ -28,6 +32,9 @@ func (c *Conn) lostReply(f *connFailure) error {
 		return goredis.Unsent(err)
 	case sent && (c.ledger.OwesConfirmations() || c.ledger.OwesHarmless() && goredis.InFullDuplex()):
 		return err
+	}
+	if sent {
+		goredis.Lost(err)
 	}
 	return goredis.OfRead(goredis.NoRetry(err))
 }

@@ -19,11 +19,14 @@ import (
 var root = reflect.TypeFor[redis.Options]().PkgPath()
 
 const (
-	initConn  = ".(*baseClient).initConn"
-	pipelined = ".(*Conn).Pipelined"
-	fdEngine  = ".(*fdEngine)."
-	hostHook  = ".(*fdEngine).hostHook"
-	filter    = "/internal/pool.(*ConnPool).Filter"
+	initConn      = ".(*baseClient).initConn"
+	pipelined     = ".(*Conn).Pipelined"
+	fdEngine      = ".(*fdEngine)."
+	hostHook      = ".(*fdEngine).hostHook"
+	missCoalescer = ".(*cscMissCoalescer)."
+	pipelineLoop  = ".(*baseClient).generalProcessPipelineFrom"
+	processCached = ".(*baseClient).processCached"
+	filter        = "/internal/pool.(*ConnPool).Filter"
 )
 
 // stack visits the functions on the call stack, the innermost first, until visit returns false. Functions of go-redis itself
@@ -57,6 +60,13 @@ func has(prefixes ...string) (found bool) {
 // InFullDuplex reports that a goroutine of the full-duplex autopipeliner asks. After a failure it runs again what has not
 // been answered, and nothing else.
 func InFullDuplex() bool { return has(fdEngine) }
+
+// FetchesMisses reports that the goroutine asks that reads the replies to coalesced cache misses. After a failure go-redis runs
+// each of them again on a connection of the pool, in the goroutine of its caller and whatever the error is.
+func FetchesMisses() bool { return has(missCoalescer) }
+
+// ReadsCached reports that a command asks which client-side caching keeps: a first attempt at it may have been coalesced.
+func ReadsCached() bool { return has(processCached) }
 
 // OnlyLooksOn reports that a process hook is called by the full-duplex autopipeliner: there it may look at a command, and
 // calling next again runs nothing.

@@ -45,10 +45,13 @@ func (d DeadConn) SyscallConn() (syscall.RawConn, error) { return nil, d.Err }
 
 // UnreachedConn is the DeadConn of a client's own pool. It makes its error when it is used, because whether go-redis may run
 // anything again depends on who uses it: see Handshake.
-type UnreachedConn struct{ DeadConn }
+type UnreachedConn struct {
+	DeadConn
+	Late func() error // makes the error
+}
 
-func (d UnreachedConn) Read([]byte) (int, error)  { return 0, Handshake(d.Err) }
-func (d UnreachedConn) Write([]byte) (int, error) { return 0, Handshake(d.Err) }
+func (d UnreachedConn) Read([]byte) (int, error)  { return 0, Handshake(d.Late()) }
+func (d UnreachedConn) Write([]byte) (int, error) { return 0, Handshake(d.Late()) }
 
 // TLSDialer returns a dialer over TLS that ends with its context, or the user's own. go-redis' default does not end
 // (tls.DialWithDialer takes no context): a dial to a server that has stopped would go on for all of DialTimeout after the

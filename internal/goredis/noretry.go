@@ -219,9 +219,9 @@ func Uncover(err error) (revealedErr error, changed bool) {
 	case *handshakeNetError:
 		return Cause(e.err), true
 	case *unsentError:
-		return Cause(e.err), true
+		return Cause(e.cause()), true
 	case *unsentNetError:
-		return Cause(e.err), true
+		return Cause(e.cause()), true
 	}
 	var lost *NoRetryError
 	if !errors.As(err, &lost) {

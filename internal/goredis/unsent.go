@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // The errors of requests of which nothing was sent.
@@ -17,15 +18,26 @@ type unsentError struct {
 	err     error
 	session bool
 	asked   atomic.Int32 // how often go-redis has asked whether to run the request again
+
+	became atomic.Pointer[error] // what has become of the request in a later attempt, see Lost
+	before *unsentError          // of the attempt before in the same goroutine, and at when; both for unsentPipelines alone
+	at     time.Time
 }
 
-func (e *unsentError) Error() string { return e.err.Error() }
+func (e *unsentError) Error() string { return e.cause().Error() }
+
+func (e *unsentError) cause() error {
+	if later := e.became.Load(); later != nil {
+		return *later
+	}
+	return e.err
+}
 
 func (e *unsentError) Unwrap() error {
 	if (e.session || e.asked.Load() > 1) && Asks(unsentMethods...) {
 		return nil
 	}
-	return e.err
+	return e.cause()
 }
 
 // Is counts: go-redis asks about io.EOF first, and once for each attempt (shouldRetry).
@@ -44,10 +56,18 @@ type unsentNetError struct {
 	net net.Error
 }
 
-func (e *unsentNetError) Timeout() bool { return e.net.Timeout() }
+func (e *unsentNetError) Timeout() bool { return e.now().Timeout() }
 
 // Temporary completes net.Error, as callers assert it.
-func (e *unsentNetError) Temporary() bool { return Temporary(e.net) }
+func (e *unsentNetError) Temporary() bool { return Temporary(e.now()) }
+
+// now is the net.Error that it is about. One that has become something else says what that says, if anything.
+func (e *unsentNetError) now() net.Error {
+	if ne, ok := e.cause().(net.Error); ok { //nolint:errorlint // as Unsent asks
+		return ne
+	}
+	return e.net
+}
 
 func (e *unsentNetError) Is(target error) bool {
 	return e.unsentError.Is(target) || target == context.Canceled && e.unsentError.Unwrap() == nil // that very question
@@ -56,7 +76,17 @@ func (e *unsentNetError) Is(target error) bool {
 // Unsent wraps the error of a request of which nothing was sent, for go-redis' own loop. If err is a net.Error itself, so is
 // the result. It must be called by the goroutine that go-redis waits in, at the time of the failure.
 func Unsent(err error) error {
-	e := &unsentError{err: err, session: OnSession()}
+	e := newUnsent(err)
+	if has(pipelineLoop) {
+		earlier.remember(e)
+	}
+	return asUnsentNet(e)
+}
+
+func newUnsent(err error) *unsentError { return &unsentError{err: err, session: OnSession()} }
+
+func asUnsentNet(e *unsentError) error {
+	err := e.err
 	if ne, ok := err.(net.Error); ok { //nolint:errorlint // built as one by the caller
 		return &unsentNetError{e, ne}
 	}
@@ -115,8 +145,8 @@ func IsHandshakeError(err error) bool {
 
 // Handshake wraps the error of a handshake or a dial. If err is a net.Error itself, so is the result.
 func Handshake(err error) error {
-	e := &handshakeError{Unsent(err)}
-	if ne, ok := err.(net.Error); ok { //nolint:errorlint // built as one by the caller
+	e := &handshakeError{asUnsentNet(newUnsent(err))} // go-redis puts it on commands in the end only
+	if ne, ok := err.(net.Error); ok {                //nolint:errorlint // built as one by the caller
 		return &handshakeNetError{e, ne}
 	}
 	return e

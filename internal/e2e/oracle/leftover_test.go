@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -38,7 +39,10 @@ func (c deafOnce) Write(p []byte) (int, error) {
 //  2. The second connection is lost after the first reply. The second command has the error "sent, not answered".
 //  3. The third and the fourth keep what step 1 has left on them, and a caller who runs them again runs them twice.
 func TestNoErrorOfAnEarlierAttemptStaysOnACommandThatWasSent(t *testing.T) {
-	for _, retries := range []int{-1, 0} {
+	for _, c := range []struct {
+		retries int
+		clone   bool
+	}{{-1, false}, {0, false}, {0, true}} {
 		synctest.Test(t, func(t *testing.T) {
 			var network memnet.Network
 			ln, err := network.Listen(address)
@@ -52,7 +56,7 @@ func TestNoErrorOfAnEarlierAttemptStaysOnACommandThatWasSent(t *testing.T) {
 			var left atomic.Int32
 			left.Store(1)
 			options := func() *redis.Options {
-				return &redis.Options{Addr: address, MaxRetries: retries, Dialer: func(ctx context.Context, n, addr string) (net.Conn, error) {
+				return &redis.Options{Addr: address, MaxRetries: c.retries, Dialer: func(ctx context.Context, n, addr string) (net.Conn, error) {
 					nc, err := network.Dial(ctx, n, addr)
 					return deafOnce{nc, "incr", &left}, err
 				}}
@@ -66,6 +70,9 @@ func TestNoErrorOfAnEarlierAttemptStaysOnACommandThatWasSent(t *testing.T) {
 			rdb := redis.NewClient(options())
 			defer rdb.Close()
 			rdb.AddHook(hook)
+			if c.clone {
+				rdb = rdb.WithTimeout(time.Second)
+			}
 			cmds, err := rdb.Pipelined(t.Context(), func(p redis.Pipeliner) error {
 				for _, key := range []string{"a", "b", "c", "d"} {
 					p.Incr(t.Context(), key)

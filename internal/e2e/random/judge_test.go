@@ -56,14 +56,15 @@ func (w *world) judgeCall(g *group, c *call, cmd redis.Cmder, taken bool) string
 	}
 	var command *multidb.CommandError
 	isCommand := errors.As(err, &command)
+	down := errors.Is(err, multidb.ErrNoDatabase) // which may hold the reply of the attempt before
 	switch {
 	case multidb.SafeToRetry(err) && c.executed > 0:
 		return "executed, and called safe to retry"
-	case err == nil || !isCommand && isReply(err):
+	case err == nil || !isCommand && !down && isReply(err):
 		return w.judgeAnswer(g, c, cmd)
 	case w.calm():
 		return "an error although nothing is wrong"
-	case errors.Is(err, multidb.ErrNoDatabase), g.tx && errors.Is(err, redis.TxFailedErr):
+	case down, g.tx && errors.Is(err, redis.TxFailedErr):
 		return ""
 	case !isCommand:
 		return w.judgeOther(err)
@@ -71,6 +72,7 @@ func (w *world) judgeCall(g *group, c *call, cmd redis.Cmder, taken bool) string
 		return "executed, and called not sent"
 	case !command.Sent && c.taken > c.refusals() && !g.tx:
 		return "a byte was taken, and called not sent"
+	case w.coalesce && !g.batch && c.rung == multidb.ReplayRead: // after a loss any of them may be what was lost
 	case command.Sent && !taken && !g.tx && !w.auto(g.way): // MULTI is nobody's call, and an autopipeliner's batch is many's
 		return "nothing was taken, and called sent"
 	}

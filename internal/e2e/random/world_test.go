@@ -38,17 +38,18 @@ type pen struct{ *rand.Rand }
 
 // world is two databases, a hook over them, and one client of a random kind.
 type world struct {
-	seed    uint64
-	faults  faults
-	network memnet.Network
-	dbs     [2]*server
-	hook    *multidb.Hook
-	rdb     *redis.Client
-	half    *redis.AutoPipeliner
-	full    *redis.AutoPipeliner
-	replay  multidb.Replay
-	caching bool
-	what    string // the kind of client and of faults
+	seed     uint64
+	faults   faults
+	network  memnet.Network
+	dbs      [2]*server
+	hook     *multidb.Hook
+	rdb      *redis.Client
+	half     *redis.AutoPipeliner
+	full     *redis.AutoPipeliner
+	replay   multidb.Replay
+	caching  bool
+	coalesce bool   // what is not in the cache is asked for together
+	what     string // the kind of client and of faults
 
 	mu     sync.Mutex
 	rnd    *rand.Rand       // Guarded by mu
@@ -115,7 +116,8 @@ func newWorld(t *testing.T, seed uint64) (*world, *pen) {
 	}
 	if w.caching = caching; caching {
 		client.ClientSideCacheConfig = &redis.ClientSideCacheConfig{}
-		client.ClientSideCacheCoalesceMisses = p.IntN(2) == 0
+		w.coalesce = p.IntN(2) == 0
+		client.ClientSideCacheCoalesceMisses = w.coalesce
 	}
 	if p.IntN(3) == 0 {
 		client.ClientName = "worker"

@@ -1,0 +1,65 @@
+package e2e_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redishook/multidb"
+	"github.com/redishook/multidb/internal/testkit/pair"
+)
+
+// Events: 1. a client reads through its cache and coalesces what it misses: go-redis sends the GET of several callers over one
+// connection. 2. The GET is executed and its reply is lost. 3. go-redis runs it again on a connection of the pool, whatever
+// the error of the first attempt was. 4. Nothing of the second attempt is sent. Its error is all that a caller gets, and must not
+// say that the GET was not sent.
+func TestACoalescedReadThatWasLostIsNotCalledUnsent(t *testing.T) {
+	for name, of := range map[string]func(*redis.Client) *redis.Client{
+		"client": func(rdb *redis.Client) *redis.Client { return rdb },
+		"clone":  func(rdb *redis.Client) *redis.Client { return rdb.WithTimeout(5 * time.Second) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pair.StartProxied(t)
+			var refuse atomic.Bool
+			dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if refuse.Load() {
+					return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
+				}
+				return (&net.Dialer{}).DialContext(ctx, network, addr)
+			}
+			east, west := pair.Through(p.East, p.ToEast), pair.Through(p.West, p.ToWest)
+			east.Dialer, west.Dialer = dial, dial
+			p.Attach(t, east, west, func(o *multidb.Options, r *redis.Options) {
+				o.Retry.MaxAttempts = -1
+				r.MaxRetries, r.ReadTimeout = 1, 5*time.Second // a clone of another timeout does not coalesce
+				r.ClientSideCacheConfig, r.ClientSideCacheCoalesceMisses = &redis.ClientSideCacheConfig{}, true
+			})
+			lost := func(args []string) bool {
+				get := strings.EqualFold(args[0], "GET")
+				if get {
+					refuse.Store(true)
+				}
+				return get
+			}
+			p.ToEast.DropReplies(lost)
+			err := of(p.RDB).Get(t.Context(), "k").Err()
+			require.EqualValues(t, 1, p.ToEast.Count("GET"), "the second attempt sends nothing")
+			var failed *multidb.CommandError
+			require.ErrorAs(t, err, &failed)
+			require.True(t, failed.Sent, "%v", err)
+			require.False(t, multidb.SafeToRetry(err), "%v", err)
+
+			// What is not read through the cache has no such attempt behind it.
+			err = of(p.RDB).Incr(t.Context(), "n").Err()
+			require.Error(t, err)
+			require.True(t, multidb.SafeToRetry(err), "%v", err)
+		})
+	}
+}
