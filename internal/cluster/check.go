@@ -169,6 +169,9 @@ func (c *Cluster) conclude(f Finding, began time.Time, whole bool) error {
 //  3. the check of before passes, and clears the suspicion;
 //  4. nobody asks again, because whoever would meet the failure waits for the takeover.
 func (c *Cluster) watch() {
+	watching, end := context.WithCancel(c.ctx)
+	defer end()
+	c.spawn(func() { c.scout(watching) })
 	for {
 		pause(c.ctx, c.watchPace())
 		ctx, cancel := context.WithTimeout(c.ctx, c.cfg.Timeout)

@@ -52,7 +52,8 @@ type Cluster struct {
 	learned  time.Time            // Guarded by mu; when the survey began that has made the topology
 	watching bool                 // Guarded by mu
 	told     bool                 // Guarded by mu; Degraded was called, and Healed not yet
-	news     chan struct{}        // Guarded by mu; closed when the topology changes or the cluster is whole again
+	news     chan struct{}        // Guarded by mu; see News
+	changing int                  // Guarded by mu; calls of Changed under way
 	unknown  map[string]time.Time // Guarded by mu; when the cluster was asked because of an address
 
 	wg sync.WaitGroup // Add needs mu and an open cluster
@@ -128,20 +129,22 @@ func (c *Cluster) IsSilent(addr string) bool {
 	return c.last.Silent[addr]
 }
 
-// News is closed when the topology changes or when the cluster becomes whole again.
+// News is closed when the topology has changed and Changed has returned, when all nodes that answer say that the cluster is up
+// again, and when the cluster is whole again.
 func (c *Cluster) News() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.news
 }
 
+// announce makes news. While clients are being led to new owners of slots, that is put off: who waits for news would run into
+// the old owner again.
 func (c *Cluster) announce() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.announceLocked()
-}
-
-func (c *Cluster) announceLocked() {
+	if c.changing > 0 {
+		return
+	}
 	close(c.news)
 	c.news = make(chan struct{})
 }
@@ -183,11 +186,15 @@ func (c *Cluster) learn(views map[string]View, began time.Time) (*Topology, erro
 		return old, nil
 	}
 	c.topology.Store(t)
-	c.announceLocked()
+	c.changing++
 	c.mu.Unlock()
 	if c.cfg.Changed != nil && old != nil && !t.SameOwners(old) {
 		c.cfg.Changed(t)
 	}
+	c.mu.Lock()
+	c.changing--
+	c.mu.Unlock()
+	c.announce()
 	return t, nil
 }
 
