@@ -48,7 +48,7 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 	for {
 		now := h.selector.Current()
 		if now.Down && !h.isClosed() {
-			return traits.Unreached(func(sent bool) error { return commandError(nil, sent, ErrNoDatabase) }), nil
+			return traits.Unreached(ErrNoDatabase, func(sent bool, cause error) error { return commandError(nil, sent, cause) }), nil
 		}
 		at, err := nodePlace(ctx, now, node)
 		if err == errNotAttached { //nolint:errorlint // returned as it is
@@ -69,23 +69,23 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 			h.dials.Add(1)
 			return nc, nil
 		}
-		fail := func(sent bool) error { return nodeError(now.DB, at.Addr, sent, err) }
+		fail := func(sent bool, cause error) error { return nodeError(now.DB, at.Addr, sent, cause) }
 		switch {
 		case runner.GaveUp(ctx) && !h.opt.DryRun: // or its DialTimeout is over: whoever waits tries again
-			return traits.Unreached(fail), nil
+			return traits.Unreached(err, fail), nil
 		case runner.GaveUp(ctx) || h.isClosed():
-			return nil, fail(false)
+			return nil, fail(false, err)
 		}
 		if ownfault.Is(err) {
 			h.events.ownFault(now.DB.Name, err)
-			return goredis.DeadConn{Err: goredis.Handshake(fail(false))}, nil
+			return goredis.DeadConn{Err: goredis.Handshake(fail(false, err))}, nil
 		}
-		verdict := now.DB.Health.Suspect(goredis.Handshake(fail(false)))
+		verdict := now.DB.Health.Suspect(goredis.Handshake(fail(false, err)))
 		if h.opt.DryRun {
-			return nil, fail(false) // as without the hook
+			return nil, fail(false, err) // as without the hook
 		}
 		if !now.Await(ctx, verdict, time.Until(deadline)) || !now.Superseded() {
-			return traits.Unreached(fail), nil
+			return traits.Unreached(err, fail), nil
 		}
 	}
 }

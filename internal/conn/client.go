@@ -16,8 +16,8 @@ type Client struct {
 	// pooled is how many routed connections the client has, those of subscriptions left out.
 	pooled atomic.Int64
 
-	// missLost is when a coalesced cache miss was last sent and not answered, in ns since 1970; 0: never. See SentBefore.
-	missLost atomic.Int64
+	missLost   memory // of a coalesced cache miss that was sent and not answered
+	duplexLost memory // of requests of full duplex that were sent and not answered, and go on
 }
 
 // NewClient makes one.
@@ -26,32 +26,45 @@ func NewClient() *Client { return &Client{} }
 // Pooled returns how many routed connections the client has, those of subscriptions left out.
 func (c *Client) Pooled() int { return int(c.pooled.Load()) }
 
-// SentBefore reports that the command which waits for a connection, and of which nothing was sent there, may have been sent by an
-// attempt before. The sequence is:
-//
-//  1. go-redis sends the cache misses of several callers over one connection, which ends with replies owed;
-//  2. it runs each of them again, in the goroutine of its caller, and nothing shows which ones they are;
-//  3. that attempt is not sent, and its error is all that the caller gets.
-//
-// So for a while each read through the cache that is not sent may be one of those. It must be called by the goroutine that
-// go-redis waits in.
-func (c *Client) SentBefore() bool {
-	last := c.missLost.Load()
-	if last == 0 || time.Since(time.Unix(0, last)) > missMemory || !goredis.ReadsCached() {
-		return false
-	}
-	c.loseMiss() // a call that fails once more is remembered for as long again
-	return true
+// memory is when something last happened, in ns since 1970; 0: never.
+type memory struct{ at atomic.Int64 }
+
+// memorySpan is longer than one attempt of go-redis takes to fail, with the wait before it.
+const memorySpan = time.Minute
+
+func (m *memory) note() { m.at.Store(time.Now().UnixNano()) }
+
+// fresh reports that it has happened a while ago, at the most.
+func (m *memory) fresh() bool {
+	at := m.at.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) <= memorySpan
 }
 
-// missMemory is longer than one attempt of go-redis takes to fail, with the wait before it.
-const missMemory = time.Minute
-
-func (c *Client) loseMiss() { c.missLost.Store(time.Now().UnixNano()) }
+// before looks whether a request that waits for a connection, and of which nothing was sent there, may have been sent by an attempt
+// before. There are two attempts that go-redis repeats and whose connections share nothing but their client:
+//
+//   - It sends the cache misses of several callers over one connection. If that ends with replies owed, it runs each of them
+//     again in the goroutine of its caller.
+//   - Full duplex sends again what is owed when its connection ends, if all of that is harmless.
+//
+// The error of the second attempt is all that callers get, and nothing shows which of them it concerns. So for a while it concerns
+// each read through the cache, and whatever full duplex sends. It returns the cause as it belongs into the error. It must be called
+// by the goroutine that go-redis waits in.
+func (c *Client) before(cause error) (sent bool, err error) {
+	switch {
+	case c.missLost.fresh() && goredis.ReadsCached():
+		c.missLost.note() // a call that fails once more is remembered for as long again
+		return true, cause
+	case c.duplexLost.fresh() && goredis.InFullDuplex():
+		c.duplexLost.note()
+		return true, &goredis.SentBefore{Err: cause}
+	}
+	return false, cause
+}
 
 // Unreached is what a client gets in place of a connection that could not be dialed. fail makes the error.
-func (c *Client) Unreached(fail func(sent bool) error) net.Conn {
+func (c *Client) Unreached(cause error, fail func(sent bool, cause error) error) net.Conn {
 	return goredis.UnreachedConn{
-		DeadConn: goredis.DeadConn{Err: fail(false)}, Late: func() error { return fail(c.SentBefore()) },
+		DeadConn: goredis.DeadConn{Err: fail(false, cause)}, Late: func() error { return fail(c.before(cause)) },
 	}
 }

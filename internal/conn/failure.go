@@ -20,17 +20,23 @@ func (c *Conn) owes() bool { return c.ready.Load() && c.ledger.Owed() > 0 }
 // run again, and their errors are looked at.
 func (c *Conn) lostReply(f *connFailure) error {
 	sent := c.owes()
-	client := c.hello.client
-	if sent && goredis.FetchesMisses() {
-		client.loseMiss()
+	client, before, cause := c.hello.client, sent, f.cause
+	switch {
+	case sent && goredis.FetchesMisses():
+		client.missLost.note()
+	case !sent && c.ledger.Answered() <= c.hello.answers: // or this connection has gone beyond what was lost before
+		before, cause = client.before(cause)
 	}
-	err := c.set.owner.Fail(c.place.Addr, sent || client.SentBefore(), f.cause)
+	err := c.set.owner.Fail(c.place.Addr, before, cause)
 	switch {
 	case !c.ready.Load():
 		return goredis.Handshake(err)
 	case !sent && !f.multi:
 		return goredis.Unsent(err)
-	case sent && (c.ledger.OwesConfirmations() || c.ledger.OwesHarmless() && goredis.InFullDuplex()):
+	case sent && c.ledger.OwesConfirmations():
+		return err
+	case sent && c.ledger.OwesHarmless() && goredis.InFullDuplex():
+		client.duplexLost.note()
 		return err
 	}
 	if sent {

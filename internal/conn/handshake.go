@@ -48,6 +48,7 @@ type handshake struct {
 	behind   []byte    // what has come behind the replies of our own exchanges
 	readBy   time.Time // go-redis' own deadline
 	client   *Client
+	answers  uint64 // how many replies the handshake has had
 }
 
 // writeHandshake sends one request of the handshake, rewritten for the database of the connection, or finds that the
@@ -85,6 +86,7 @@ func (c *Conn) writeHandshake(p []byte) (int, error) {
 		}
 	}
 	hs.phase, hs.as = expectRequest, credentials{}
+	hs.answers = c.ledger.Answered()
 	c.greeting.Store(false)
 	c.ready.Store(true)
 	if _, err := c.writeRequest(request); err != nil {

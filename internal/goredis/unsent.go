@@ -151,3 +151,12 @@ func Handshake(err error) error {
 	}
 	return e
 }
+
+// SentBefore marks the cause of the failure of a request of full duplex: nothing of the request was sent in this attempt, and an
+// attempt before may have been, if the request is harmless.
+type SentBefore struct{ Err error }
+
+func (e *SentBefore) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause itself.
+func (e *SentBefore) Unwrap() error { return e.Err }

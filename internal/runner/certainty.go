@@ -92,6 +92,19 @@ func (f failures) unsafe(err error) error {
 	return &mark
 }
 
+// ofThisCommand makes the error of a command one that says "not sent", if it says "sent" for the sake of others: full duplex sends
+// nothing again but what is harmless, and gives one error to all that it holds.
+func (f failures) ofThisCommand(err error, harmless func() bool) error {
+	var before *goredis.SentBefore
+	if !errors.As(err, &before) || harmless() {
+		return err
+	}
+	if failed := f.Find(err); failed != nil {
+		return f.New(failed.on(false, before.Err))
+	}
+	return err
+}
+
 // ofCode marks the reply of a command that runs code of a user's (a script, a function, a command that is not known) unless the
 // server gave that reply before it ran the code. Such code may have written before it answered TRYAGAIN or READONLY.
 func (f failures) ofCode(cmd redis.Cmder, err error) error {

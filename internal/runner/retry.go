@@ -78,6 +78,7 @@ func (r *Runner) AfterFailure(ctx context.Context, cmd redis.Cmder, next redis.P
 	if cmd.Name() == "shutdown" && errors.Is(err, io.EOF) {
 		return io.EOF // that very value means success to go-redis
 	}
+	err = r.errors.ofThisCommand(err, func() bool { return r.cfg.Rules.May(ctx, cmd) })
 	first := r.classifyCommand(ctx, now, cmd, r.withoutSetup(now, err))
 	if first.final || goredis.OnlyLooksOn() {
 		return r.errors.ofSetup(r.errors.ofCode(cmd, r.countUnknown(ctx, now, first.err)))
