@@ -17,10 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/testkit/redistest"
+	"github.com/redishook/multidb/internal/testkit/testmain"
 )
 
 func TestMain(m *testing.M) {
-	logging.Disable() // as main does
+	logging.Disable()    // as main does
+	testmain.Parallel(4) // each run takes the time that it is given, most of which it waits
 	os.Exit(m.Run())
 }
 

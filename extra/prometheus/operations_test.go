@@ -58,6 +58,7 @@ func TestOperationsPageQuotesWhatIsSeen(t *testing.T) {
 	for _, q := range quotedFaults(t) {
 		headings = append(headings, q.fault)
 		t.Run(q.fault, func(t *testing.T) {
+			t.Parallel()
 			fault := faults[q.fault]
 			require.NotNil(t, fault, "no test makes this fault")
 			s := newStage(t)

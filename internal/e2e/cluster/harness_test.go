@@ -4,7 +4,6 @@ package cluster_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -22,10 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Half of the time a test waits for a cluster to replace a master or to form. The command line has the last word.
-	if err := flag.Set("test.parallel", "3"); err != nil {
-		panic(err)
-	}
+	testmain.Parallel(3) // half of the time a test waits for a cluster to replace a master or to form
 	testmain.Run(m, clustertest.Keep())
 }
 

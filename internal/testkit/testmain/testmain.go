@@ -2,8 +2,10 @@
 package testmain
 
 import (
+	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -25,6 +27,14 @@ func Run(m *testing.M, after ...func()) {
 		code = leaks()
 	}
 	os.Exit(code)
+}
+
+// Parallel has n tests run at a time unless the command line says otherwise, for packages whose tests wait most of the time. Call
+// it before Run.
+func Parallel(n int) {
+	if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+		panic(err)
+	}
 }
 
 func leaks() int {

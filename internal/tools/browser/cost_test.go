@@ -24,7 +24,11 @@ import (
 // time on a processor of all its goroutines, those of the server that it stands in included. What a page with 15 minutes in the
 // picture costs is measured in package console.
 func TestCost(t *testing.T) {
-	const rate, workers, long, most = 10_000, 50, 20 * time.Second, 0.01
+	const rate, workers, most = 10_000, 50, 0.01
+	long := 20 * time.Second
+	if testing.Short() {
+		long = 8 * time.Second
+	}
 	tab := open(t)
 	pair := multidbtest.NewPair(t)
 
@@ -81,7 +85,8 @@ func TestCost(t *testing.T) {
 	}
 	share := float64(ours) / 1e9 / passed
 	t.Logf("console: %.2f %% of a core; the process: %.1f %%, at %.0f operations a second", share*100, float64(all)/1e7/passed, reached)
-	require.Greater(t, reached, rate*0.8, "the load must have been there")
+	require.Greater(t, reached, rate*0.1, "the load must have been there")
 	require.Positive(t, ours, "the page must have been served")
-	require.LessOrEqual(t, share, most)
+	// A busy machine does not reach the rate. What the console costs cannot grow faster than the operations do.
+	require.LessOrEqual(t, share*max(1, rate*0.8/reached), most)
 }
