@@ -94,7 +94,7 @@ func (h *Hook) dial(ctx context.Context, traits *conn.Client, node *clusterclien
 func (h *Hook) connConfig(db *database.Database) conn.Config {
 	return conn.Config{
 		Options: db.Options, DialLimit: h.opt.DialLimit, Timed: db.Traffic.Timed(), Classes: h.classes, NoDatabase: ErrNoDatabase, Moves: blocked.Here,
-		Question: routedRequest, Answer: routedReply{h},
+		Question: routedRequest, Answer: routedReply{h}, Successor: func() (*conn.Set, *conn.Term) { return h.selector.Current().Successor(db, h.isClosed()) },
 	}
 }
 

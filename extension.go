@@ -212,6 +212,7 @@ func (h *Hook) prepare(db *database.Database) {
 	if h.selector.Current().DB == db {
 		return
 	}
+	defer h.selector.Current().Announce(h.ctx, db, h.workers.Go)
 	h.preparers.mu.Lock()
 	calls := slices.Collect(maps.Keys(h.preparers.calls))
 	h.preparers.mu.Unlock()

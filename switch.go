@@ -19,7 +19,7 @@ func (h *Hook) sweep(old *selector.Epoch, to *database.Database, down, planned, 
 		old.DB.Conns.Cut(old.Number)
 	default:
 		if planned {
-			old.DB.Conns.CutSubscribed(old.Number)
+			old.DB.Conns.MoveSubscribed(old.Number, h.workers.Go)
 		} else {
 			old.DB.Conns.CutStuck(old.Number) // no new connection can be made, and the others may work
 		}

@@ -31,6 +31,7 @@ type Conn struct {
 	set    *Set
 	hello  handshake // owned by the goroutine that runs the handshake, see handshake.go
 	ledger *Ledger
+	sub    *subscriber // of a PubSub; nil for others
 
 	place   Place       // where it leads within a cluster; zero if the database is none
 	sharded atomic.Bool // a shard channel is subscribed to
@@ -89,6 +90,9 @@ func (c *Conn) current() bool {
 
 // Write lets a request pass, or swallows it and lets the read that follows fail.
 func (c *Conn) Write(p []byte) (int, error) {
+	if next := c.sub.moved(); next != nil {
+		return next.Write(p)
+	}
 	if !c.ready.Load() {
 		return c.writeHandshake(p)
 	}
@@ -100,20 +104,34 @@ func (c *Conn) writeRequest(p []byte) (int, error) {
 		return 0, c.set.cfg.Answer
 	}
 	if !c.current() {
-		if !c.mayContinue(p) {
-			return c.refuse(p)
+		if next := c.sub.moveLate(); next != nil {
+			return next.Write(p)
 		}
-		c.set.owner.LateRequest()
+		if !c.sub.excused() {
+			if !c.mayContinue(p) {
+				return c.refuse(p)
+			}
+			c.set.owner.LateRequest()
+		}
 	}
 	if c.place.Detour && c.ledger.Between() && !isSubscribe(resp.CommandName(p)) {
 		return c.refuse(p)
 	}
 	idle := c.set.cfg.Timed && c.ledger.Owed() == 0
 	class, mark := c.ledger.Begin(p)
+	if c.sub != nil {
+		if class&Subscribes != 0 {
+			c.sub.note(p)
+		}
+		if next := c.sub.moved(); next != nil { // after Begin: who goes over looks what is owed
+			c.ledger.Undo(mark, p, 0)
+			return next.Write(p)
+		}
+	}
 	if class&Subscribes != 0 {
 		// In this order: either the sweep after a switch finds a subscription, or this finds the switch.
 		c.set.subscribed(c)
-		if !c.current() || c.shardElsewhere(p) {
+		if !c.current() && !c.sub.excused() || c.shardElsewhere(p) {
 			c.refused.CompareAndSwap(nil, &connFailure{cause: c.refusal()})
 		}
 	}
@@ -190,10 +208,20 @@ func (c *Conn) Read(p []byte) (int, error) {
 }
 
 func (c *Conn) readReplies(p []byte) (int, error) {
+	if h := c.sub.handedOver(); h != nil {
+		return c.sub.readMoved(h, p)
+	}
 	if f := c.over(); f != nil {
 		return 0, c.lostReply(f)
 	}
 	n, err := c.Conn.Read(p)
+	if h := c.sub.handedOver(); h != nil { // meanwhile, and the reader was woken up for that
+		h.begin(c.ledger)
+		if err := c.sub.tookLast(h, p[:n], err); err != nil {
+			return 0, err
+		}
+		return c.sub.readMoved(h, p)
+	}
 	if n > 0 {
 		c.ledger.Received(p[:n])
 		if c.set.cfg.Timed {
@@ -246,6 +274,9 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	if !c.ready.Load() {
 		c.hello.readBy = t
 	}
+	if c.sub != nil {
+		return c.sub.setReaderDeadline(t)
+	}
 	if err := c.Conn.SetReadDeadline(t); err != nil {
 		c.end(&c.failed, &connFailure{cause: err})
 	}
@@ -254,6 +285,9 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline comes before a request is written. A failure is left to the Write that follows.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
+	if next := c.sub.moved(); next != nil {
+		return next.SetWriteDeadline(t)
+	}
 	if err := c.Conn.SetWriteDeadline(t); err != nil {
 		c.end(&c.refused, &connFailure{cause: err})
 	}
@@ -284,6 +318,11 @@ func (c *Conn) Close() error {
 	}
 	c.local.Store(true)
 	c.set.forget(c)
+	if c.sub != nil {
+		if h := c.sub.heir.Load(); h != nil {
+			_ = h.next.Close()
+		}
+	}
 	return c.Conn.Close()
 }
 

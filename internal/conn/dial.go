@@ -13,29 +13,41 @@ import (
 // Dial returns a connection to the database, or to a place within it if that is a cluster, registered and to be logged in by go-redis. Both results are nil if the term
 // was over meanwhile. The error is that of the credentials or of the dial, and holds no reply of a server.
 func (s *Set) Dial(ctx context.Context, t *Term, client *Client, at Place) (net.Conn, error) {
+	var sub *subscriber
+	if at == (Place{}) && goredis.InPubSub() {
+		sub = &subscriber{wanted: map[topic]struct{}{}}
+	}
+	_, nc, err := s.dial(ctx, t, client, at, sub)
+	return nc, err
+}
+
+func (s *Set) dial(ctx context.Context, t *Term, client *Client, at Place, sub *subscriber) (*Conn, net.Conn, error) {
 	as, err := s.login(ctx, t)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	leave, err := s.queue(ctx, t)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer leave()
 	ctx, cancel := untilOver(ctx, t)
 	defer cancel()
 	nc, err := s.connect(ctx, at)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c, wrapped := newConn(s, nc, client)
-	c.hello.as, c.hello.term, c.hello.resolved, c.place = as, t, time.Now(), at
+	c.hello.as, c.hello.term, c.hello.resolved, c.place, c.sub = as, t, time.Now(), at, sub
+	if sub != nil {
+		sub.conn = c
+	}
 	if !s.admit(c, t) {
 		_ = nc.Close()
-		return nil, nil
+		return nil, nil, nil
 	}
 	s.owner.WatchConnect("a handshake was", func() bool { return !c.ungreeted() })
-	return wrapped, nil
+	return c, wrapped, nil
 }
 
 // ungreeted reports that a handshake was begun and nothing of it is answered.

@@ -103,7 +103,7 @@ func (c *Conn) mayShakeHands() error {
 	if f := c.failed.Load(); f != nil {
 		return c.handshakeFailed(f.cause)
 	}
-	if !c.current() && !c.set.draining.Load() {
+	if !c.current() && !c.set.draining.Load() && !c.sub.excused() {
 		f := &connFailure{cause: c.refusal()}
 		c.failed.CompareAndSwap(nil, f)
 		return c.lostReply(f)
@@ -156,6 +156,9 @@ func (c *Conn) sendHello(request []byte) error {
 		return c.handshakeFailed(err)
 	}
 	c.hello.phase = expectReply
+	if c.sub != nil {
+		c.sub.hello = rewriteHello(request, credentials{})
+	}
 	return c.send(append(rewriteHello(request, c.hello.as), c.selectOwn()...))
 }
 
@@ -193,7 +196,25 @@ func (c *Conn) answerAuth([]byte) error {
 // sendOptions writes the client's options.
 func (c *Conn) sendOptions(request []byte) error {
 	c.hello.phase = expectRequest
+	if c.sub != nil {
+		c.sub.setName = setNameOf(request)
+	}
 	return c.send(request)
+}
+
+// setNameOf returns CLIENT SETNAME out of the client's options, or nil.
+func setNameOf(requests []byte) []byte {
+	for len(requests) > 0 {
+		args, rest, ok := resp.Parse(requests)
+		if !ok {
+			return nil
+		}
+		if len(args) == 3 && strings.EqualFold(args[0], "client") && strings.EqualFold(args[1], "setname") {
+			return resp.Encode(args...)
+		}
+		requests = rest
+	}
+	return nil
 }
 
 // send writes requests of the handshake.

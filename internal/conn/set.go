@@ -44,6 +44,10 @@ type Config struct {
 	// a result before its time. nil: nobody does.
 	Moves func() bool
 
+	// Successor returns the connections and the term of the database to which connections of PubSubs move now. It is their own if
+	// they stay, and nil if there is none. nil: they are closed in a planned switch.
+	Successor func() (*Set, *Term)
+
 	NoDatabase error // why a request is refused while no database may be written to
 
 	// Question is a request that no server knows. A connection answers it by itself, with the error Answer.
@@ -117,12 +121,7 @@ func (s *Set) Cut(number uint64) {
 	cutAll(s.matching(func(c *Conn) bool { return c.admitted <= number }))
 }
 
-// CutSubscribed is Cut for connections of pub/sub.
-func (s *Set) CutSubscribed(number uint64) {
-	cutAll(s.matching(func(c *Conn) bool { return c.admitted <= number && c.ledger.Subscribed() }))
-}
-
-// CutStuck is CutSubscribed, and closes those whose handshake is not over as well: nobody may be answering it.
+// CutStuck is Cut for connections of pub/sub, and for those whose handshake is not over: nobody may be answering it.
 func (s *Set) CutStuck(number uint64) {
 	cutAll(s.matching(func(c *Conn) bool {
 		return c.admitted <= number && (c.ledger.Subscribed() || c.ungreeted())
@@ -165,7 +164,11 @@ func (s *Set) admit(c *Conn, t *Term) bool {
 	c.admitted = t.Number
 	s.open[c] = struct{}{}
 	s.dialed++
-	c.hello.client.pooled.Add(1)
+	if c.sub != nil && c.sub.early.Load() {
+		c.pubsub.Store(true)
+	} else {
+		c.hello.client.pooled.Add(1)
+	}
 	return true
 }
 

@@ -26,6 +26,7 @@ const (
 	missCoalescer = ".(*cscMissCoalescer)."
 	pipelineLoop  = ".(*baseClient).generalProcessPipelineFrom"
 	processCached = ".(*baseClient).processCached"
+	pubSub        = ".(*PubSub)."
 	filter        = "/internal/pool.(*ConnPool).Filter"
 )
 
@@ -101,6 +102,9 @@ func InOptionPipeline() bool {
 
 // calls are the ways into go-redis, of users and of autopipeliners.
 var calls = []string{".(*Client).", ".(*Conn).", ".(*Tx).", ".(*AutoPipeliner).", ".(*apShard).", fdEngine}
+
+// InPubSub reports that a PubSub asks: for a connection that is no pool's.
+func InPubSub() bool { return has(pubSub) }
 
 // OnSession reports that a Conn or a Tx asks. After a failure nothing can be run there any more.
 func OnSession() (session bool) {

@@ -51,7 +51,7 @@ func (r *Replies) NameArrays() { r.named = true }
 func (r *Replies) Lost() bool { return r.lost }
 
 // Idle reports that the stream is between two replies.
-func (r *Replies) Idle() bool { return r.open == 0 && r.head == 0 && !r.lost }
+func (r *Replies) Idle() bool { return r.open == 0 && r.skip == 0 && r.head == 0 && !r.lost }
 
 // Name is the first element of the push that Next has returned last, if it is a short string, or else empty. The bytes
 // are valid until Next is called again.
