@@ -50,6 +50,7 @@ type Conn struct {
 	pubsub atomic.Bool // it has subscribed, and is no connection of a pool; guarded by set.mu as well
 	local  atomic.Bool // closed by us or by the pool, so the errors that follow are nobody's evidence
 	stale  atomic.Bool // the pool has handed it out after its database had lost its place
+	doomed atomic.Bool // it is about to be closed: the pool must not hand it out
 
 	asked atomic.Int64 // when the request was written that is being timed, ns since the set's clockStart; 0: none is
 

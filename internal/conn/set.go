@@ -107,13 +107,30 @@ func (s *Set) Leave(number uint64, drain bool) {
 func (s *Set) Draining() bool { return s.draining.Load() }
 
 // EndDrain ends the drain that began with the end of a term, and closes what is left of it. It does nothing if the database
-// has been left again since: that drain has just begun.
+// has been left again since: that drain has just begun. Nor does it if the database is in use again, which may happen at any moment:
+//
+//  1. what is about to be closed is lent to nobody any more;
+//  2. if the database is in use by then, nothing is closed: somebody may have been lent a connection before 1;
+//  3. if it is not, whoever comes later is lent other connections, and these can be closed.
 func (s *Set) EndDrain(number uint64) {
 	if s.left.Load() != number {
 		return
 	}
+	doomed := s.matching(func(c *Conn) bool { return c.admitted <= number })
+	for _, c := range doomed {
+		c.doomed.Store(true)
+	}
+	if here, _ := s.owner.Open(); here || s.left.Load() != number {
+		for _, c := range doomed {
+			c.doomed.Store(false)
+		}
+		return
+	}
 	s.draining.Store(false)
-	s.Cut(number)
+	for _, c := range doomed {
+		c.refused.CompareAndSwap(nil, &connFailure{cause: errNotActive}) // where go-redis' pool asks nobody before it lends
+	}
+	cutAll(doomed)
 }
 
 // Cut closes the connections dialed in that term or before. Reads that are blocked on them wake up.
