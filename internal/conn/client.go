@@ -50,12 +50,14 @@ func (m *memory) fresh() bool {
 // The error of the second attempt is all that callers get, and nothing shows which of them it concerns. So for a while it concerns
 // each read through the cache, and whatever full duplex sends. It returns the cause as it belongs into the error. It must be called
 // by the goroutine that go-redis waits in.
-func (c *Client) before(cause error) (sent bool, err error) {
+//
+// beyond says that the connection has answered requests: full duplex sends first on it what was lost before.
+func (c *Client) before(cause error, beyond bool) (sent bool, err error) {
 	switch {
 	case c.missLost.fresh() && goredis.ReadsCached():
 		c.missLost.note() // a call that fails once more is remembered for as long again
 		return true, cause
-	case c.duplexLost.fresh() && goredis.InFullDuplex():
+	case !beyond && c.duplexLost.fresh() && goredis.InFullDuplex():
 		c.duplexLost.note()
 		return true, &goredis.SentBefore{Err: cause}
 	}
@@ -65,6 +67,6 @@ func (c *Client) before(cause error) (sent bool, err error) {
 // Unreached is what a client gets in place of a connection that could not be dialed. fail makes the error.
 func (c *Client) Unreached(cause error, fail func(sent bool, cause error) error) net.Conn {
 	return goredis.UnreachedConn{
-		DeadConn: goredis.DeadConn{Err: fail(false, cause)}, Late: func() error { return fail(c.before(cause)) },
+		DeadConn: goredis.DeadConn{Err: fail(false, cause)}, Late: func() error { return fail(c.before(cause, false)) },
 	}
 }

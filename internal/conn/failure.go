@@ -24,8 +24,8 @@ func (c *Conn) lostReply(f *connFailure) error {
 	switch {
 	case sent && goredis.FetchesMisses():
 		client.missLost.note()
-	case !sent && c.ledger.Answered() <= c.hello.answers: // or this connection has gone beyond what was lost before
-		before, cause = client.before(cause)
+	case !sent:
+		before, cause = client.before(cause, c.ledger.Answered() > c.hello.answers)
 	}
 	err := c.set.owner.Fail(c.place.Addr, before, cause)
 	switch {
