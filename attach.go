@@ -7,10 +7,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/clusterhook"
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/database"
-	"github.com/redishook/multidb/internal/oldconns"
-	"github.com/redishook/multidb/internal/resp"
 )
 
 // attachment is the hook as one client has it: it knows which connections are that client's.
@@ -20,7 +19,7 @@ type attachment struct {
 }
 
 // DialHook is [Hook.DialHook] for this client.
-func (a attachment) DialHook(redis.DialHook) redis.DialHook { return a.dialFor(a.client) }
+func (a attachment) DialHook(redis.DialHook) redis.DialHook { return a.dialer.Hook(a.client) }
 
 // Attach adds the hook to a client and replaces the connections that the client had before, which do not follow the
 // active database. Idle connections are replaced at once. Attach waits up to 1 s for connections in use; a goroutine replaces
@@ -55,7 +54,7 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 		return errors.New("multidb: Attach: the client has a StreamingCredentialsProvider, which would send its credentials " +
 			"to every database; give each Database a CredentialsProviderContext instead")
 	}
-	if err := h.sameIndex(client.Options().DB); err != nil {
+	if err := sameIndex(h.selector.All(), client.Options().DB); err != nil {
 		return err
 	}
 	if h.isClosed() {
@@ -71,56 +70,46 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	default:
 		return errors.New("multidb: Attach: the client follows another hook already")
 	}
-	h.oldConns().ReplaceIdle(client, traits)
-	later := h.oldConns().Later(client, traits)
+	oldConns(h.ctx).ReplaceIdle(client, traits)
+	later := oldConns(h.ctx).Later(client, traits)
 	h.workers.Go(later)
 	return nil
 }
 
+// attachCluster is Attach for a ClusterClient.
+func (h *Hook) attachCluster(cc *redis.ClusterClient) error {
+	if cc == nil || reflect.ValueOf(cc).Elem().IsZero() {
+		return errors.New("multidb: Attach: the client is nil or was not made by redis.NewClusterClient")
+	}
+	if !h.isCluster() {
+		return errors.New("multidb: Attach: the client is a *redis.ClusterClient and the databases are single ones; " +
+			"use a *redis.Client, or give each Database a Cluster")
+	}
+	if err := clusterhook.Attachable(cc); err != nil {
+		return err
+	}
+	if h.isClosed() {
+		return ErrClosed
+	}
+	switch HookOf(cc) {
+	case nil:
+	case h:
+		return nil
+	default:
+		return errors.New("multidb: Attach: the client follows another hook already")
+	}
+	return h.clusters.Follow(cc)
+}
+
 // sameIndex reports the databases whose index contradicts that of a client. An index of 0 contradicts none: a client of
 // index 0 uses the index of each database, and a database of index 0 is used at the index of each client.
-func (h *Hook) sameIndex(index int) error {
+func sameIndex(dbs []*database.Database, index int) error {
 	var errs []error
-	for _, db := range h.selector.All() {
+	for _, db := range dbs {
 		if own := db.Options.DB; index != 0 && own != 0 && own != index {
 			errs = append(errs, fmt.Errorf("multidb: Attach: the client has DB = %d and database %q has index %d: must be the same, "+
 				"or one of them 0", index, db.Name, own))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// made reports whether a client is one that go-redis has made: the zero value panics at whatever is asked of it.
-func made(client *redis.Client) bool {
-	return client != nil && !reflect.ValueOf(client).Elem().IsZero()
-}
-
-// routedQuestion is a request that no server knows. A connection of ours answers it by itself, see conn.writeRequest.
-var (
-	routedQuestion = []any{"client", "multidb-routed"}
-	routedRequest  = resp.Encode("client", "multidb-routed")
-)
-
-// routedReply is the answer, with the hook that the connection belongs to. It looks like a reply, so that go-redis keeps the
-// connection.
-type routedReply struct{ hook *Hook }
-
-func (routedReply) Error() string { return "this connection follows the active database" }
-
-// RedisError makes it a [redis.Error].
-func (routedReply) RedisError() {}
-
-// oldConns replaces connections that are older than the hook.
-func (h *Hook) oldConns() oldconns.Replacer {
-	return oldconns.Replacer{
-		Ctx: h.ctx, Question: routedQuestion, Routed: func(err error) bool { return errors.As(err, new(routedReply)) },
-	}
-}
-
-// warnIfUnrouted reports, once, that commands run through the hook but none of their connections was dialed by it.
-func (h *Hook) warnIfUnrouted(db *database.Database) {
-	if h.dials.Load() > 0 || db.Traffic.Successes.Load() == 0 || !h.unrouted.CompareAndSwap(false, true) {
-		return
-	}
-	h.events.unrouted()
 }

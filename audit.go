@@ -36,30 +36,3 @@ const (
 	UnpinnedReplaced = "replaced" // another manual choice was made
 	UnpinnedLeft     = "left"     // the database was left, because it failed or was removed
 )
-
-// changed tells of a change.
-func (d *dispatcher) changed(c Change, addr string) {
-	d.Push(func() {
-		switch c.Kind {
-		case ChangeAdded:
-			d.Log.Info("multidb: database added", "database", c.Database, "addr", addr, "weight", c.Weight)
-		case ChangeRemoved:
-			d.Log.Info("multidb: database removed", "database", c.Database, "addr", addr)
-		case ChangeWeight:
-			d.Log.Info("multidb: weight changed", "database", c.Database, "from", c.Before, "to", c.Weight)
-		case ChangePinned:
-			args := []any{"database", c.Database, "until", "released"}
-			if c.For > 0 {
-				args = []any{"database", c.Database, "for", c.For}
-			}
-			d.Log.Info("multidb: pinned by hand", args...)
-		case ChangeUnpinned:
-			d.Log.Info("multidb: no longer pinned", "database", c.Database, "why", c.Why)
-		}
-		d.tell(func(e *Events) {
-			if e.OnChange != nil {
-				e.OnChange(c)
-			}
-		})
-	})
-}

@@ -11,15 +11,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/cluster"
-	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/optioncheck"
 )
 
 // Options of databases that are clusters.
-
-// errNotAttached says that a hook whose databases are clusters was given to a client by AddHook.
-var errNotAttached = errors.New("the databases of this hook are clusters: use Hook.Attach with a *redis.ClusterClient")
 
 // isCluster reports whether the database is a cluster, as far as its options tell.
 func (d Database) isCluster() bool {
@@ -86,17 +82,4 @@ func sameKind(dbs []Database) error {
 			"go-redis would replace the host of its nodes", loopback, remote))
 	}
 	return errors.Join(errs...)
-}
-
-// ClusterOptions returns a copy of the options of a ClusterClient with which every connection of a node follows the hook from the
-// first on. Only a client with MinIdleConns needs that, because go-redis dials those before a hook can be added:
-//
-//	rdb := redis.NewClusterClient(hook.ClusterOptions(opt))
-//	err := hook.Attach(rdb)
-//
-// Call it for each client. The client cannot dial before Attach. A NewClient in the options is called for each node with a Dialer
-// of the hook's, and must use that. Safe for concurrent use.
-func (h *Hook) ClusterOptions(opt *redis.ClusterOptions) *redis.ClusterOptions {
-	h.mustExist()
-	return clusterclient.Prepare(clusterHost{h}, opt)
 }

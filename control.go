@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/selector"
-	"github.com/redishook/multidb/internal/wait"
 )
 
 // Active returns the name of the active database; while none is usable, of the one that was active last. One atomic
@@ -88,7 +86,7 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	if spec.isCluster() != h.isCluster() {
 		return errors.New("multidb: Add: Database: must be a cluster if the others are, and else must not")
 	}
-	db, err := h.newDatabase(spec, 0)
+	db, err := builder{h}.newDatabase(spec, 0)
 	if err != nil {
 		return fmt.Errorf("multidb: Add: Database.%w", err)
 	}
@@ -141,44 +139,15 @@ func (h *Hook) Remove(ctx context.Context, name string) error {
 	}
 }
 
-// known finds a database for a method of control.
-func (h *Hook) known(name string) (*database.Database, error) {
-	if h.isClosed() {
-		return nil, ErrClosed
-	}
-	if db := h.selector.Find(name); db != nil {
-		return db, nil
-	}
-	var names []string
-	for _, db := range h.selector.All() {
-		names = append(names, db.Name)
-	}
-	return nil, fmt.Errorf("%w %q (known: %q)", ErrUnknownDatabase, name, names)
-}
-
-// retire ends a database that has been removed: its sessions drain, its client closes. If the hook closes meanwhile, the
-// sessions are left alone, as in a drain.
+// retire ends a database that has been removed: its sessions drain, its client closes.
 func (h *Hook) retire(db *database.Database) {
-	spawned := h.workers.Go(func() {
-		if db.Conns.Draining() {
-			wait.For(h.ctx, h.opt.DrainTimeout)
-		}
-		if !h.isClosed() {
-			db.Conns.CutAll()
-		}
+	retires := h.switchover.Retire(db, func() {
 		_ = db.Prober.Close()
 		if err := db.Prober.Checks().All.CloseUnused(h.selector.Left(db)); err != nil {
 			h.events.leftOpen(db.Name, err)
 		}
 	})
-	if !spawned {
+	if !retires {
 		_ = db.Prober.Close() // its probes are left to Close
 	}
-}
-
-func validWeight(w float64) error {
-	if math.IsNaN(w) || math.IsInf(w, 0) || w <= 0 {
-		return errors.New("must be a finite number > 0")
-	}
-	return nil
 }

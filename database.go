@@ -17,9 +17,13 @@ import (
 	"github.com/redishook/multidb/internal/traffic"
 )
 
+// builder puts databases together, for a hook.
+type builder struct{ h *Hook }
+
 // newDatabase builds a database from its options, which have been validated as far as that goes without building.
-func (h *Hook) newDatabase(spec Database, order int) (*database.Database, error) {
+func (b builder) newDatabase(spec Database, order int) (*database.Database, error) {
 	db := database.New(spec.Name, order, spec.Weight)
+	all := fleet{b.h, db}
 	client, err := spec.client()
 	if err != nil {
 		return nil, err
@@ -29,43 +33,43 @@ func (h *Hook) newDatabase(spec Database, order int) (*database.Database, error)
 		return nil, errors.Join(err, client.Close())
 	}
 	db.Options = client.Options()
-	checks := h.opt.Health.Checks
+	checks := b.h.opt.Health.Checks
 	if spec.Checks != nil {
 		checks = spec.Checks
 	}
-	db.Traffic = traffic.New(h.opt.Detectors)
-	db.Conns = conn.NewSet(h.connConfig(db), owner{h, db})
+	db.Traffic = traffic.New(b.h.opt.Detectors)
+	db.Conns = conn.NewSet(connConfig(b.h, db), owner{b.h, db})
 	db.Prober = prober.New(client, prober.Config{
-		Name: spec.Name, HealthCheckURL: spec.HealthCheckURL, Timeout: h.opt.Health.Timeout, Checks: checks,
-		Reached: func(nc net.Conn) { db.Conns.Reached(nc) }, Late: func() { db.Health.Late() }, Go: h.workers.Go, Ctx: h.ctx,
-		Cluster: clusterOpt, Takeover: h.opt.Health.Takeover, Usable: func() bool { return db.Health.Usable() },
-		Changed:  func(*cluster.Topology) { h.topologyChanged(db) },
-		Failed:   func(err error) (enough bool) { return h.takeoverFailed(db, err) },
-		Degraded: func(why error) { h.events.degraded(Degraded{Database: db.Name, Cause: why}) },
-		Healed:   func(after time.Duration) { h.clusterHealed(db, after) },
+		Name: spec.Name, HealthCheckURL: spec.HealthCheckURL, Timeout: b.h.opt.Health.Timeout, Checks: checks,
+		Reached: func(nc net.Conn) { db.Conns.Reached(nc) }, Late: func() { db.Health.Late() }, Go: b.h.workers.Go, Ctx: b.h.ctx,
+		Cluster: clusterOpt, Takeover: b.h.opt.Health.Takeover, Usable: func() bool { return db.Health.Usable() },
+		Changed:  func(*cluster.Topology) { all.topologyChanged() },
+		Failed:   func(err error) (enough bool) { return all.takeoverFailed(err) },
+		Degraded: func(why error) { b.h.events.degraded(Degraded{Database: db.Name, Cause: why}) },
+		Healed:   func(after time.Duration) { all.clusterHealed(after) },
 	})
 	db.Cluster = db.Prober.Cluster()
-	db.Health = health.New(h.ctx, h.healthConfig(db), db.Prober, db.Traffic, fleet{h, db}, listener{h.events, db})
+	db.Health = health.New(b.h.ctx, b.healthConfig(db), db.Prober, db.Traffic, all, listener{b.h.events, db})
 	return db, nil
 }
 
-func (h *Hook) healthConfig(db *database.Database) health.Config {
-	opt := &h.opt
+func (b builder) healthConfig(db *database.Database) health.Config {
+	opt := &b.h.opt
 	return health.Config{
 		Name: db.Name, Timeout: opt.Health.Timeout, Interval: opt.Health.Interval, ActiveInterval: opt.Health.ActiveInterval,
 		StallTimeout: opt.Health.StallTimeout, BreakerDelay: opt.Breaker.Delay, BreakerSuccesses: opt.Breaker.Successes,
 		Grace: health.GraceRule{
 			Period: opt.Failback.GracePeriod, Max: opt.Failback.MaxGracePeriod, Factor: opt.Failback.Factor, Jitter: opt.Failback.Jitter,
 		},
-		Databases: len(opt.Databases), StartedAt: h.startedAt, Locate: db.Locate,
+		Databases: len(opt.Databases), StartedAt: b.h.startedAt, Locate: db.Locate,
 	}
 }
 
 // buildAll builds the databases, or none of them.
-func (h *Hook) buildAll() ([]*database.Database, error) {
+func (b builder) buildAll() ([]*database.Database, error) {
 	var dbs []*database.Database
-	for i, spec := range h.opt.Databases {
-		db, err := h.newDatabase(spec, i)
+	for i, spec := range b.h.opt.Databases {
+		db, err := b.newDatabase(spec, i)
 		if err != nil {
 			for _, built := range dbs {
 				_ = built.Prober.Close()

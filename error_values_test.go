@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/database"
-	"github.com/redishook/multidb/internal/runner"
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/testkit/fakeserver"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
@@ -149,14 +149,14 @@ func TestErrorsHoldNoLiveState(t *testing.T) {
 func TestAnErrorLeadsToItsDatabaseWhileThereIsOne(t *testing.T) {
 	one, two := database.New("east", 0, 1), database.New("east", 1, 1)
 	err := fmt.Errorf("wrapped: %w", commandError(one, true, io.EOF))
-	require.Same(t, one, runner.DatabaseOf(commandErrors{}, two, err))
-	require.Same(t, two, runner.DatabaseOf(commandErrors{}, two, errors.New("of nowhere")))
-	require.Same(t, two, runner.DatabaseOf(commandErrors{}, two, commandError(nil, false, ErrNoDatabase)))
+	require.Same(t, one, failure.DatabaseOf(commandErrors{}, two, err))
+	require.Same(t, two, failure.DatabaseOf(commandErrors{}, two, errors.New("of nowhere")))
+	require.Same(t, two, failure.DatabaseOf(commandErrors{}, two, commandError(nil, false, ErrNoDatabase)))
 	runtime.KeepAlive(one)
 	one = nil //nolint:ineffassign // nothing may lead to it
 	redistest.Eventually(t, 20*time.Second, "the removed database to be collected", func() bool {
 		runtime.GC()
-		db := runner.DatabaseOf(commandErrors{}, two, err)
+		db := failure.DatabaseOf(commandErrors{}, two, err)
 		return db != two && db.Name == "" && db.Health.Removed()
 	})
 	runtime.KeepAlive(two)
@@ -167,8 +167,10 @@ func TestAnErrorLeadsToItsDatabaseWhileThereIsOne(t *testing.T) {
 func TestAFailureOnAForgottenDatabaseCountsNowhere(t *testing.T) {
 	server := fakeserver.Listen(t, func(_ net.Conn, args []string) (string, bool) { return fakeserver.Default(args), true })
 	h := newHook(t, Options{Databases: []Database{{Name: "east", URL: "redis://" + server.Addr()}}})
-	h.routing.Store(true)
-	var err error = &CommandError{Database: "gone", id: 1 << 60, Sent: true, Err: io.EOF}
+	nc, err := h.DialHook(nil)(t.Context(), "", "")
+	require.NoError(t, err)
+	defer nc.Close()
+	err = &CommandError{Database: "gone", id: 1 << 60, Sent: true, Err: io.EOF}
 	one := h.ProcessHook(func(context.Context, redis.Cmder) error { return err })
 	require.Equal(t, err, one(t.Context(), redis.NewCmd(t.Context(), "incr", "k")))
 	several := h.ProcessPipelineHook(func(context.Context, []redis.Cmder) error { return err })

@@ -6,8 +6,8 @@ import (
 	"net"
 
 	"github.com/redishook/multidb/internal/database"
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
-	"github.com/redishook/multidb/internal/runner"
 )
 
 // ErrNoDatabase says that no database is usable now: all of them fail their health checks. A caller gets it at once,
@@ -78,7 +78,7 @@ func (e *CommandError) Unwrap() error { return e.Err }
 // It is false for EXECABORT: nothing was executed, but a retry may fail the same way. Package txwrap tells whether it may.
 // Safe for concurrent use.
 func SafeToRetry(err error) bool {
-	return runner.SafeToRetry(commandErrors{}, err)
+	return failure.SafeToRetry(commandErrors{}, err)
 }
 
 // commandError builds the error for a failed request: a net.Error exactly where the cause is one, because callers write
@@ -89,7 +89,7 @@ func commandError(db *database.Database, sent bool, cause error) error {
 
 // nodeError is commandError for a node of a cluster.
 func nodeError(db *database.Database, node string, sent bool, cause error) error {
-	f := runner.FailureOn(db, sent, cause)
+	f := failure.On(db, sent, cause)
 	f.Node = node
 	return commandErrors{}.New(f)
 }
@@ -103,10 +103,10 @@ func asNetError(e *CommandError) error {
 	return e
 }
 
-// commandErrors makes and reads CommandErrors, see runner.Errors.
+// commandErrors makes and reads CommandErrors, see failure.Errors.
 type commandErrors struct{}
 
-func (commandErrors) Find(err error) *runner.Failure {
+func (commandErrors) Find(err error) *failure.Failure {
 	var failed *CommandError
 	if !errors.As(err, &failed) {
 		return nil
@@ -114,22 +114,22 @@ func (commandErrors) Find(err error) *runner.Failure {
 	return failed.failure()
 }
 
-func (commandErrors) Of(err error) *runner.Failure {
+func (commandErrors) Of(err error) *failure.Failure {
 	if failed, ok := err.(*CommandError); ok { //nolint:errorlint // the link itself is asked about
 		return failed.failure()
 	}
 	return nil
 }
 
-func (commandErrors) New(f runner.Failure) error   { return asNetError(newCommandError(f)) }
-func (commandErrors) Plain(f runner.Failure) error { return newCommandError(f) }
+func (commandErrors) New(f failure.Failure) error   { return asNetError(newCommandError(f)) }
+func (commandErrors) Plain(f failure.Failure) error { return newCommandError(f) }
 
-func newCommandError(f runner.Failure) *CommandError {
+func newCommandError(f failure.Failure) *CommandError {
 	return &CommandError{Database: f.Database, Node: f.Node, Sent: f.Sent, Err: f.Err, id: f.ID}
 }
 
-func (e *CommandError) failure() *runner.Failure {
-	return &runner.Failure{Database: e.Database, ID: e.id, Node: e.Node, Sent: e.Sent, Err: e.Err}
+func (e *CommandError) failure() *failure.Failure {
+	return &failure.Failure{Database: e.Database, ID: e.id, Node: e.Node, Sent: e.Sent, Err: e.Err}
 }
 
 // netCommandError is a CommandError whose cause is a net.Error.

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb/internal/database"
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
-	"github.com/redishook/multidb/internal/runner"
 	"github.com/redishook/multidb/internal/testkit/faultproxy"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
@@ -34,8 +34,8 @@ func TestSafeToRetry(t *testing.T) {
 		"sent, with a net error":     {commandError(&database.Database{Name: "a"}, true, syscall.ECONNRESET), false},
 		"sent once, then not":        {errors.Join(unsent, sent), false},
 		"no database":                {ErrNoDatabase, true},
-		"no database after not sent": {runner.NoDatabase(unsent), true},
-		"no database after sent":     {runner.NoDatabase(sent), false},
+		"no database after not sent": {failure.NoDatabase(unsent), true},
+		"no database after sent":     {failure.NoDatabase(sent), false},
 		"redis.Nil":                  {redis.Nil, false},
 		"a lost race":                {redis.TxFailedErr, false},
 		"LOADING":                    {reply("LOADING Redis is loading the dataset in memory"), true},

@@ -1,12 +1,7 @@
 package multidb
 
 import (
-	"log/slog"
 	"time"
-
-	"github.com/redishook/multidb/internal/callback"
-	"github.com/redishook/multidb/internal/database"
-	"github.com/redishook/multidb/internal/selector"
 )
 
 // Reason says why a switch was made.
@@ -107,61 +102,4 @@ type Events struct {
 	OnChange func(Change)
 	// OnCheck: a database was checked. It is called several times a second while databases are down.
 	OnCheck func(HealthCheck)
-}
-
-// dispatcher tells the log and the subscribers what happens. Its queue keeps the order of what has happened.
-type dispatcher struct {
-	*callback.Queue
-	subscribers subscribers
-}
-
-func newDispatcher(user Events, log *slog.Logger) *dispatcher {
-	d := &dispatcher{Queue: callback.New(log)}
-	d.subscribers.all = []*Events{&user}
-	return d
-}
-
-// The dispatcher is the listener of the selector, see selector.Listener.
-
-// Started tells of the first choice.
-func (d *dispatcher) Started(db *database.Database) { d.started(db.Name, db.Endpoint().Addr) }
-
-// Switched tells of a switch.
-func (d *dispatcher) Switched(s selector.Switch) {
-	d.switched(Switch{
-		From: s.From, To: s.To, Reason: Reason(s.Reason), Cause: s.Cause, Took: s.Took, Decided: s.Decided, Planned: s.Planned, DryRun: s.DryRun,
-	})
-}
-
-// AllDown tells that no database is usable.
-func (d *dispatcher) AllDown(cause error, dryRun bool) { d.allDown(cause, dryRun) }
-
-// Recovered tells that one is again.
-func (d *dispatcher) Recovered(db *database.Database, dryRun bool, lasted time.Duration) {
-	d.recovered(db.Name, dryRun, lasted)
-}
-
-// Added tells of a new database.
-func (d *dispatcher) Added(db *database.Database) {
-	d.changed(Change{Kind: ChangeAdded, Database: db.Name, Weight: db.Weight()}, db.Endpoint().Addr)
-}
-
-// Removed tells of one that is gone.
-func (d *dispatcher) Removed(db *database.Database) {
-	d.changed(Change{Kind: ChangeRemoved, Database: db.Name, Weight: db.Weight()}, db.Endpoint().Addr)
-}
-
-// Weighted tells of a weight that was changed.
-func (d *dispatcher) Weighted(db *database.Database, before float64) {
-	d.changed(Change{Kind: ChangeWeight, Database: db.Name, Weight: db.Weight(), Before: before}, "")
-}
-
-// Pinned tells of a manual choice.
-func (d *dispatcher) Pinned(db *database.Database, t time.Duration) {
-	d.changed(Change{Kind: ChangePinned, Database: db.Name, Weight: db.Weight(), For: t}, "")
-}
-
-// Unpinned tells of its end.
-func (d *dispatcher) Unpinned(db *database.Database, why selector.Unpinned) {
-	d.changed(Change{Kind: ChangeUnpinned, Database: db.Name, Weight: db.Weight(), Why: string(why)}, "")
 }

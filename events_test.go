@@ -59,7 +59,7 @@ func TestBlockingLoggerDoesNotStopTheMonitor(t *testing.T) {
 	db := h.selector.Find("east")
 	db.Traffic.Successes.Add(1)
 	done := make(chan struct{})
-	go func() { h.warnIfUnrouted(db); close(done) }()
+	go func() { h.events.Unrouted(); close(done) }()
 	select {
 	case <-done:
 	case <-time.After(5 * time.Second):

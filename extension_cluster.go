@@ -52,13 +52,7 @@ func (h *Hook) NodeReplaced(name, addr string, slot int) bool {
 // NodeForKey returns the node that serves a key, of a client that follows the hook: like the client's MasterForKey, but it waits
 // until the client has the topology of the cluster in use, for a second at most. Safe for concurrent use.
 func (h *Hook) NodeForKey(ctx context.Context, cc *redis.ClusterClient, key string) (*redis.Client, error) {
-	if now := h.selector.Current(); now.Cluster != nil && !now.Down {
-		for _, client := range h.clusters.all() {
-			if client.Value() == cc {
-				client.Await(ctx, now.Cluster)
-			}
-		}
-	}
+	h.clusters.Await(ctx, cc)
 	return cc.MasterForKey(ctx, key)
 }
 
@@ -68,4 +62,17 @@ func (h *Hook) ReportMoved(name string) {
 	if db, err := h.known(name); err == nil && db.Cluster != nil {
 		db.Cluster.Suspect()
 	}
+}
+
+// ClusterOptions returns a copy of the options of a ClusterClient with which every connection of a node follows the hook from the
+// first on. Only a client with MinIdleConns needs that, because go-redis dials those before a hook can be added:
+//
+//	rdb := redis.NewClusterClient(hook.ClusterOptions(opt))
+//	err := hook.Attach(rdb)
+//
+// Call it for each client. The client cannot dial before Attach. A NewClient in the options is called for each node with a Dialer
+// of the hook's, and must use that. Safe for concurrent use.
+func (h *Hook) ClusterOptions(opt *redis.ClusterOptions) *redis.ClusterOptions {
+	h.mustExist()
+	return h.clusters.Options(opt)
 }

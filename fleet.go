@@ -85,36 +85,3 @@ func (f fleet) Failback(ctx context.Context) {
 		f.h.events.returnsEmpty(f.db.Name, f.db.Endpoint().Addr)
 	}
 }
-
-// listener makes events and log lines of what happens to the health of one database, see health.Listener.
-type listener struct {
-	events *dispatcher
-	db     *database.Database
-}
-
-func (l listener) Suspected(cause error) { l.events.suspected(l.db.Name, cause) }
-
-func (l listener) Changed(c health.Change) {
-	l.events.health(HealthChange{
-		Database: l.db.Name, State: BreakerState(c.State), From: BreakerState(c.From), Cause: c.Cause,
-	}, l.db.Endpoint().Addr, c.Lasted)
-}
-
-func (l listener) Cleared(cause error, after time.Duration) {
-	l.events.cleared(l.db.Name, cause, after)
-}
-
-func (l listener) Checked(err error, took time.Duration, quick bool) {
-	l.events.checked(HealthCheck{Database: l.db.Name, Err: err, Took: took, Quick: quick})
-}
-
-func (l listener) OwnFault(err error)            { l.events.ownFault(l.db.Name, err) }
-func (l listener) ProberCannotConnect(err error) { l.events.proberCannotConnect(l.db.Name, err) }
-func (l listener) NowhereBetter(err error)       { l.events.nowhereBetter(l.db.Name, err) }
-
-// Forbidden mentions that a check of the database is not permitted, now and every hour as long as that is so.
-func (l listener) Forbidden(err error) {
-	if l.db.MayMention(remindForbidden) {
-		l.events.checkForbidden(l.db.Name, l.db.Endpoint().Addr, err)
-	}
-}

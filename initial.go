@@ -6,47 +6,60 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/health"
+	"github.com/redishook/multidb/internal/selector"
 )
 
 // New waits for as many databases as Options.Initial says.
 
-// awaitInitial waits until as many databases are healthy as the policy says, and makes the first choice. It waits for
+// initial is that wait.
+type initial struct {
+	selector *selector.Selector
+	events   *dispatcher
+	policy   Initial
+	timeout  time.Duration // of a check
+}
+
+// remindWaiting is how often New says what it waits for.
+const remindWaiting = 5 * time.Second
+
+// await waits until as many databases are healthy as the policy says, and makes the first choice. It waits for
 // the first check of the others too, as long as those take anyway, so that the first one to answer does not win over
 // the heaviest.
-func (h *Hook) awaitInitial(ctx context.Context, policy Initial) error {
+func (i initial) await(ctx context.Context) error {
 	var settled <-chan time.Time
 	began, reminder := time.Now(), time.NewTicker(remindWaiting)
 	defer reminder.Stop()
 	for {
-		healthy, unchecked, total := h.countHealthy()
-		need := policy.of(total)
+		healthy, unchecked, total := i.countHealthy()
+		need := i.policy.of(total)
 		if healthy >= need {
 			if settled == nil {
-				settled = time.After(h.opt.Health.Timeout)
+				settled = time.After(i.timeout)
 			}
 			if unchecked == 0 {
 				break
 			}
 		}
 		select {
-		case <-h.selector.Changed():
+		case <-i.selector.Changed():
 			continue
 		case now := <-reminder.C:
-			h.events.waits(healthy, need, policy, roundedSince(began, now), h.troubles())
+			i.events.waits(healthy, need, i.policy, now.Sub(began).Round(time.Second), database.Troubles(i.selector.All()))
 			continue
 		case <-settled:
 		case <-ctx.Done():
-			return h.initialError(ctx, policy, healthy, need)
+			return i.fail(ctx, healthy, need)
 		}
 		break
 	}
-	h.selector.Start()
+	i.selector.Start()
 	return nil
 }
 
-func (h *Hook) countHealthy() (healthy, unchecked, total int) {
-	dbs := h.selector.All()
+func (i initial) countHealthy() (healthy, unchecked, total int) {
+	dbs := i.selector.All()
 	for _, db := range dbs {
 		if db.Health.Usable() {
 			healthy++
@@ -68,11 +81,11 @@ func (i Initial) of(n int) int {
 	return 1
 }
 
-// initialError says what each database that is missing has answered.
-func (h *Hook) initialError(ctx context.Context, policy Initial, healthy, need int) error {
-	dbs := h.selector.All()
+// fail says what each database that is missing has answered.
+func (i initial) fail(ctx context.Context, healthy, need int) error {
+	dbs := i.selector.All()
 	errs := []error{fmt.Errorf("multidb: %d of %d databases are healthy, Options.Initial = %s needs %d: %w",
-		healthy, len(dbs), policy, need, context.Cause(ctx))}
+		healthy, len(dbs), i.policy, need, context.Cause(ctx))}
 	if healthy == 0 {
 		errs = append(errs, ErrNoDatabase)
 	}
@@ -82,14 +95,4 @@ func (h *Hook) initialError(ctx context.Context, policy Initial, healthy, need i
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// troubles are the names and causes of all databases that are not usable, as attributes of a log line.
-func (h *Hook) troubles() (attrs []any) {
-	for _, db := range h.selector.All() {
-		if !db.Health.Usable() {
-			attrs = append(attrs, db.Name, db.Locate(db.Health.Trouble()))
-		}
-	}
-	return attrs
 }

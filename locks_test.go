@@ -48,7 +48,7 @@ func (w *lockWatch) lookFor(place string, patience time.Duration) {
 	}
 	try("selector.mu", h.selector.Mutex())
 	try("events.mu", h.events.Mutex())
-	try("preparers.mu", &h.preparers.mu)
+	try("preparers.mu", h.preparers.Mutex())
 	for _, db := range h.selector.All() {
 		try("health.mu", db.Health.Mutex())
 		try("connections.mu", db.Conns.Mutex())
@@ -141,8 +141,8 @@ func TestNoLockIsHeld(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: east.Addr()})
 	t.Cleanup(func() { _ = rdb.Close() })
 	rdb.AddHook(hook)
-	// Who calls it waits no longer than prepareTime, and would let go of its locks then.
-	defer hook.OnPrepare(func(context.Context, string) { w.lookFor("OnPrepare", prepareTime/2) })()
+	// Who calls it waits no longer than 200 ms, and would let go of its locks then.
+	defer hook.OnPrepare(func(context.Context, string) { w.lookFor("OnPrepare", 100*time.Millisecond) })()
 	var stop atomic.Bool
 	var ops atomic.Int64
 	var wg sync.WaitGroup

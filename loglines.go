@@ -112,15 +112,16 @@ func (d *dispatcher) waits(healthy, need int, policy Initial, lasted time.Durati
 	})
 }
 
-// stillDown and stillUnusable repeat what goes on.
-func (d *dispatcher) stillDown(lasted time.Duration, dry bool, causes []any) {
+// StillDown repeats that no database is usable. The dispatcher is the listener of the monitor.
+func (d *dispatcher) StillDown(lasted time.Duration, dry bool, causes []any) {
 	d.Push(func() {
 		args := unlessDry([]any{"for", lasted}, dry, nil)
 		d.Log.Error("multidb: still no database is usable", append(args, slog.Group("unusable", causes...))...)
 	})
 }
 
-func (d *dispatcher) stillUnusable(database, addr string, lasted time.Duration, cause error) {
+// StillUnusable repeats it of one database.
+func (d *dispatcher) StillUnusable(database, addr string, lasted time.Duration, cause error) {
 	d.Push(func() {
 		d.Log.Warn("multidb: database still UNUSABLE", unlessDry([]any{"database", database, "addr", addr, "for", lasted}, false, cause)...)
 	})
@@ -141,8 +142,8 @@ func (d *dispatcher) returnsEmpty(database, addr string) {
 	})
 }
 
-// unrouted logs what is wrong with the way a hook was added.
-func (d *dispatcher) unrouted() {
+// Unrouted logs what is wrong with the way a hook was added.
+func (d *dispatcher) Unrouted() {
 	d.Push(func() {
 		d.Log.Error("multidb: commands run through the hook, but over connections it has not dialed, so they do not follow " +
 			"the active database. It was added to a client it cannot route (ClusterClient, Ring), or after the client had " +
@@ -229,10 +230,37 @@ func (d *dispatcher) nowhereBetter(database string, cause error) {
 	})
 }
 
-// notUnblocked logs that commands that wait on a database that was left stay there, once a minute.
-func (d *dispatcher) notUnblocked(database string, cause error) {
+// NotUnblocked logs that commands that wait on a database that was left stay there, once a minute.
+func (d *dispatcher) NotUnblocked(database string, cause error) {
 	d.Seldom(time.Minute, "unblock "+database, func() {
 		d.Log.Warn("multidb: blocking commands stay on the database that was left, until their time or the drain is over: it does "+
 			"not take CLIENT UNBLOCK", "database", database, "cause", cause)
+	})
+}
+
+// changed tells of a change.
+func (d *dispatcher) changed(c Change, addr string) {
+	d.Push(func() {
+		switch c.Kind {
+		case ChangeAdded:
+			d.Log.Info("multidb: database added", "database", c.Database, "addr", addr, "weight", c.Weight)
+		case ChangeRemoved:
+			d.Log.Info("multidb: database removed", "database", c.Database, "addr", addr)
+		case ChangeWeight:
+			d.Log.Info("multidb: weight changed", "database", c.Database, "from", c.Before, "to", c.Weight)
+		case ChangePinned:
+			args := []any{"database", c.Database, "until", "released"}
+			if c.For > 0 {
+				args = []any{"database", c.Database, "for", c.For}
+			}
+			d.Log.Info("multidb: pinned by hand", args...)
+		case ChangeUnpinned:
+			d.Log.Info("multidb: no longer pinned", "database", c.Database, "why", c.Why)
+		}
+		d.tell(func(e *Events) {
+			if e.OnChange != nil {
+				e.OnChange(c)
+			}
+		})
 	})
 }

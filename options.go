@@ -1,6 +1,7 @@
 package multidb
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"time"
@@ -284,4 +285,17 @@ func orDefault[T comparable](field *T, value T) {
 	if *field == zero {
 		*field = value
 	}
+}
+
+// String returns the name of the constant.
+func (i Initial) String() string {
+	switch i {
+	case InitialOne:
+		return "InitialOne"
+	case InitialMajority:
+		return "InitialMajority"
+	case InitialAll:
+		return "InitialAll"
+	}
+	return fmt.Sprintf("Initial(%d)", int(i))
 }

@@ -96,12 +96,3 @@ func (r Replay) String() string { return replay.Rung(r).String() }
 func WithReplay(ctx context.Context, r Replay) context.Context {
 	return replay.WithHighest(ctx, replay.Rung(r))
 }
-
-// replayRules compiles the options about replay.
-func (o *Options) replayRules() (replay.Rules, error) {
-	declared := make(map[string]replay.Rung, len(o.ReplayCommands))
-	for name, rung := range o.ReplayCommands {
-		declared[name] = replay.Rung(rung)
-	}
-	return replay.New(replay.Rung(o.Replay), declared)
-}

@@ -1,8 +1,6 @@
 package multidb
 
-import "github.com/redishook/multidb/internal/runner"
-
-// What an error reply says about the database, and the user's word about it.
+// The user's word about what an error reply says of the database.
 
 // ReplyMeaning is what an error reply says about the command and about the database that has sent it.
 type ReplyMeaning int
@@ -34,14 +32,4 @@ func (m ReplyMeaning) String() string {
 		return "ReplyDoubtful"
 	}
 	return "ReplyMeaning(?)"
-}
-
-// meaning is Options.Replies as the runner asks it.
-func (o *Options) meaning() func(error, runner.Meaning) runner.Meaning {
-	if o.Replies == nil {
-		return nil
-	}
-	return func(err error, known runner.Meaning) runner.Meaning {
-		return runner.Meaning(o.Replies(err, ReplyMeaning(known)))
-	}
 }

@@ -2,12 +2,12 @@ package multidb
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/optioncheck"
 	"github.com/redishook/multidb/internal/replay"
@@ -152,19 +152,6 @@ func requireContext(ctx context.Context, method string) error {
 	return nil
 }
 
-// String returns the name of the constant.
-func (i Initial) String() string {
-	switch i {
-	case InitialOne:
-		return "InitialOne"
-	case InitialMajority:
-		return "InitialMajority"
-	case InitialAll:
-		return "InitialAll"
-	}
-	return fmt.Sprintf("Initial(%d)", int(i))
-}
-
 // anyTLS reports whether a database is reached by TLS.
 func (o *Options) anyTLS() bool {
 	return slices.ContainsFunc(o.Databases, func(db Database) bool {
@@ -172,25 +159,18 @@ func (o *Options) anyTLS() bool {
 	})
 }
 
-// warnOfSamePlaces finds databases that are one and the same. What a Dialer leads to is not known, nor who is master of a group.
-func (h *Hook) warnOfSamePlaces() {
-	seen := make(map[string]string)
-	for _, db := range h.opt.Databases {
-		opt := db.Options
-		if db.URL != "" {
-			opt, _ = redis.ParseURL(db.URL) // it has been validated
-		}
-		if opt == nil || opt.Dialer != nil || opt.Addr == "" {
-			continue
-		}
-		place := fmt.Sprint(opt.Network, " ", opt.Addr, " ", opt.DB)
-		if first, ok := seen[place]; ok {
-			h.events.Push(func() {
-				h.events.Log.Warn("multidb: two databases have the same address and index: a failover between them changes nothing",
-					"database", first, "other", db.Name)
-			})
-			continue
-		}
-		seen[place] = db.Name
+func validWeight(w float64) error {
+	if math.IsNaN(w) || math.IsInf(w, 0) || w <= 0 {
+		return errors.New("must be a finite number > 0")
 	}
+	return nil
+}
+
+// replayRules compiles the options about replay.
+func (o *Options) replayRules() (replay.Rules, error) {
+	declared := make(map[string]replay.Rung, len(o.ReplayCommands))
+	for name, rung := range o.ReplayCommands {
+		declared[name] = replay.Rung(rung)
+	}
+	return replay.New(replay.Rung(o.Replay), declared)
 }

@@ -17,7 +17,7 @@ import (
 func (r *Runner) AfterBatchFailure(
 	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *selector.Epoch, err error,
 ) error {
-	if !r.cfg.Routing.Load() {
+	if !r.cfg.Routing() {
 		return err // see AfterFailure
 	}
 	err = r.batchWithoutSetup(now, cmds, err)

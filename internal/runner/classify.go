@@ -5,12 +5,12 @@ import (
 	"errors"
 	"net"
 	"reflect"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/database"
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/replay"
@@ -71,7 +71,7 @@ func (j judge) classify(ctx context.Context, cmd redis.Cmder, err error) outcome
 	if goredis.IsSessionDead(err) {
 		return sessionDead
 	}
-	if GaveUp(ctx) && !goredis.IsReply(err) {
+	if failure.GaveUp(ctx) && !goredis.IsReply(err) {
 		return excluded
 	}
 	failed := j.errors.Find(err)
@@ -112,16 +112,6 @@ func ourDoing(err error) bool {
 	var gate conn.Refusal
 	err = goredis.Cause(err)
 	return errors.Is(err, database.ErrNone) || errors.Is(err, net.ErrClosed) || errors.As(err, &gate) || ownfault.Is(err)
-}
-
-// GaveUp reports whether the caller's context is over. The deadline is asked as well as the error: with
-// ContextTimeoutEnabled the socket times out at the caller's deadline, which may be before the context's own timer has run.
-func GaveUp(ctx context.Context) bool {
-	if ctx.Err() != nil {
-		return true
-	}
-	deadline, ok := ctx.Deadline()
-	return ok && !time.Now().Before(deadline)
 }
 
 // sameError reports whether two errors are one value. Either may be nil.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redishook/multidb/internal/cluster"
 	"github.com/redishook/multidb/internal/clusterclient"
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/selector"
 )
@@ -18,7 +19,7 @@ import (
 func (r *Runner) AfterPartsFailure(
 	ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook, now *selector.Epoch, err error,
 ) error {
-	if !r.cfg.Routing.Load() {
+	if !r.cfg.Routing() {
 		return err // see AfterFailure
 	}
 	stampUnsent(cmds, err)
@@ -124,7 +125,7 @@ func (r *Runner) attemptOf(ctx context.Context, now *selector.Epoch, cmd redis.C
 	}
 	return &attempt{
 		err: goredis.Cause(err), kind: kind, db: r.databaseOf(now, err), moved: now.Superseded(),
-		final: GaveUp(ctx) || r.isClosed() || r.cfg.DryRun || kind == excluded || kind == sessionDead,
+		final: failure.GaveUp(ctx) || r.isClosed() || r.cfg.DryRun || kind == excluded || kind == sessionDead,
 	}
 }
 

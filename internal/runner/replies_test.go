@@ -7,13 +7,14 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
 )
 
 // noErrors are replies alone: no error of a failure is among them.
-type noErrors struct{ Errors }
+type noErrors struct{ failure.Errors }
 
-func (noErrors) Find(error) *Failure { return nil }
+func (noErrors) Find(error) *failure.Failure { return nil }
 
 // WAIT is about the writes of its own connection. Run again on another one it would answer that all replicas have them.
 func TestUnblockedWaitIsAnAnswer(t *testing.T) {

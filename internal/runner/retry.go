@@ -15,6 +15,7 @@ import (
 
 	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/database"
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/replay"
@@ -72,7 +73,7 @@ func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
 
 // AfterFailure decides what becomes of a command whose first attempt failed.
 func (r *Runner) AfterFailure(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch, err error) error {
-	if !r.cfg.Routing.Load() {
+	if !r.cfg.Routing() {
 		return err // another's client, over connections of its own: nothing of it is about our databases
 	}
 	if cmd.Name() == "shutdown" && errors.Is(err, io.EOF) {
@@ -111,7 +112,7 @@ func (r *Runner) countUnknown(ctx context.Context, now *selector.Epoch, err erro
 	if db == nil {
 		return err
 	}
-	own := GaveUp(ctx) || errors.Is(err, net.ErrClosed)
+	own := failure.GaveUp(ctx) || errors.Is(err, net.ErrClosed)
 	if own && !now.Superseded() && db.Health.Pending() == nil && db.Health.Usable() {
 		return err
 	}
@@ -155,9 +156,9 @@ func (r *Runner) classifyAttempt(ctx context.Context, now *selector.Epoch, cmd r
 	a := &attempt{err: goredis.Cause(err), kind: kind, db: db, moved: now.Superseded()}
 	switch kind {
 	case notSent, cannotServe, misrouted:
-		a.final = GaveUp(ctx) || r.isClosed() || cmd != nil && vetoed(err, cmd) || ownfault.Is(err)
+		a.final = failure.GaveUp(ctx) || r.isClosed() || cmd != nil && vetoed(err, cmd) || ownfault.Is(err)
 	case lost, cannotServeInside:
-		a.final = GaveUp(ctx) || r.isClosed() || !replayable()
+		a.final = failure.GaveUp(ctx) || r.isClosed() || !replayable()
 	case sessionDead:
 		a.final = true
 		a.err = r.errors.deadSession(db, err)
@@ -247,16 +248,16 @@ func (a *attempt) resumes(ctx context.Context) bool {
 
 // finish is the error that the caller gets after all attempts. If one of them was sent, the last one's "not sent" is not
 // the whole truth; and if the caller gave up meanwhile, that shows as well. An answer is the whole truth.
-func (f failures) finish(ctx context.Context, ending *attempt, sent *Failure, ended error) error {
+func (f failures) finish(ctx context.Context, ending *attempt, sent *failure.Failure, ended error) error {
 	last := ending.err
 	if ending.kind.told() {
 		return last
 	}
 	if sent != nil && f.sent(last) == nil {
 		if ending.kind == sessionDead {
-			last = f.New(sent.on(true, sent.Err)) // which is why the session is dead
+			last = f.New(sent.Again(true, sent.Err)) // which is why the session is dead
 		} else {
-			last = f.New(sent.on(true, fmt.Errorf("%w; a later attempt: %w", sent.Err, last)))
+			last = f.New(sent.Again(true, fmt.Errorf("%w; a later attempt: %w", sent.Err, last)))
 		}
 	}
 	if gaveUp := ctx.Err(); gaveUp != nil && errors.Is(ended, gaveUp) && !errors.Is(last, gaveUp) {

@@ -5,7 +5,6 @@ package runner
 import (
 	"context"
 	"reflect"
-	"sync/atomic"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/redishook/multidb/internal/blocked"
 	"github.com/redishook/multidb/internal/database"
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/internal/selector"
@@ -23,7 +23,7 @@ type Config struct {
 	Choice  Choice
 	Rules   replay.Rules
 	Replies func(reply error, known Meaning) Meaning // the user's word about replies; may be nil
-	Errors  Errors
+	Errors  failure.Errors
 	Waiting *blocked.Commands
 
 	MaxAttempts            int
@@ -33,8 +33,8 @@ type Config struct {
 
 	// Owner is what a Query finds.
 	Owner any
-	// Routing is true once a client has asked for a connection. Before that, what passes is over the connections of others.
-	Routing *atomic.Bool
+	// Routing reports whether a client has asked for a connection. Before that, what passes is over the connections of others.
+	Routing func() bool
 	// Ctx ends when the hook is closed.
 	Ctx context.Context
 	// Refused is told of a reply by which a database refuses, and of its code.
@@ -106,7 +106,7 @@ func (r *Runner) processUnder(ctx context.Context, cmd redis.Cmder, next redis.P
 
 // Later is Hook while nothing is usable.
 func (r *Runner) Later(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch) error {
-	if r.cfg.Routing.Load() && !goredis.OnlyLooksOn() { // full duplex runs the command whatever is said here
+	if r.cfg.Routing() && !goredis.OnlyLooksOn() { // full duplex runs the command whatever is said here
 		var err error
 		if now, err = r.awaitDatabase(ctx, now, nil); err != nil {
 			cmd.SetErr(err)
@@ -157,7 +157,7 @@ func (r *Runner) processBatch(ctx context.Context, cmds []redis.Cmder, next redi
 // is on the commands.
 func (r *Runner) Awaited(ctx context.Context, cmds []redis.Cmder) (*selector.Epoch, error) {
 	now := r.choice.Current()
-	if now.Down && r.cfg.Routing.Load() {
+	if now.Down && r.cfg.Routing() {
 		var err error
 		if now, err = r.awaitDatabase(ctx, now, nil); err != nil {
 			goredis.SetErrors(cmds, err)
@@ -169,5 +169,5 @@ func (r *Runner) Awaited(ctx context.Context, cmds []redis.Cmder) (*selector.Epo
 
 // databaseOf finds the database on which err happened.
 func (r *Runner) databaseOf(now *selector.Epoch, err error) *database.Database {
-	return DatabaseOf(r.errors, now.DB, err)
+	return failure.DatabaseOf(r.errors, now.DB, err)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/internal/selector"
@@ -40,7 +41,7 @@ func (r *Runner) convertSetup(now *selector.Epoch, err error) (converted error, 
 	if !errors.As(err, new(*setupError)) || failed == nil || goredis.InHandshake() {
 		return err, false
 	}
-	return r.errors.New(FailureOn(r.databaseOf(now, err), false, &connectError{text: err.Error(), cause: failed.Err})), true
+	return r.errors.New(failure.On(r.databaseOf(now, err), false, &connectError{text: err.Error(), cause: failed.Err})), true
 }
 
 // connectError is why OnConnect has failed. It has the text of the whole chain, and behind it the cause alone: that a command of

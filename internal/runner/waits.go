@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/selector"
 )
 
@@ -41,7 +42,7 @@ func (r *Runner) awaitDatabase(ctx context.Context, now *selector.Epoch, last er
 			case <-timer.C:
 				return r.refuse(now, last)
 			case <-ctx.Done():
-				return now, errors.Join(NoDatabase(last), ctx.Err())
+				return now, errors.Join(failure.NoDatabase(last), ctx.Err())
 			case <-r.cfg.Ctx.Done():
 				return now, nil
 			}
@@ -53,14 +54,14 @@ func (r *Runner) awaitDatabase(ctx context.Context, now *selector.Epoch, last er
 
 func (r *Runner) refuse(now *selector.Epoch, last error) (*selector.Epoch, error) {
 	now.DB.Traffic.Refused.Add(1)
-	return now, NoDatabase(last)
+	return now, failure.NoDatabase(last)
 }
 
 // awaitTakeover lets work wait that a cluster could not do because it is replacing a master: until the cluster has, a switch is
 // made, or Options.MaxWait is over. It reports whether the next attempt shall be made at once.
 func (r *Runner) awaitTakeover(ctx context.Context, now *selector.Epoch, failed *attempt) bool {
 	until, wanted := ctx.Value(takeoverKey{}).(time.Time)
-	if !wanted || failed.kind == answered || GaveUp(ctx) {
+	if !wanted || failed.kind == answered || failure.GaveUp(ctx) {
 		return false
 	}
 	news := now.DB.Cluster.News() // before the question: what comes in between is not missed

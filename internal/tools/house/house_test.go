@@ -19,11 +19,12 @@ var floors = map[string]int{
 	"internal/conn": 2, "internal/blocked": 2, "internal/traffic": 2, "internal/clusterclient": 2, "internal/optioncheck": 1, "internal/prober": 2,
 	"internal/health": 3, "internal/oldconns": 3,
 	"internal/database": 4,
-	"internal/selector": 5,
-	"internal/runner":   6,
-	"":                  7,
-	"txwrap":            8, "pubsubwrap": 8, "console": 8, "multidbtest": 8,
-	"examples": 9,
+	"internal/selector": 5, "internal/failure": 5,
+	"internal/runner": 6, "internal/dialer": 6, "internal/monitor": 6, "internal/switchover": 6, "internal/prepare": 0,
+	"internal/clusterhook": 7,
+	"":                     8,
+	"txwrap":               9, "pubsubwrap": 9, "console": 9, "multidbtest": 9,
+	"examples": 10,
 }
 
 // aside are the packages that serve tests and the making of this module; the library imports none of them. multidbtest, which
@@ -33,8 +34,8 @@ var aside = []string{"internal/testkit", "internal/tools", "internal/e2e", "inte
 // These limits may only be lowered.
 const (
 	maxFileLines = 400
-	maxRootLines = 4050
-	maxCircle    = 23 // files of the root that need each other; the aim is 4
+	maxRootLines = 3430
+	maxCircle    = 0  // files of the root that need each other
 	maxMethods   = 40 // of one type
 )
 
@@ -118,7 +119,7 @@ func TestFilesOfTheRootNeedEachOther(t *testing.T) {
 
 // larger are the types that have more methods than that today. These limits may only be lowered, too.
 var larger = map[string]int{
-	module + ".Hook":                   68,
+	module + ".Hook":                   41,
 	module + "/internal/conn.Conn":     46,
 	module + "/internal/health.Health": 78,
 }

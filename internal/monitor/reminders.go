@@ -1,4 +1,4 @@
-package multidb
+package monitor
 
 import (
 	"time"
@@ -16,10 +16,6 @@ const (
 	// remindUnusableMax: redundancy is gone, and nobody must find that out on the day when it is needed.
 	remindUnusable    = time.Minute
 	remindUnusableMax = time.Hour
-	// remindForbidden is how often a check that is not permitted is mentioned.
-	remindForbidden = time.Hour
-	// remindWaiting is how often New says what it waits for.
-	remindWaiting = 5 * time.Second
 	// remindPace is how often it is looked whether a reminder is due.
 	remindPace = time.Second
 )
@@ -48,25 +44,25 @@ func (r *reminder) due(now time.Time, factor, most time.Duration) bool {
 }
 
 // remind mentions what is due.
-func (h *Hook) remind(r *reminders, now time.Time) {
+func (m *Monitor) remind(r *reminders, now time.Time) {
 	if now.Sub(r.looked) < remindPace {
 		return
 	}
 	r.looked = now
-	down := h.selector.Effective().Down
+	down := m.cfg.Choice.Effective().Down
 	if down {
 		r.of = nil // the line about all of them says it
 		if r.down == nil {
 			r.down = &reminder{since: now, next: now.Add(remindDown), wait: remindDown}
 		}
 		if r.down.due(now, 1, remindDown) {
-			h.events.stillDown(roundedSince(r.down.since, now), h.opt.DryRun, h.troubles())
+			m.cfg.Listener.StillDown(roundedSince(r.down.since, now), m.cfg.DryRun, database.Troubles(m.cfg.Choice.All()))
 		}
 		return
 	}
 	r.down = nil
 	of := make(map[*database.Database]*reminder)
-	for _, db := range h.selector.All() {
+	for _, db := range m.cfg.Choice.All() {
 		if db.Health.Usable() || db.Health.State() == health.Unknown {
 			continue
 		}
@@ -76,7 +72,7 @@ func (h *Hook) remind(r *reminders, now time.Time) {
 		}
 		of[db] = one
 		if one.due(now, 2, remindUnusableMax) {
-			h.events.stillUnusable(db.Name, db.Endpoint().Addr, roundedSince(one.since, now), db.Locate(db.Health.Trouble()))
+			m.cfg.Listener.StillUnusable(db.Name, db.Endpoint().Addr, roundedSince(one.since, now), db.Locate(db.Health.Trouble()))
 		}
 	}
 	r.of = of
