@@ -152,6 +152,9 @@ func (l *subConn) answers(whole bool, like func(*request) bool) (r *request, las
 		o.asked = slices.Delete(o.asked, i, i+1)
 	}
 	if isPing(r) {
+		if took := now() - r.at; r.at != 0 && (l.distance.Load() == 0 || took < l.distance.Load()) {
+			l.distance.Store(took)
+		}
 		l.stalled.Store(0)
 		if i := slices.IndexFunc(o.asked, isPing); i >= 0 {
 			l.stalled.Store(o.asked[i].at)

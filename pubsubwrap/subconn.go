@@ -42,6 +42,7 @@ type subConn struct {
 	again    bool          // it has fallen behind once more since then. Owned by the reader
 	killed   atomic.Bool
 	stalled  atomic.Int64 // ns since epoch: when an answer was asked for that has not come; 0: none
+	distance atomic.Int64 // ns: the shortest time in which a PING was answered; 0: not known
 
 	opened atomic.Bool // it was ready
 	joined atomic.Bool // with FanIn: and it is delivering
@@ -119,6 +120,9 @@ func (l *subConn) open(ctx context.Context) error {
 		l.ended()
 		return err
 	}
+	l.outbox.mu.Lock()
+	l.asked[0].at = now() // the dial and the login do not count
+	l.outbox.mu.Unlock()
 	l.lastRead.Store(now())
 	l.link.wg.Go(l.read)
 	l.link.wg.Go(l.write)
@@ -249,6 +253,8 @@ const endMargin = 20 * time.Millisecond
 // goneSince is the time after which a lost connection may have missed something: a moment before the end that the other
 // side has made, and any time since the last that came if there was none. A reset only says that there is nobody, for
 // instance because the machine was started again: that may have been long before the PING to which it is the answer.
+//
+// What comes was published earlier: so was what was still on its way. It takes no longer than a round trip.
 func (l *subConn) goneSince() int64 {
 	since := l.lastRead.Load()
 	if lostAt := l.lostAt.Load(); lostAt != 0 {
@@ -258,7 +264,7 @@ func (l *subConn) goneSince() int64 {
 	if behind := l.behind.Load(); behind != 0 {
 		since = min(since, behind)
 	}
-	return since
+	return since - l.distance.Load()
 }
 
 // answered notes the answer to one name of a request. It reports whether the connection goes on: not if the database has ended by
