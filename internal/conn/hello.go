@@ -35,7 +35,8 @@ func (c *Conn) readHello(p []byte) (int, error) {
 	return c.readReplies(p)
 }
 
-// finishHello makes up for what the client's own handshake leaves out.
+// finishHello makes up for what the client's own handshake leaves out. A refusal that go-redis takes for one of the moment ends the
+// connection: its loop would send HELLO again on the same one, MaxRetries times with backoff, and with the client's credentials.
 func (c *Conn) finishHello() error {
 	hs := &c.hello
 	replies, err := c.await(1 + min(1, hs.as.index))
@@ -46,6 +47,9 @@ func (c *Conn) finishHello() error {
 		return err
 	}
 	hello := replies[0]
+	if hello[0] == '-' && goredis.RunsAgain(string(hello[1:])) {
+		return fmt.Errorf("hello: %w", goredis.Reply(string(hello[1:])))
+	}
 	if hello[0] != '-' {
 		c.learn(hello)
 	} else if !hs.as.none() {

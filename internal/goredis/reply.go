@@ -22,6 +22,9 @@ func runsAgain(err error) bool {
 		redis.IsMasterDownError(err) || redis.IsMaxClientsError(err) || redis.IsNoReplicasError(err)
 }
 
+// RunsAgain is runsAgain for the text of a reply.
+func RunsAgain(text string) bool { return runsAgain(Reply(text)) }
+
 // ReplyText is the server's text, without the ERR that some proxies and forks put before a code.
 func ReplyText(err error) string {
 	var reply redis.Error
