@@ -13,6 +13,8 @@ BENCH    ?= .
 # The tests that report a row.
 TABLE     = TestCrash|TestHang|TestUnavailableReplies|TestConnectionResets|TestSlowServer|TestCallersOwnDoing|TestBlackhole|TestBothDown|TestAllDown|TestSubscriptionsFollow|TestHerd
 
+CLUSTERTABLE = TestThousandPlannedSwitches|TestCrashOfAWholeCluster|TestHangOfAWholeCluster|TestLossOfTheQuorum|TestMaster
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -51,6 +53,7 @@ bench: ## Run the benchmarks (BENCH=Process for some of them)
 table: deps ## Measure the table of docs/measured.md: every fault on real servers, an all-default client, no race detector
 	@rm -f $(CURDIR)/table.tmp
 	@MULTIDB_TABLE=$(CURDIR)/table.tmp go test -count=1 -timeout 20m -run '$(TABLE)' ./internal/e2e >/dev/null; \
+		MULTIDB_TABLE=$(CURDIR)/table.tmp go test -count=1 -short -parallel 1 -run '$(CLUSTERTABLE)' ./internal/e2e/cluster >/dev/null; \
 		{ echo '| fault on the active database | load | next success after | errors at callers |'; echo '|---|---|---|---|'; \
 		cat $(CURDIR)/table.tmp; rm -f $(CURDIR)/table.tmp; }
 

@@ -37,6 +37,7 @@ func TestCrashOfAWholeCluster(t *testing.T) {
 			reads.end(t)
 			counts.end(t)
 			t.Logf("the last of %d goroutines went on after %v", workers, took)
+			report(t, "SIGKILL of all nodes", reads, counts)
 			require.Equal(t, "B", p.hook.Active())
 			require.Zero(t, reads.unknown.Load()+reads.failed.Load())
 			require.Zero(t, counts.failed.Load())
@@ -51,24 +52,29 @@ func TestCrashOfAWholeCluster(t *testing.T) {
 // TestHangOfAWholeCluster: as a crash, only that what hangs goes on later and must not be counted twice.
 func TestHangOfAWholeCluster(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, setup{prompt: true})
-	reads := start(16, setGet(p.rdb))
-	counts := start(16, incr(p.rdb))
-	time.Sleep(500 * time.Millisecond)
-	struck := time.Now()
-	p.a.Stop()
-	took := reads.recovered(t, struck, 10*time.Second)
-	time.Sleep(300 * time.Millisecond)
-	reads.end(t)
-	counts.end(t)
-	t.Logf("the last goroutine went on after %v", took)
-	require.Zero(t, reads.unknown.Load()+reads.failed.Load())
-	require.Zero(t, counts.failed.Load())
-	p.a.Cont()
-	p.a.AwaitOK()
-	sum := p.sum("n:")
-	require.GreaterOrEqual(t, sum, counts.confirmed.Load())
-	require.LessOrEqual(t, sum, counts.confirmed.Load()+counts.unknown.Load())
+	for _, workers := range []int{1, 16, 100} {
+		t.Run(strconv.Itoa(workers), func(t *testing.T) {
+			p := newPair(t, setup{prompt: true})
+			reads := start(workers, setGet(p.rdb))
+			counts := start(max(1, workers/4), incr(p.rdb))
+			time.Sleep(500 * time.Millisecond)
+			struck := time.Now()
+			p.a.Stop()
+			took := reads.recovered(t, struck, 10*time.Second)
+			time.Sleep(300 * time.Millisecond)
+			reads.end(t)
+			counts.end(t)
+			t.Logf("the last of %d goroutines went on after %v", workers, took)
+			report(t, "SIGSTOP of all nodes", reads, counts)
+			require.Zero(t, reads.unknown.Load()+reads.failed.Load())
+			require.Zero(t, counts.failed.Load())
+			p.a.Cont()
+			p.a.AwaitOK()
+			sum := p.sum("n:")
+			require.GreaterOrEqual(t, sum, counts.confirmed.Load())
+			require.LessOrEqual(t, sum, counts.confirmed.Load()+counts.unknown.Load())
+		})
+	}
 }
 
 // TestLossOfTheQuorum: two of three masters die, so nobody can be promoted any more, and the cluster is left at once.
@@ -83,6 +89,7 @@ func TestLossOfTheQuorum(t *testing.T) {
 	t.Log("went on after", l.recovered(t, struck, 10*time.Second))
 	time.Sleep(200 * time.Millisecond)
 	l.end(t)
+	report(t, "SIGKILL of two of three masters", l, nil)
 	require.Equal(t, "B", p.hook.Active())
 	require.Zero(t, l.unknown.Load()+l.failed.Load())
 }
@@ -99,7 +106,9 @@ func TestMasterAndItsReplicaDie(t *testing.T) {
 	redistest.Eventually(t, 5*time.Second, "the cluster is left", func() bool { return p.hook.Active() == "B" })
 	t.Log("left after", time.Since(struck))
 	l.recovered(t, time.Now(), 5*time.Second)
+	l.recovered(t, struck, time.Second)
 	l.end(t)
+	report(t, "SIGKILL of a master and its replica, MaxWait 10 s", l, nil)
 	require.Zero(t, l.unknown.Load()+l.failed.Load())
 }
 
@@ -131,6 +140,7 @@ func TestMasterIsReplacedWithinItsCluster(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 			reads.end(t)
 			counts.end(t)
+			report(t, "a master "+name+" and is replaced, MaxWait 20 s: from its replica's first answer", reads, counts)
 			require.Empty(t, p.moves())
 			require.Zero(t, reads.unknown.Load()+reads.failed.Load())
 			require.Zero(t, counts.failed.Load())

@@ -4,7 +4,9 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -16,6 +18,7 @@ import (
 
 	multidb "github.com/redishook/multidb"
 	"github.com/redishook/multidb/internal/testkit/clustertest"
+	tally "github.com/redishook/multidb/internal/testkit/load"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 	"github.com/redishook/multidb/internal/testkit/testmain"
 )
@@ -41,7 +44,8 @@ type setup struct {
 	a, b   []clustertest.Option
 	hook   func(*multidb.Options)
 	client func(*redis.ClusterOptions)
-	prompt bool // the health checks have their default timeouts, see patience
+	prompt bool        // the health checks have their default timeouts, see patience
+	before func(*pair) // called with the clusters, before there is a hook
 }
 
 // patience is for a busy machine, on which a server that is well may be silent for half a second. Who wants to see a hang needs
@@ -56,6 +60,9 @@ func newPair(t *testing.T, s setup) *pair {
 	b := append([]clustertest.Option{clustertest.Masters(4, 0)}, s.b...)
 	all := clustertest.StartAll(t, a, b)
 	p := &pair{a: all[0], b: all[1]}
+	if s.before != nil {
+		s.before(p)
+	}
 	opt := multidb.Options{
 		Databases: []multidb.Database{
 			{Name: "A", Cluster: p.a.Options()}, {Name: "B", Weight: 0.5, Cluster: p.b.Options()},
@@ -63,7 +70,7 @@ func newPair(t *testing.T, s setup) *pair {
 		Failback: multidb.Failback{GracePeriod: -1},
 		Logger:   slog.New(slog.DiscardHandler),
 	}
-	if !s.prompt {
+	if !s.prompt && os.Getenv("MULTIDB_TABLE") == "" { // the table is that of the defaults
 		opt.Health = patience
 	}
 	opt.Events.OnSwitch = func(s multidb.Switch) {
@@ -132,6 +139,7 @@ func key(prefix string, g, i int) string { return prefix + strconv.Itoa((g*7919+
 type load struct {
 	confirmed, unknown, failed atomic.Int64 // by the work itself; sent and not answered; everything else
 	longest                    atomic.Int64
+	first, last                time.Duration  // see recovered
 	lastOK                     []atomic.Int64 // per goroutine
 
 	stop atomic.Bool
@@ -192,19 +200,35 @@ func (l *load) end(t *testing.T) {
 // recovered waits until every goroutine has succeeded after the moment, and returns how long the last took.
 func (l *load) recovered(t *testing.T, since time.Time, within time.Duration) time.Duration {
 	t.Helper()
-	var took time.Duration
 	redistest.Eventually(t, within, "every goroutine goes on", func() bool {
-		took = 0
 		for i := range l.lastOK {
 			at := time.Unix(0, l.lastOK[i].Load())
 			if !at.After(since) {
 				return false
 			}
-			took = max(took, at.Sub(since))
+			if took := at.Sub(since); i == 0 {
+				l.first, l.last = took, took
+			} else {
+				l.first, l.last = min(l.first, took), max(l.last, took)
+			}
 		}
 		return true
 	})
-	return took
+	return l.last
+}
+
+// report makes a row of the table of docs/measured.md: what reads has recovered after, and what became of the INCRs beside it.
+func report(t *testing.T, fault string, reads, counts *load) {
+	t.Helper()
+	errs := strconv.FormatInt(reads.unknown.Load()+reads.failed.Load(), 10)
+	if counts != nil {
+		unknown := counts.unknown.Load()
+		errs += fmt.Sprintf("; INCR beside it: %d of %d", unknown+counts.failed.Load(), counts.confirmed.Load()+unknown)
+		if unknown > 0 {
+			errs += `, each "sent, not answered"`
+		}
+	}
+	tally.Report(t, "cluster: "+fault, fmt.Sprintf("%d × SET/GET", len(reads.lastOK)), tally.Between(reads.first, reads.last), errs)
 }
 
 // incr counts up one key.

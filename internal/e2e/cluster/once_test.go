@@ -3,8 +3,10 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -86,6 +88,70 @@ func TestNothingIsExecutedTwiceOnAnyNode(t *testing.T) {
 			require.Positive(t, l.unknown.Load())
 			require.Zero(t, l.failed.Load())
 			require.Empty(t, p.moves())
+		})
+	}
+}
+
+// TestNothingIsExecutedTwiceInFullDuplex: there the hooks only look on, so an error may leave open whether a command was executed.
+// Each has a key of its own, which is counted up once at most.
+func TestNothingIsExecutedTwiceInFullDuplex(t *testing.T) {
+	t.Parallel()
+	for name, when := range map[string]faultproxy.When{"after": faultproxy.AfterExecution, "before": faultproxy.BeforeExecution} {
+		t.Run(name, func(t *testing.T) {
+			p := proxied(t, setup{a: both(3, 0), client: func(o *redis.ClusterOptions) { o.PoolSize = 3 }})
+			opt := redis.DefaultBlockingAutoPipelineOptions()
+			opt.FullDuplex = true
+			ap, err := p.rdb.AutoPipelineWithOptions(opt)
+			require.NoError(t, err)
+			for _, n := range p.a.Nodes {
+				p.a.Proxy(n).ResetOneIn(100, when, func(args []string) bool { return !isIncr(args) })
+			}
+			var confirmed, failed sync.Map
+			var failures atomic.Int64
+			l := start(12, func(ctx context.Context, _ *load, g, i int) error {
+				k := fmt.Sprintf("n:%d:%d", g, i)
+				switch n, err := ap.Incr(ctx, k).Result(); {
+				case err != nil:
+					failures.Add(1)
+					failed.Store(k, err)
+				case n != 1:
+					return fmt.Errorf("%s is %d", k, n)
+				default:
+					confirmed.Store(k, true)
+				}
+				return nil
+			})
+			time.Sleep(time.Second)
+			for _, n := range p.a.Nodes {
+				p.a.Proxy(n).ResetOneIn(0, when, nil)
+			}
+			l.end(t)
+			require.Zero(t, l.unknown.Load()+l.failed.Load())
+			require.Positive(t, failures.Load(), "connections were cut")
+			require.Empty(t, p.moves())
+			executed := 0
+			for _, n := range p.a.Nodes {
+				keys, err := n.Client().Keys(t.Context(), "n:*").Result()
+				require.NoError(t, err)
+				for _, k := range keys {
+					times, err := n.Client().Get(t.Context(), k).Int()
+					require.NoError(t, err)
+					require.Equal(t, 1, times, k)
+					_, done := confirmed.LoadAndDelete(k)
+					why, told := failed.Load(k)
+					require.True(t, done || told, "%s was executed, and its caller was not told anything", k)
+					var of *multidb.CommandError
+					if told && errors.As(why.(error), &of) {
+						require.True(t, of.Sent, "%s was executed: %v", k, why)
+					}
+					executed++
+				}
+			}
+			confirmed.Range(func(k, _ any) bool {
+				require.Fail(t, "confirmed and not executed", "%v", k)
+				return false
+			})
+			t.Logf("%d executed, %d failures", executed, failures.Load())
 		})
 	}
 }

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	multidb "github.com/redishook/multidb"
+	tally "github.com/redishook/multidb/internal/testkit/load"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
 
@@ -45,6 +47,9 @@ func TestThousandPlannedSwitchesOfClusters(t *testing.T) {
 	})
 	p.storm(t, n, pause)
 	l.end(t)
+	tally.Report(t, fmt.Sprintf("cluster: %d planned switches", n), "12 × INCR, pipelines and transactions over nodes",
+		"longest "+time.Duration(l.longest.Load()).Round(time.Millisecond).String(),
+		fmt.Sprintf("%d of %d, exact", l.unknown.Load()+l.failed.Load(), l.confirmed.Load()))
 	p.exact(t, l)
 	require.Len(t, p.moves(), n)
 }
