@@ -70,8 +70,8 @@ func newPair(t *testing.T, s setup) *pair {
 		Failback: multidb.Failback{GracePeriod: -1},
 		Logger:   slog.New(slog.DiscardHandler),
 	}
-	if !s.prompt && os.Getenv("MULTIDB_TABLE") == "" { // the table is that of the defaults
-		opt.Health = patience
+	if s.prompt {
+		opt.Health = multidb.Health{Timeout: 1500 * time.Millisecond, StallTimeout: 750 * time.Millisecond}
 	}
 	opt.Events.OnSwitch = func(s multidb.Switch) {
 		p.mu.Lock()
@@ -100,6 +100,12 @@ func newHook(t *testing.T, opt multidb.Options) *multidb.Hook {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
+	switch {
+	case os.Getenv("MULTIDB_TABLE") != "": // the table is that of the defaults
+		opt.Health.Timeout, opt.Health.StallTimeout = 0, 0
+	case opt.Health.Timeout == 0:
+		opt.Health.Timeout, opt.Health.StallTimeout = patience.Timeout, patience.StallTimeout
+	}
 	hook, err := multidb.New(ctx, opt)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, hook.Close()) })

@@ -277,6 +277,7 @@ func TestAnswersOfClustersReachTheCaller(t *testing.T) {
 	if testing.Short() {
 		delete(clients, "ReadOnly")
 		delete(clients, "RouteByLatency")
+		delete(clients, "RouteRandomly")
 	}
 	for name, change := range clients {
 		opt := &redis.ClusterOptions{Addrs: o.a.Addrs()}
