@@ -242,7 +242,7 @@ func verdict(q question, w way, f *oneFault, got, want string, ran, once int) st
 	switch {
 	case !f.done.Load():
 		return "the fault has met nothing"
-	case got == want && !lost && (ran == once || q.again && once < ran && ran < 2*once):
+	case got == want && !lost && (ran == once || q.again && once < ran && ran <= 2*once):
 		return "" // refused, and run again; with what was asked for beside it, if that may be
 	case got == want && lost && q.again && once < ran && ran <= 2*once:
 		return "" // run again after it was executed
