@@ -130,7 +130,7 @@ func (h *Hook) Remove(ctx context.Context, name string) error {
 			}
 			return err
 		}
-		to, err := h.successor(ctx, db)
+		to, err := successor(ctx, h, db)
 		if err != nil {
 			return fmt.Errorf("multidb: database %q is active and cannot be removed: %w", name, err)
 		}

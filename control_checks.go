@@ -21,7 +21,7 @@ func (h *Hook) probeFor(ctx context.Context, db *database.Database) error {
 }
 
 // successor finds the database to go to when db is to be left.
-func (h *Hook) successor(ctx context.Context, db *database.Database) (*database.Database, error) {
+func successor(ctx context.Context, h *Hook, db *database.Database) (*database.Database, error) {
 	var others []*database.Database
 	for _, other := range h.selector.All() {
 		if other != db && other.Health.Usable() {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/reply"
 )
@@ -47,4 +49,17 @@ func (seen *refusals) manyKeys() bool {
 	first := !seen.told
 	seen.told = true
 	return seen.db.Refusals.Keyed(first, time.Now()) >= refusedKeys
+}
+
+// logRefusal logs the first reply of its code that says "cannot serve now", and one a minute after that: the traffic of a
+// database that refuses everything would fill the log.
+func (r *Runner) logRefusal(db *database.Database, cmd redis.Cmder, err error) {
+	counted := db.Replies.Count(err)
+	code := r.replies.of(cmd, err).code
+	if code == "" {
+		code = counted // a login that was refused
+	}
+	if db.Refusals.Due(code, time.Now()) {
+		r.cfg.Refused(db.Name, code, db.Locate(err))
+	}
 }

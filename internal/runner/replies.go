@@ -3,7 +3,6 @@ package runner
 import (
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -93,17 +92,4 @@ func (j judge) contained(err error, known Meaning) (meaning Meaning) {
 		return known
 	}
 	return meaning
-}
-
-// logRefusal logs the first reply of its code that says "cannot serve now", and one a minute after that: the traffic of a
-// database that refuses everything would fill the log.
-func (r *Runner) logRefusal(db *database.Database, cmd redis.Cmder, err error) {
-	counted := db.Replies.Count(err)
-	code := r.replies.of(cmd, err).code
-	if code == "" {
-		code = counted // a login that was refused
-	}
-	if db.Refusals.Due(code, time.Now()) {
-		r.cfg.Refused(db.Name, code, db.Locate(err))
-	}
 }

@@ -29,9 +29,6 @@ import (
 // verdictPatience bounds the wait for the verdict on a suspected database; a confirmation takes Health.Timeout.
 const verdictPatience = 5 * time.Second
 
-// errMoved tells the retry policy that the failed attempt ran on a database that has lost its place: no backoff.
-var errMoved = errors.New("moved")
-
 func newRetry(attempts int, least, most time.Duration) failsafe.Executor[any] {
 	policy := retrypolicy.NewBuilder[any]().
 		WithMaxAttempts(max(1, attempts)).
@@ -51,25 +48,6 @@ func newRetry(attempts int, least, most time.Duration) failsafe.Executor[any] {
 		Build()
 	return failsafe.With[any](policy)
 }
-
-// attempt is the failure of one attempt on its way through failsafe-go.
-type attempt struct {
-	err   error
-	kind  outcome
-	db    *database.Database // where it failed
-	final bool               // not to be run again
-	moved bool               // there is another choice since
-	waits bool               // it had to wait for something to come, however long that takes
-}
-
-func (a *attempt) Error() string {
-	if a.err == nil {
-		return "answered" // a transaction whose only error was a stale one
-	}
-	return a.err.Error()
-}
-
-func (a *attempt) Is(target error) bool { return a.moved && target == errMoved }
 
 // AfterFailure decides what becomes of a command whose first attempt failed.
 func (r *Runner) AfterFailure(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch, err error) error {
@@ -230,20 +208,6 @@ func (r *Runner) runAgain(ctx context.Context, first *attempt, run func(context.
 		return r.errors.unsafe(err)
 	}
 	return err
-}
-
-// hangs is 1 if the work was in flight on a database that was left for its silence. One that is so twice is more likely the
-// reason (a script that reads for seconds) than a victim, and would take down one database after the other.
-func (a *attempt) hangs() int {
-	if a.kind == lost && a.moved && !a.waits && errors.Is(a.err, net.ErrClosed) {
-		return 1
-	}
-	return 0
-}
-
-// resumes reports that all attempts are used up by switches that came while the work waited, which may be as many as there are.
-func (a *attempt) resumes(ctx context.Context) bool {
-	return a.waits && a.kind == lost && a.moved && !a.final && ctx.Err() == nil
 }
 
 // finish is the error that the caller gets after all attempts. If one of them was sent, the last one's "not sent" is not

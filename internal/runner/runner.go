@@ -5,58 +5,13 @@ package runner
 import (
 	"context"
 	"reflect"
-	"time"
 
-	"github.com/failsafe-go/failsafe-go"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/redishook/multidb/internal/blocked"
-	"github.com/redishook/multidb/internal/database"
-	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/replay"
 	"github.com/redishook/multidb/internal/selector"
 )
-
-// Config is what a runner is made of. It must not be changed.
-type Config struct {
-	Choice  Choice
-	Rules   replay.Rules
-	Replies func(reply error, known Meaning) Meaning // the user's word about replies; may be nil
-	Errors  failure.Errors
-	Waiting *blocked.Commands
-
-	MaxAttempts            int
-	MinBackoff, MaxBackoff time.Duration
-	MaxWait                time.Duration
-	DryRun                 bool
-
-	// Owner is what a Query finds.
-	Owner any
-	// Routing reports whether a client has asked for a connection. Before that, what passes is over the connections of others.
-	Routing func() bool
-	// Ctx ends when the hook is closed.
-	Ctx context.Context
-	// Refused is told of a reply by which a database refuses, and of its code.
-	Refused func(database, code string, reply error)
-}
-
-// Choice is what a runner needs of the choice of a database. *selector.Selector is one.
-type Choice interface {
-	// Current returns the database in use, or the one that was in use last.
-	Current() *selector.Epoch
-	// Effective is Current, or in a dry run what Current would be.
-	Effective() *selector.Epoch
-}
-
-// Runner runs commands. Safe for concurrent use.
-type Runner struct {
-	cfg     Config
-	choice  Choice
-	errors  failures
-	replies judge
-	retry   failsafe.Executor[any]
-}
 
 // New makes a runner.
 func New(cfg Config) *Runner {
@@ -65,8 +20,6 @@ func New(cfg Config) *Runner {
 		retry: newRetry(cfg.MaxAttempts, cfg.MinBackoff, cfg.MaxBackoff),
 	}
 }
-
-func (r *Runner) isClosed() bool { return r.cfg.Ctx.Err() != nil }
 
 // Hook is the process hook of a client. A command that succeeds pays for one atomic load, the look at its name, and a counter.
 func (r *Runner) Hook(next redis.ProcessHook) redis.ProcessHook {
@@ -165,9 +118,4 @@ func (r *Runner) Awaited(ctx context.Context, cmds []redis.Cmder) (*selector.Epo
 		}
 	}
 	return now, nil
-}
-
-// databaseOf finds the database on which err happened.
-func (r *Runner) databaseOf(now *selector.Epoch, err error) *database.Database {
-	return failure.DatabaseOf(r.errors, now.DB, err)
 }

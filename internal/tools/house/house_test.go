@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -35,7 +36,7 @@ var aside = []string{"internal/testkit", "internal/tools", "internal/e2e", "inte
 const (
 	maxFileLines = 400
 	maxRootLines = 3430
-	maxCircle    = 0  // files of the root that need each other
+	maxCircle    = 4  // files of one package that need each other; none of the root do
 	maxMethods   = 40 // of one type
 )
 
@@ -101,25 +102,35 @@ func TestFilesAreShort(t *testing.T) {
 	t.Logf("the root has %d lines", root)
 }
 
-func TestFilesOfTheRootNeedEachOther(t *testing.T) {
-	deps, err := List("-export", "-deps", module)
+// circles are the packages in which more than maxCircle files need each other today. These limits may only be lowered, too.
+var circles = map[string]int{
+	module + "/internal/conn": 14, module + "/internal/health": 10, module + "/internal/prober": 8, module + "/internal/selector": 5,
+	module + "/internal/goredis": 5, module + "/pubsubwrap": 13, module + "/examples/failover": 11,
+}
+
+func TestFilesNeedEachOther(t *testing.T) {
+	deps, err := List("-export", "-deps", module+"/...")
 	require.NoError(t, err)
+	packages := 0
 	for _, p := range deps {
-		if p.ImportPath != module {
+		if !strings.HasPrefix(p.ImportPath, module) || isAside(p.ImportPath) {
 			continue
 		}
+		packages++
 		circle, err := p.Circle(deps)
 		require.NoError(t, err)
-		require.LessOrEqual(t, len(circle), maxCircle, "%v", circle)
-		t.Logf("the largest circle has %d of %d files: %v", len(circle), len(p.GoFiles), circle)
-		return
+		limit := max(maxCircle, circles[p.ImportPath])
+		if p.ImportPath == module {
+			limit = 0
+		}
+		assert.LessOrEqual(t, len(circle), limit, "%s: %v", p.ImportPath, circle)
 	}
-	t.Fatal("the root was not listed")
+	require.Positive(t, packages)
 }
 
 // larger are the types that have more methods than that today. These limits may only be lowered, too.
 var larger = map[string]int{
-	module + ".Hook":                   41,
+	module + ".Hook":                   40,
 	module + "/internal/conn.Conn":     46,
 	module + "/internal/health.Health": 78,
 }
