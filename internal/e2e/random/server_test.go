@@ -212,8 +212,11 @@ func (c *session) answer(name string, args []string) string {
 		c.tracking = c.tracking || strings.EqualFold(args[1], "tracking")
 		return scripted.OK
 	case "ping":
-		if len(c.subs) > 0 && c.protocol == 2 {
-			return scripted.Array(scripted.Bulk("pong"), scripted.Bulk(""))
+		switch word := append(args, "")[1]; {
+		case len(c.subs) > 0 && c.protocol == 2:
+			return scripted.Array(scripted.Bulk("pong"), scripted.Bulk(word))
+		case word != "":
+			return scripted.Bulk(word)
 		}
 		return "+PONG\r\n"
 	case "publish":
