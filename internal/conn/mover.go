@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redishook/multidb/internal/resp"
+	"github.com/redishook/multidb/internal/wait"
 )
 
 // Who moves the connections of PubSubs in a planned switch: see subscriber.
@@ -248,8 +249,9 @@ func (s *subscriber) hand(h *heir) bool {
 // farewell wakes the reader up, who may have waited all the time, and asks the old database to send no more.
 func (s *subscriber) farewell(h *heir) {
 	_ = s.conn.Conn.SetReadDeadline(longAgo) // the reader goes on there
-	for until := time.Now().Add(debtTime); s.conn.ledger.Owed() > 0 && time.Now().Before(until); {
-		time.Sleep(time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), debtTime)
+	defer cancel()
+	for s.conn.ledger.Owed() > 0 && wait.For(ctx, time.Millisecond) {
 	}
 	if s.conn.ledger.Owed() == 0 { // what is written from now on is not written there
 		h.marked.Store(true)
