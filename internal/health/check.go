@@ -53,7 +53,7 @@ func (h *Health) firstCheck() {
 	if h.lockChecks(h.ctx) != nil {
 		return
 	}
-	err := h.prober.Ask(h.ctx, 1, h.prober.Connect) // however far it is: what follows finds the distance known
+	err := h.prober.AskConnect(h.ctx, 1) // however far it is: what follows finds the distance known
 	if err == nil {
 		err = h.prober.Ask(h.ctx, 1, h.pingOnce) // a quick probe that must dial first has to wait as long as a dial may take
 	}
@@ -74,7 +74,7 @@ func (h *Health) firstCheck() {
 func (h *Health) checkRegularly(ctx context.Context) error {
 	if !h.isActive() {
 		// It may be needed at any moment, and then everybody needs a new connection.
-		if err := h.prober.Ask(ctx, confirmProbes, h.prober.Connect); err != nil && ctx.Err() == nil && !ownfault.Is(err) {
+		if err := h.prober.AskConnect(ctx, confirmProbes); err != nil && ctx.Err() == nil && !ownfault.Is(err) {
 			return err
 		}
 	}
@@ -96,7 +96,7 @@ func (h *Health) checkRegularly(ctx context.Context) error {
 
 // checkOnce asks a half-open database.
 func (h *Health) checkOnce(ctx context.Context) error {
-	if err := h.prober.Ask(ctx, 1, h.prober.Connect); err != nil {
+	if err := h.prober.AskConnect(ctx, 1); err != nil {
 		return err
 	}
 	return h.check(ctx, h.prober.Checks().Evicting)
@@ -107,7 +107,7 @@ func (h *Health) checkBriefly(ctx context.Context) error {
 	if err := h.prober.Ask(ctx, 1, h.ping); err != nil {
 		return err
 	}
-	if err := h.prober.Ask(ctx, 1, h.prober.Connect); err != nil {
+	if err := h.prober.AskConnect(ctx, 1); err != nil {
 		return err
 	}
 	return h.check(ctx, h.prober.Checks().Brief)
@@ -122,7 +122,7 @@ func (h *Health) Probe(ctx context.Context) error {
 	generation := h.Generation()
 	err := h.prober.Ask(ctx, 1, h.ping)
 	if err == nil {
-		err = h.prober.Ask(ctx, 1, h.prober.Connect)
+		err = h.prober.AskConnect(ctx, 1)
 	}
 	if err == nil {
 		err = h.checkWholly(ctx)

@@ -120,7 +120,7 @@ func (h *Health) excuse(err error) error {
 // confirmConnect makes a new connection, with its login. If that fails, there must be another database that takes one: two in
 // the same trouble are no reason to move.
 func (h *Health) confirmConnect() error {
-	err := h.prober.Ask(h.ctx, confirmProbes, h.prober.Connect)
+	err := h.prober.AskConnect(h.ctx, confirmProbes)
 	if err == nil {
 		return nil
 	}
@@ -152,7 +152,7 @@ func (h *Health) confirmWrite() error {
 type Act func(other *Health) bool
 
 // Connects makes a new connection with its login.
-func Connects(h *Health) bool { return h.prober.Ask(h.ctx, 1, h.prober.Connect) == nil }
+func Connects(h *Health) bool { return h.prober.AskConnect(h.ctx, 1) == nil }
 
 // Writes asks for a write that changes nothing.
 func Writes(h *Health) bool {

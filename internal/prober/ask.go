@@ -24,6 +24,18 @@ type signsOfLife struct {
 // the silence is a verdict. A question that fails fast is followed by the next; one that is slow is joined by the next, on another
 // connection, so that a connection that died quietly costs a fraction of the timeout.
 func (p *Prober) Ask(ctx context.Context, n int, question Question) error {
+	return p.ask(ctx, n, question, newWaiting(p, p.cfg.Timeout))
+}
+
+// AskConnect asks for a new connection: see Connect and Ask. What other questions meet meanwhile on connections that were there
+// is no sign of it, so the time that suits a first packet goes on until a dial has ended.
+func (p *Prober) AskConnect(ctx context.Context, n int) error {
+	patient := newWaiting(p, p.cfg.Timeout)
+	patient.dials = p.cluster == nil // of a cluster, Connect asks over connections that are there
+	return p.ask(ctx, n, p.Connect, patient)
+}
+
+func (p *Prober) ask(ctx context.Context, n int, question Question, patient *waiting) error {
 	timeout := p.cfg.Timeout
 	limit := patience.Phases * max(patience.Connect, p.Scaled(timeout))
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -36,7 +48,6 @@ func (p *Prober) Ask(ctx context.Context, n int, question Question) error {
 			results <- context.Canceled
 		}
 	}
-	patient := newWaiting(p, timeout)
 	tick := time.NewTicker(patient.Step())
 	defer tick.Stop()
 	late := time.NewTimer(max(timeout/16, 2*p.RoundTrip()))
@@ -84,6 +95,7 @@ type waiting struct {
 	*patience.Patience
 	signs                 *signsOfLife
 	dialed, written, read uint64
+	dials                 bool // nothing counts before a dial has ended
 }
 
 func newWaiting(p *Prober, timeout time.Duration) *waiting {
@@ -93,6 +105,10 @@ func newWaiting(p *Prober, timeout time.Duration) *waiting {
 }
 
 func (w *waiting) over(now time.Time) bool {
+	if w.dials && w.signs.dialed.Load() == w.dialed {
+		return w.Tick(now)
+	}
+	w.dials = false
 	if written := w.signs.written.Load(); written != w.written || w.signs.asking.Load() > 0 {
 		w.written = written // an earlier question may have the connection, so that this one has to dial
 		w.Reached(0)
