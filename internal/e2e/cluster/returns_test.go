@@ -48,6 +48,7 @@ func TestDegradedClusterIsNotReturnedTo(t *testing.T) {
 	redistest.Eventually(t, 20*time.Second, "A is returned to", func() bool { return p.hook.Active() == "A" })
 	l.end(t)
 	require.Zero(t, l.unknown.Load()+l.failed.Load())
+	redistest.Eventually(t, 10*time.Second, "both moves are told", func() bool { return len(p.moves()) >= 2 })
 	require.Len(t, p.moves(), 2)
 }
 
