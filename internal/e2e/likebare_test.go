@@ -2,8 +2,11 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
+	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,13 +21,21 @@ import (
 
 // What a client does with the hook as it does without.
 
-// SHUTDOWN is answered by the end of the connection, and go-redis takes that very error for success.
+// SHUTDOWN is answered by the end of the connection, and go-redis takes that very error for success. It ends one server: run again, it
+// would end the other as well.
 func TestShutdownSucceedsAsWithoutTheHook(t *testing.T) {
 	p := pair.New(t, func(_ *multidb.Options, r *redis.Options) { r.MaxRetries = -1 })
-	bare := redis.NewClient(&redis.Options{Addr: p.West.Addr(), MaxRetries: -1})
+	other := redistest.Start(t)
+	bare := redis.NewClient(&redis.Options{Addr: other.Addr(), MaxRetries: -1})
 	defer bare.Close()
+	ended := func(server *redistest.Redis) bool { return server.Client().Ping(t.Context()).Err() != nil }
+
 	require.NoError(t, bare.ShutdownNoSave(t.Context()).Err())
+	redistest.Eventually(t, 5*time.Second, "the server of the bare client to end", func() bool { return ended(other) })
 	require.NoError(t, p.RDB.ShutdownNoSave(t.Context()).Err())
+	redistest.Eventually(t, 5*time.Second, "east to end", func() bool { return ended(p.East) })
+	redistest.Eventually(t, 10*time.Second, "the failover", func() bool { return p.RDB.Ping(t.Context()).Err() == nil })
+	require.False(t, ended(p.West), "SHUTDOWN has run twice")
 }
 
 // Events: 1. client A of index 2 logs in to a database of index 7. 2. Client B of the same hook selects an index in OnConnect at
@@ -76,14 +87,21 @@ func TestConsumersWhoseOwnReadTimeoutIsShorterCauseNoSwitch(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
 	defer cancel()
 	var all sync.WaitGroup
+	var timeouts atomic.Int64
 	for range 10 {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				_ = p.RDB.Do(ctx, "BLPOP", "queue", 5).Err()
+				popped, err := p.RDB.Do(ctx, "BLPOP", "queue", 5).Result()
+				var ne net.Error
+				if popped != nil || !errors.As(err, &ne) || !ne.Timeout() {
+					t.Errorf("%v, %v: must be the client's own timeout", popped, err)
+				}
+				timeouts.Add(1)
 			}
 		})
 	}
 	all.Wait()
+	require.Greater(t, timeouts.Load(), int64(10), "each waits more than once")
 	require.Empty(t, p.Switched())
 }
 

@@ -75,7 +75,14 @@ func TestADialerWithoutContextHoldsNobody(t *testing.T) {
 	})
 	defer redistest.Eventually(t, 10*time.Second, "all dials to return", func() bool { return d.hanging.Load() == 0 })
 	defer close(d.release)
-	l := load.Start(20, func(ctx context.Context, g, i int) error { return p.RDB.Set(ctx, "k"+strconv.Itoa(g), i, 0).Err() })
+	var confirmed [20]int // by goroutine: the last value that was set
+	l := load.Start(len(confirmed), func(ctx context.Context, g, i int) error {
+		err := p.RDB.Set(ctx, "k"+strconv.Itoa(g), i, 0).Err()
+		if err == nil {
+			confirmed[g] = i
+		}
+		return err
+	})
 	redistest.Eventually(t, 10*time.Second, "load to run", func() bool { return l.Ops.Load() > 100 })
 	l.Strike(d.lose)
 	_, last := l.AwaitRecovery(t, 20*time.Second)
@@ -83,4 +90,9 @@ func TestADialerWithoutContextHoldsNobody(t *testing.T) {
 	t.Logf("last %v, %d dials hang", last, d.hanging.Load())
 	require.Less(t, last, 4*time.Second, "west was active and healthy")
 	require.Zero(t, l.Other.Load(), "%v", l.Errs)
+	for g, want := range confirmed {
+		got, err := p.West.Client().Get(t.Context(), "k"+strconv.Itoa(g)).Int()
+		require.NoError(t, err)
+		require.Equal(t, want, got, "goroutine %d", g)
+	}
 }
