@@ -1,10 +1,8 @@
 package cluster_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"testing"
 	"time"
 
@@ -12,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	multidb "github.com/redishook/multidb"
+	"github.com/redishook/multidb/internal/testkit/cost"
 	"github.com/redishook/multidb/internal/testkit/fakeserver"
 )
 
@@ -38,51 +37,18 @@ func instant(t testing.TB, masters int, hooked bool) *redis.ClusterClient {
 	return rdb
 }
 
-// BenchmarkAdded is the difference that the hook makes: both clients take turns, and the quietest turn of each counts.
+// BenchmarkAdded is the difference that the hook makes.
 func BenchmarkAdded(b *testing.B) {
 	for _, masters := range []int{3, 300} {
-		b.Run(fmt.Sprint(masters, " masters"), func(b *testing.B) {
-			ctx := context.Background()
-			cmd := redis.NewStatusCmd(ctx, "set", "k", "v")
-			best := [2]time.Duration{time.Hour, time.Hour}
-			clients := [2]*redis.ClusterClient{instant(b, masters, false), instant(b, masters, true)}
-			for b.Loop() {
-				for i, rdb := range clients {
-					const turn = 200
-					began := time.Now()
-					for range turn {
-						if err := rdb.Process(ctx, cmd); err != nil {
-							b.Fatal(err)
-						}
-					}
-					best[i] = min(best[i], time.Since(began)/turn)
-				}
-			}
-			b.ReportMetric(0, "ns/op")
-			b.ReportMetric(float64(best[0]), "ns/bare")
-			b.ReportMetric(float64(best[1]), "ns/hook")
-			b.ReportMetric(float64(best[1]-best[0]), "ns/added")
-		})
+		b.Run(fmt.Sprint(masters, " masters"), func(b *testing.B) { cost.Added(b, instant(b, masters, false), instant(b, masters, true)) })
 	}
 }
 
 // TestHealthyPathOfClustersAllocatesNothing: what the hook adds to a command is measured as a difference. See the test of the
 // same for single databases.
 func TestHealthyPathOfClustersAllocatesNothing(t *testing.T) {
-	ctx := context.Background()
-	allocations := func(rdb *redis.ClusterClient) float64 {
-		cmd := redis.NewStatusCmd(ctx, "set", "k", "v")
-		require.NoError(t, rdb.Process(ctx, cmd))
-		return testing.AllocsPerRun(1000, func() { _ = rdb.Process(ctx, cmd) })
-	}
 	for _, masters := range []int{3, 300} {
-		bare, hooked := 0.0, 0.0
-		for range 5 {
-			bare, hooked = allocations(instant(t, masters, false)), allocations(instant(t, masters, true))
-			if math.Abs(hooked-bare) < 0.01 {
-				break
-			}
-		}
-		require.InDelta(t, bare, hooked, 0.01, "%d masters", masters)
+		client := func(hooked bool) func() cost.Client { return func() cost.Client { return instant(t, masters, hooked) } }
+		cost.RequireNoAllocations(t, client(false), client(true), fmt.Sprint(masters, " masters"))
 	}
 }

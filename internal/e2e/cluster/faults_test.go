@@ -24,52 +24,37 @@ func persist() []clustertest.Option {
 // TestCrashOfAWholeCluster: the other one is used, nothing idempotent fails, and an INCR whose fate nobody knows is told.
 func TestCrashOfAWholeCluster(t *testing.T) {
 	t.Parallel()
-	for _, workers := range []int{1, 16, 100} {
-		t.Run(strconv.Itoa(workers), func(t *testing.T) {
-			p := newPair(t, setup{a: persist()})
-			reads := start(workers, setGet(p.rdb))
-			counts := start(max(1, workers/4), incr(p.rdb))
-			time.Sleep(500 * time.Millisecond)
-			struck := time.Now()
-			p.a.Kill()
-			took := reads.recovered(t, struck, 10*time.Second)
-			time.Sleep(300 * time.Millisecond)
-			reads.end(t)
-			counts.end(t)
-			t.Logf("the last of %d goroutines went on after %v", workers, took)
-			report(t, "SIGKILL of all nodes", reads, counts)
-			require.Equal(t, "B", p.hook.Active())
-			require.Zero(t, reads.unknown.Load()+reads.failed.Load())
-			require.Zero(t, counts.failed.Load())
-			p.a.Revive()
-			sum := p.sum("n:")
-			require.GreaterOrEqual(t, sum, counts.confirmed.Load())
-			require.LessOrEqual(t, sum, counts.confirmed.Load()+counts.unknown.Load())
-		})
-	}
+	loseWhole(t, setup{a: persist()}, "SIGKILL of all nodes",
+		func(a *clustertest.Cluster) { a.Kill() }, func(a *clustertest.Cluster) { a.Revive() })
 }
 
 // TestHangOfAWholeCluster: as a crash, only that what hangs goes on later and must not be counted twice.
 func TestHangOfAWholeCluster(t *testing.T) {
 	t.Parallel()
+	loseWhole(t, setup{prompt: true}, "SIGSTOP of all nodes",
+		func(a *clustertest.Cluster) { a.Stop() }, func(a *clustertest.Cluster) { a.Cont(); a.AwaitOK() })
+}
+
+// loseWhole strikes all of A under load, and looks at what has become of that once A is back.
+func loseWhole(t *testing.T, s setup, what string, strike, restore func(*clustertest.Cluster)) {
 	for _, workers := range []int{1, 16, 100} {
 		t.Run(strconv.Itoa(workers), func(t *testing.T) {
-			p := newPair(t, setup{prompt: true})
+			p := newPair(t, s)
 			reads := start(workers, setGet(p.rdb))
 			counts := start(max(1, workers/4), incr(p.rdb))
 			time.Sleep(500 * time.Millisecond)
 			struck := time.Now()
-			p.a.Stop()
+			strike(p.a)
 			took := reads.recovered(t, struck, 10*time.Second)
 			time.Sleep(300 * time.Millisecond)
 			reads.end(t)
 			counts.end(t)
 			t.Logf("the last of %d goroutines went on after %v", workers, took)
-			report(t, "SIGSTOP of all nodes", reads, counts)
+			report(t, what, reads, counts)
+			require.Equal(t, "B", p.hook.Active())
 			require.Zero(t, reads.unknown.Load()+reads.failed.Load())
 			require.Zero(t, counts.failed.Load())
-			p.a.Cont()
-			p.a.AwaitOK()
+			restore(p.a)
 			sum := p.sum("n:")
 			require.GreaterOrEqual(t, sum, counts.confirmed.Load())
 			require.LessOrEqual(t, sum, counts.confirmed.Load()+counts.unknown.Load())
