@@ -70,9 +70,9 @@ func (h *Hook) Attach(rdb redis.UniversalClient) error {
 	default:
 		return errors.New("multidb: Attach: the client follows another hook already")
 	}
-	oldConns(h.ctx).ReplaceIdle(client, traits)
-	later := oldConns(h.ctx).Later(client, traits)
-	h.workers.Go(later)
+	old := oldConns(h.ctx)
+	old.ReplaceIdle(client, traits)
+	h.workers.Go(old.Later(client, traits))
 	return nil
 }
 

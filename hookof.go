@@ -3,7 +3,6 @@ package multidb
 import (
 	"context"
 	"errors"
-	"net"
 	"reflect"
 	"runtime"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/oldconns"
 	"github.com/redishook/multidb/internal/resp"
 	"github.com/redishook/multidb/internal/runner"
@@ -45,10 +45,9 @@ func HookOf(rdb redis.UniversalClient) *Hook {
 	}
 	conn := client.Conn()
 	defer conn.Close()
-	conn.AddHook(wall{})
-	query := runner.NewQuery(context.Background(), "client", "multidb-hook")
-	_ = conn.Process(context.Background(), query)
-	hook, _ := query.Owner.(*Hook)
+	conn.AddHook(goredis.Wall{})
+	ctx := context.Background()
+	hook, _ := runner.OwnerOf(ctx, func(query *runner.Query) { _ = conn.Process(ctx, query) }).(*Hook)
 	if hook != nil {
 		rememberHook(client, hook)
 	}
@@ -93,23 +92,6 @@ func HookOfTx(ctx context.Context, tx *redis.Tx) *Hook {
 		return hookFor(func(h *Hook) bool { return db != nil && slices.Contains(h.selector.All(), db) })
 	}
 	return nil
-}
-
-// wall is the innermost hook of a connection that must not send anything.
-type wall struct{}
-
-var errWall = errors.New("multidb: not to be sent")
-
-func (wall) DialHook(redis.DialHook) redis.DialHook {
-	return func(context.Context, string, string) (net.Conn, error) { return nil, errWall }
-}
-
-func (wall) ProcessHook(redis.ProcessHook) redis.ProcessHook {
-	return func(context.Context, redis.Cmder) error { return errWall }
-}
-
-func (wall) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(context.Context, []redis.Cmder) error { return errWall }
 }
 
 // routedQuestion is a request that no server knows. A connection of ours answers it by itself, see conn.writeRequest.

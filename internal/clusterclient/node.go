@@ -185,25 +185,8 @@ type nodeQuery struct {
 func hookOf(node *redis.Client) *Node {
 	conn := node.Conn()
 	defer conn.Close()
-	conn.AddHook(wall{})
+	conn.AddHook(goredis.Wall{})
 	query := &nodeQuery{Cmd: redis.NewCmd(context.Background(), "client", "id")}
 	_ = conn.Process(context.Background(), query)
 	return query.node
-}
-
-// wall is the innermost hook of a connection that must not send anything.
-type wall struct{}
-
-var errWall = errors.New("not to be sent")
-
-func (wall) DialHook(redis.DialHook) redis.DialHook {
-	return func(context.Context, string, string) (net.Conn, error) { return nil, errWall }
-}
-
-func (wall) ProcessHook(redis.ProcessHook) redis.ProcessHook {
-	return func(context.Context, redis.Cmder) error { return errWall }
-}
-
-func (wall) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(context.Context, []redis.Cmder) error { return errWall }
 }

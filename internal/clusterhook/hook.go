@@ -86,9 +86,7 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if now.Down {
 			return h.cfg.Runner.Later(ctx, cmd, h.following(run), now)
 		}
-		if !h.client.Synced(now.Cluster) {
-			h.client.Await(ctx, now.Cluster)
-		}
+		h.client.Await(ctx, now.Cluster)
 		err := run(ctx, cmd)
 		if err == nil {
 			now.DB.Traffic.Succeeded()
@@ -101,9 +99,7 @@ func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // following runs a command once the client follows the choice of that moment.
 func (h hook) following(run redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if now := h.cfg.Choice.Current(); !h.client.Synced(now.Cluster) {
-			h.client.Await(ctx, now.Cluster)
-		}
+		h.client.Await(ctx, h.cfg.Choice.Current().Cluster)
 		return run(ctx, cmd)
 	}
 }
@@ -111,9 +107,7 @@ func (h hook) following(run redis.ProcessHook) redis.ProcessHook {
 // ProcessPipelineHook is ProcessHook for pipelines and transactions.
 func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	run := func(ctx context.Context, cmds []redis.Cmder) error {
-		if now := h.cfg.Choice.Current(); !h.client.Synced(now.Cluster) {
-			h.client.Await(ctx, now.Cluster)
-		}
+		h.client.Await(ctx, h.cfg.Choice.Current().Cluster)
 		return next(ctx, cmds)
 	}
 	return func(ctx context.Context, cmds []redis.Cmder) error {

@@ -2,9 +2,7 @@ package conn
 
 import (
 	"bytes"
-	"errors"
 	"net"
-	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -238,7 +236,7 @@ func (c *Conn) readReplies(p []byte) (int, error) {
 	if f := c.over(); f != nil {
 		return n, c.lostReply(f) // and the reader was woken up for that
 	}
-	if isTimeout(err) && (c.ledger.Owed() == 0 || c.ledger.Subscribed()) {
+	if goredis.IsTimeout(err) && (c.ledger.Owed() == 0 || c.ledger.Subscribed()) {
 		return n, err // a look for messages, and there was none
 	}
 	return n, c.lostReply(c.end(&c.failed, &connFailure{cause: err}))
@@ -300,7 +298,7 @@ func (c *Conn) end(way *atomic.Pointer[connFailure], f *connFailure) *connFailur
 	if !way.CompareAndSwap(nil, f) {
 		return way.Load()
 	}
-	if !c.local.Load() && !isTimeout(f.cause) {
+	if !c.local.Load() && !goredis.IsTimeout(f.cause) {
 		// Timeouts are left to the hook, which knows the caller's deadline.
 		err := c.set.owner.Fail(c.place.Addr, c.owes(), f.cause)
 		if !c.ready.Load() {
@@ -331,14 +329,6 @@ func (c *Conn) Close() error {
 func (c *Conn) cut() {
 	c.local.Store(true)
 	_ = c.Conn.Close()
-}
-
-func isTimeout(err error) bool {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return true
-	}
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
 }
 
 // isSubscribe reports whether the name of a request is one of the SUBSCRIBE family.

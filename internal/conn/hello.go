@@ -47,8 +47,8 @@ func (c *Conn) finishHello() error {
 		return err
 	}
 	hello := replies[0]
-	if hello[0] == '-' && goredis.RunsAgain(string(hello[1:])) {
-		return fmt.Errorf("hello: %w", goredis.Reply(string(hello[1:])))
+	if refusal := goredis.Reply(string(hello[1:])); hello[0] == '-' && goredis.RunsAgain(refusal) {
+		return fmt.Errorf("hello: %w", refusal)
 	}
 	if hello[0] != '-' {
 		c.learn(hello)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"time"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/resp"
 )
 
@@ -42,7 +43,7 @@ func (s *subscriber) tookLast(h *heir, p []byte, err error) error {
 	last := h.sift(p)
 	switch {
 	case last:
-	case err == nil, isTimeout(err) && time.Now().Before(h.until): // or the mover has woken the reader up a moment ago
+	case err == nil, goredis.IsTimeout(err) && time.Now().Before(h.until): // or the mover has woken the reader up a moment ago
 		return nil
 	}
 	if h.midway {

@@ -4,6 +4,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/redishook/multidb/internal/goredis"
 )
 
 // Before go-redis' pool hands out an idle connection it clears its deadline (SetDeadline) and, if the connection is a
@@ -97,7 +99,7 @@ func (c *tlsConn) readAhead() {
 		}
 	}
 	c.ahead, c.full = buf[:n], n == len(buf)
-	if err != nil && !isTimeout(err) {
+	if err != nil && !goredis.IsTimeout(err) {
 		c.end(&c.failed, &connFailure{cause: err})
 	}
 	_ = c.Conn.Conn.SetReadDeadline(time.Time{}) // go-redis has cleared it before it asks

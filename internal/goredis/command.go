@@ -67,7 +67,7 @@ func StampUnanswered(cmds []redis.Cmder, err error) {
 	broken := slices.IndexFunc(cmds, func(cmd redis.Cmder) bool { return Find(cmd.Err()) != nil })
 	bare := lost.mark.Load() == markAvoided
 	for _, cmd := range cmds[max(0, broken):] {
-		if e := cmd.Err(); e == nil && bare || e != nil && (runsAgain(e) || isUnsent(e)) {
+		if e := cmd.Err(); e == nil && bare || e != nil && (RunsAgain(e) || isUnsent(e)) {
 			cmd.SetErr(err)
 		}
 	}

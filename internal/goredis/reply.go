@@ -16,14 +16,11 @@ func IsReply(err error) bool {
 	return errors.As(err, &reply)
 }
 
-// runsAgain reports one of the replies that go-redis itself runs a command again for.
-func runsAgain(err error) bool {
+// RunsAgain reports one of the replies that go-redis itself runs a command again for.
+func RunsAgain(err error) bool {
 	return redis.IsLoadingError(err) || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err) || redis.IsTryAgainError(err) ||
 		redis.IsMasterDownError(err) || redis.IsMaxClientsError(err) || redis.IsNoReplicasError(err)
 }
-
-// RunsAgain is runsAgain for the text of a reply.
-func RunsAgain(text string) bool { return runsAgain(Reply(text)) }
 
 // ReplyText is the server's text, without the ERR that some proxies and forks put before a code.
 func ReplyText(err error) string {

@@ -162,7 +162,7 @@ func Writes(h *Health) bool {
 // Serves is the act of doing what was refused with a reply.
 func Serves(refused error) Act {
 	return func(h *Health) bool {
-		return asRefusing(h).steady() && h.prober.Ask(h.ctx, 1, func(ctx context.Context) error { return h.prober.Serve(ctx, refused) }) == nil
+		return asRefusing(h).steady() && asRefusing(h).serve(h.ctx, refused) == nil
 	}
 }
 

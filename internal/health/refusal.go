@@ -111,5 +111,10 @@ func (h refusing) still(ctx context.Context) error {
 	if !errors.As(h.Outage().Cause, &verdict) || verdict.last == nil || !goredis.IsReply(verdict.last) {
 		return nil
 	}
-	return h.prober.Ask(ctx, 1, func(ctx context.Context) error { return h.prober.Serve(ctx, verdict.last) })
+	return h.serve(ctx, verdict.last)
+}
+
+// serve asks the database whether it would do what was refused with that reply.
+func (h refusing) serve(ctx context.Context, refused error) error {
+	return h.prober.Ask(ctx, 1, func(ctx context.Context) error { return h.prober.Serve(ctx, refused) })
 }

@@ -3,7 +3,6 @@ package prober
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -98,15 +97,10 @@ func (c *probeConn) Write(p []byte) (int, error) {
 // unlessGreeted marks a failure before the first reply as one of the connection: a server that has no room for another client, say,
 // may close it before HELLO is written.
 func (c *probeConn) unlessGreeted(err error) error {
-	if err == nil || c.greeted.Load() || isTimeout(err) {
+	if err == nil || c.greeted.Load() || goredis.IsTimeout(err) {
 		return err
 	}
 	return dialError{err}
-}
-
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
 }
 
 func (c *probeConn) Read(p []byte) (int, error) {

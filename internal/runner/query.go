@@ -24,6 +24,13 @@ func NewQuery(ctx context.Context, words ...any) *Query {
 	return &Query{Cmd: redis.NewCmd(ctx, words...)}
 }
 
+// OwnerOf asks whose hook a Query passes first. pass sends it on its way, to a hook that does not let it out.
+func OwnerOf(ctx context.Context, pass func(*Query)) (owner any) {
+	query := NewQuery(ctx, "client", "multidb-hook")
+	pass(query)
+	return query.Owner
+}
+
 // answer answers a Query.
 func (r *Runner) answer(cmd redis.Cmder) bool {
 	query, ok := cmd.(*Query)
@@ -64,19 +71,11 @@ var processHookCode, pipelineHookCode atomic.Uintptr
 // isProcessHook reports whether next is a process hook of this runner itself, which has then been added to one client twice. A
 // second layer would make its own attempts and count everything again.
 func (r *Runner) isProcessHook(next redis.ProcessHook) bool {
-	if next == nil || reflect.ValueOf(next).Pointer() != processHookCode.Load() {
-		return false
-	}
-	query := NewQuery(r.cfg.Ctx, "client", "multidb-hook")
-	_ = next(r.cfg.Ctx, query) // a hook of this package answers that itself
-	return query.Owner == r.cfg.Owner
+	return next != nil && reflect.ValueOf(next).Pointer() == processHookCode.Load() &&
+		OwnerOf(r.cfg.Ctx, func(query *Query) { _ = next(r.cfg.Ctx, query) }) == r.cfg.Owner // a hook of this package answers that itself
 }
 
 func (r *Runner) isPipelineHook(next redis.ProcessPipelineHook) bool {
-	if next == nil || reflect.ValueOf(next).Pointer() != pipelineHookCode.Load() {
-		return false
-	}
-	query := NewQuery(r.cfg.Ctx, "client", "multidb-hook")
-	_ = next(r.cfg.Ctx, []redis.Cmder{query})
-	return query.Owner == r.cfg.Owner
+	return next != nil && reflect.ValueOf(next).Pointer() == pipelineHookCode.Load() &&
+		OwnerOf(r.cfg.Ctx, func(query *Query) { _ = next(r.cfg.Ctx, []redis.Cmder{query}) }) == r.cfg.Owner
 }
