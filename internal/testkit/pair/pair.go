@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -88,11 +89,21 @@ func (p *Pair) Servers() (active, passive *redistest.Redis) {
 	return p.West, p.East
 }
 
-// Switched returns the switches that OnSwitch was told of.
+// Switched returns the switches that OnSwitch was told of. Events come after the change that they tell of: Switched waits,
+// for 10 s at most, until OnSwitch was told of every switch that Stats counts.
 func (p *Pair) Switched() []multidb.Switch {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return append([]multidb.Switch(nil), p.switches...)
+	var made uint64
+	for _, n := range p.Hook.Stats().Switches {
+		made += n
+	}
+	for late := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		p.mu.Lock()
+		told := slices.Clone(p.switches)
+		p.mu.Unlock()
+		if uint64(len(told)) >= made || time.Now().After(late) {
+			return told
+		}
+	}
 }
 
 // Usable reports whether both databases are usable.
