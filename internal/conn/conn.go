@@ -50,7 +50,7 @@ type Conn struct {
 	stale  atomic.Bool // the pool has handed it out after its database had lost its place
 	doomed atomic.Bool // it is about to be closed: the pool must not hand it out
 
-	asked atomic.Int64 // when the request was written that is being timed, ns since the set's clockStart; 0: none is
+	timed stopwatch // of replies, where a detector wants that
 
 	id atomic.Int64 // of the connection, by the reply to HELLO; 0: not known
 
@@ -70,7 +70,8 @@ type connFailure struct {
 
 // newConn wraps nc in the type through which the pool can be told that it is of no use any more: see poolcheck.go.
 func newConn(s *Set, nc net.Conn, client *Client) (*Conn, net.Conn) {
-	c := &Conn{Conn: nc, set: s, hello: handshake{client: client}, ledger: NewLedger(s.cfg.Classes)}
+	ledger := NewLedger(s.cfg.Classes)
+	c := &Conn{Conn: nc, set: s, hello: handshake{client: client, login: login{wire: nc, ledger: ledger}}, ledger: ledger}
 	c.greeting.Store(true)
 	switch _, plain := nc.(syscall.Conn); {
 	case !poolChecks:
@@ -140,7 +141,7 @@ func (c *Conn) writeRequest(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if idle {
-		c.asks(class)
+		c.timed.begin(class, c.set.clockStart)
 	}
 	if moves := c.set.cfg.Moves; class&Blocks != 0 && moves != nil && moves() {
 		c.movable.Store(c.ledger.Written())
@@ -222,10 +223,7 @@ func (c *Conn) readReplies(p []byte) (int, error) {
 		return c.sub.readMoved(h, p)
 	}
 	if n > 0 {
-		c.ledger.Received(p[:n])
-		if c.set.cfg.Timed {
-			c.isAnswered()
-		}
+		c.received(p[:n])
 	}
 	if err == nil {
 		if c.shardMoved(p[:n]) {
@@ -240,6 +238,16 @@ func (c *Conn) readReplies(p []byte) (int, error) {
 		return n, err // a look for messages, and there was none
 	}
 	return n, c.lostReply(c.end(&c.failed, &connFailure{cause: err}))
+}
+
+// received counts what has been read.
+func (c *Conn) received(p []byte) {
+	c.ledger.Received(p)
+	if c.set.cfg.Timed {
+		if took, ok := c.timed.end(c.set.clockStart); ok {
+			c.set.owner.Replied(took)
+		}
+	}
 }
 
 // over returns why there is nothing to read any more: the connection is broken, or it takes no more requests and no reply will come.
@@ -271,7 +279,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 // SetReadDeadline comes before replies are read. A failure is left to the Read that follows, which knows what is owed.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	if !c.ready.Load() {
-		c.hello.readBy = t
+		c.hello.login.readBy = t
 	}
 	if c.sub != nil {
 		return c.sub.setReaderDeadline(t)

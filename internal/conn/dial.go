@@ -38,7 +38,7 @@ func (s *Set) dial(ctx context.Context, t *Term, client *Client, at Place, sub *
 		return nil, nil, err
 	}
 	c, wrapped := newConn(s, nc, client)
-	c.hello.as, c.hello.term, c.hello.resolved, c.place, c.sub = as, t, time.Now(), at, sub
+	c.hello.login.as, c.hello.term, c.hello.resolved, c.place, c.sub = as, t, time.Now(), at, sub
 	if sub != nil {
 		sub.conn = c
 	}

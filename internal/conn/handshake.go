@@ -40,13 +40,11 @@ const (
 // handshake is the state of the handshake of one connection. It is owned by the goroutine that runs the handshake.
 type handshake struct {
 	phase    handshakePhase
-	as       credentials
+	login    login
 	term     *Term     // in which it was dialed
 	resolved time.Time // when the credentials were asked for
 	held     []byte    // the beginning of a request that has not arrived whole
 	canned   []byte    // what go-redis is to read next
-	behind   []byte    // what has come behind the replies of our own exchanges
-	readBy   time.Time // go-redis' own deadline
 	client   *Client
 	answers  uint64 // how many replies the handshake has had
 }
@@ -79,13 +77,13 @@ func (c *Conn) writeHandshake(p []byte) (int, error) {
 		// No client of go-redis begins like this. Nobody reads yet.
 		err := c.mayShakeHands()
 		if err == nil {
-			err = c.logInAlone()
+			err = hs.login.alone()
 		}
 		if err != nil {
 			return 0, c.handshakeFailed(err)
 		}
 	}
-	hs.phase, hs.as = expectRequest, credentials{}
+	hs.phase, hs.login.as = expectRequest, credentials{}
 	hs.answers = c.ledger.Answered()
 	c.greeting.Store(false)
 	c.ready.Store(true)
@@ -159,7 +157,7 @@ func (c *Conn) sendHello(request []byte) error {
 	if c.sub != nil {
 		c.sub.hello = rewriteHello(request, credentials{})
 	}
-	return c.send(append(rewriteHello(request, c.hello.as), c.selectOwn()...))
+	return c.send(append(rewriteHello(request, c.hello.login.as), c.hello.login.selectOwn()...))
 }
 
 // loginAge is how old credentials may be. go-redis dials the idle connections of a pool ahead (MinIdleConns), and logs in when
@@ -182,7 +180,7 @@ func (c *Conn) renewLogin() error {
 	if err != nil {
 		return goredis.WithoutReply(err)
 	}
-	hs.as, hs.resolved = as, time.Now()
+	hs.login.as, hs.resolved = as, time.Now()
 	return nil
 }
 
@@ -232,18 +230,10 @@ func (c *Conn) handshakeFailed(cause error) error {
 	return c.lostReply(c.end(&c.failed, &connFailure{cause: cause}))
 }
 
-// selectOwn is the request that selects the index of the database, or nothing.
-func (c *Conn) selectOwn() []byte {
-	if c.hello.as.index == 0 {
-		return nil
-	}
-	return resp.Encode("select", strconv.Itoa(c.hello.as.index))
-}
-
 // chooseIndex puts the index of the database into the client's own SELECT. A database that names no index leaves the
 // client's: two clients of different indexes stay apart on every database.
 func (c *Conn) chooseIndex(request []byte) []byte {
-	own := c.hello.as.index
+	own := c.hello.login.as.index
 	if own == 0 {
 		return request
 	}
@@ -252,4 +242,44 @@ func (c *Conn) chooseIndex(request []byte) []byte {
 		c.set.owner.IndexConflict(own, args[1])
 	}
 	return rewriteSelect(request, own)
+}
+
+// readHello reads replies until HELLO and what goes with it are answered, and hands out what go-redis is to see.
+func (c *Conn) readHello(p []byte) (int, error) {
+	hs := &c.hello
+	if f := c.over(); f != nil {
+		return 0, c.handshakeFailed(f.cause)
+	}
+	if hs.phase == expectReply {
+		hello, err := hs.login.afterHello()
+		if len(hello) > 0 && hello[0] != '-' {
+			c.learn(hello)
+		}
+		if err != nil {
+			return 0, c.handshakeFailed(err)
+		}
+		hs.canned, hs.phase = append(hello, hs.login.behind...), expectOptions
+		hs.login.behind = nil
+	}
+	if hs.canned != nil {
+		n := copy(p, hs.canned)
+		if hs.canned = hs.canned[n:]; len(hs.canned) == 0 {
+			hs.canned = nil
+			c.greeting.Store(false)
+		}
+		return n, nil
+	}
+	return c.readReplies(p)
+}
+
+// learn takes from the reply to HELLO what it says of the connection.
+func (c *Conn) learn(hello []byte) {
+	if id, ok := resp.Field(hello, "id"); ok {
+		if n, err := strconv.ParseInt(string(id), 10, 64); err == nil {
+			c.id.Store(n)
+		}
+	}
+	if role, ok := resp.Field(hello, "role"); ok {
+		c.set.role.Store(new(string(role)))
+	}
 }

@@ -1,20 +1,26 @@
 package conn
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
-// asks notes when a request was written that nothing is outstanding before: the reply to the first of several is the one
-// that is timed. One that may wait for something else than the database, and is slow by nature, is not timed.
-func (c *Conn) asks(class Class) {
-	if class&Blocks != 0 {
-		c.asked.Store(0)
-		return
-	}
-	c.asked.Store(int64(time.Since(c.set.clockStart)))
+// stopwatch times one reply of a connection: the first after nothing was outstanding. The writer begins, the reader ends.
+type stopwatch struct {
+	asked atomic.Int64 // when the request was written, ns since the set's clockStart; 0: none is timed
 }
 
-// isAnswered is called when something has been read.
-func (c *Conn) isAnswered() {
-	if at := c.asked.Swap(0); at > 0 {
-		c.set.owner.Replied(time.Since(c.set.clockStart) - time.Duration(at))
+// begin notes that a request is written. One that may wait for something else than the database, and is slow by nature, is not timed.
+func (w *stopwatch) begin(class Class, clockStart time.Time) {
+	if class&Blocks != 0 {
+		w.asked.Store(0)
+		return
 	}
+	w.asked.Store(int64(time.Since(clockStart)))
+}
+
+// end is called when something has been read. ok says that it is the reply that is timed.
+func (w *stopwatch) end(clockStart time.Time) (took time.Duration, ok bool) {
+	at := w.asked.Swap(0)
+	return time.Since(clockStart) - time.Duration(at), at > 0
 }

@@ -187,7 +187,7 @@ func (h *heir) greet(as *subscriber) error {
 		}
 	}
 	h.came = nil
-	h.next.hello.phase, h.next.hello.as = expectRequest, credentials{}
+	h.next.hello.phase, h.next.hello.login.as = expectRequest, credentials{}
 	h.next.ready.Store(true)
 	h.next.sub.hello, h.next.sub.setName = as.hello, as.setName
 	return nil

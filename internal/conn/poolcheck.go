@@ -93,10 +93,7 @@ func (c *tlsConn) readAhead() {
 	buf := make([]byte, 512)
 	n, err := c.Conn.Conn.Read(buf) // and not Conn.Read: that this finds nothing says nothing about what is owed
 	if n > 0 {
-		c.ledger.Received(buf[:n])
-		if c.set.cfg.Timed {
-			c.isAnswered()
-		}
+		c.received(buf[:n])
 	}
 	c.ahead, c.full = buf[:n], n == len(buf)
 	if err != nil && !goredis.IsTimeout(err) {
@@ -123,10 +120,3 @@ func below(nc net.Conn) net.Conn {
 	}
 	return nil
 }
-
-// nothingThere is a socket with nothing to read and no error, as far as a peek can tell.
-type nothingThere struct{}
-
-func (nothingThere) Control(func(uintptr)) error    { return nil }
-func (nothingThere) Read(func(uintptr) bool) error  { return nil }
-func (nothingThere) Write(func(uintptr) bool) error { return nil }
