@@ -82,7 +82,7 @@ func TestFailureIsToldBeforeItsSwitch(t *testing.T) {
 	})
 }
 
-// Events: a failure detector condemns the active database; before its review, the health loop of another database reviews.
+// Events: a failure detector trips the breaker of the active database; before its review, the health loop of another database reviews.
 // The switch is said to be for a health check, without a cause.
 func TestReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 	opt := Options{}
@@ -116,8 +116,8 @@ func TestReasonAndCauseOfASwitchAreItsOwn(t *testing.T) {
 	require.ErrorIs(t, list[1].Cause, other)
 }
 
-// Events: a is suspected and its probes are lost; meanwhile its traffic has it condemned, it recovers, and an operator forces
-// it; the time of the lost probes is over. A usable database was condemned for what was asked before it had failed.
+// Events: a is suspected and its probes are lost; meanwhile its traffic trips its breaker, it recovers, and an operator forces
+// it; the time of the lost probes is over. The breaker of a usable database was tripped by what was asked before it had failed.
 func TestLateProbesAreVoid(t *testing.T) {
 	hangingBubble(t, 2, Options{}, func(h *Hook, dbs []*virtual.DB, _ *redis.Client) {
 		a := h.selector.Find("a").Health

@@ -167,7 +167,7 @@ func TestGivenUpConnectionDelaysNothing(t *testing.T) {
 }
 
 // TestPreparationIsAcknowledged: a planned switch waits for a subscriber for no longer than subscribing takes; also one
-// whose application reads nothing, on the way back to a database that it has not left yet, and on its farewell from it.
+// whose application reads nothing, on the way back to a database that it has not left yet, and while it leaves that.
 func TestPreparationIsAcknowledged(t *testing.T) {
 	for name, opt := range map[string]Options{
 		"has room":          {Buffer: 10000},

@@ -38,7 +38,7 @@ type Config struct {
 	MinFailures int
 
 	// FailureRate is the share of commands, from 0 to 1, that must have failed within Window. It
-	// keeps a busy database that loses one command in a thousand from being condemned for being busy.
+	// keeps a busy database that loses one command in a thousand from being left for being busy.
 	//
 	// 0 means 0.1. Negative turns it off: then MinFailures alone decides, however many commands
 	// succeed meanwhile. It cannot be off together with MinFailures.

@@ -44,11 +44,11 @@ type Conn struct {
 
 	greeting atomic.Bool // HELLO, or what we answer in its place, has not been read: the one who reads makes the handshake
 
-	ready  atomic.Bool // the handshake is over: what is written now is a user's request
-	pubsub atomic.Bool // it has subscribed, and is no connection of a pool; guarded by set.mu as well
-	local  atomic.Bool // closed by us or by the pool, so the errors that follow are nobody's evidence
-	stale  atomic.Bool // the pool has handed it out after its database had lost its place
-	doomed atomic.Bool // it is about to be closed: the pool must not hand it out
+	ready   atomic.Bool // the handshake is over: what is written now is a user's request
+	pubsub  atomic.Bool // it has subscribed, and is no connection of a pool; guarded by set.mu as well
+	local   atomic.Bool // closed by us or by the pool, so the errors that follow are nobody's evidence
+	stale   atomic.Bool // the pool has handed it out after its database had lost its place
+	closing atomic.Bool // it is about to be closed: the pool must not hand it out
 
 	timed stopwatch // of replies, where a detector wants that
 
@@ -208,19 +208,19 @@ func (c *Conn) Read(p []byte) (int, error) {
 }
 
 func (c *Conn) readReplies(p []byte) (int, error) {
-	if h := c.sub.handedOver(); h != nil {
-		return c.sub.readMoved(h, p)
+	if r := c.sub.handedOver(); r != nil {
+		return c.sub.readMoved(r, p)
 	}
 	if f := c.over(); f != nil {
 		return 0, c.lostReply(f)
 	}
 	n, err := c.Conn.Read(p)
-	if h := c.sub.handedOver(); h != nil { // meanwhile, and the reader was woken up for that
-		h.begin(c.ledger)
-		if err := c.sub.tookLast(h, p[:n], err); err != nil {
+	if r := c.sub.handedOver(); r != nil { // meanwhile, and the reader was woken up for that
+		r.begin(c.ledger)
+		if err := c.sub.tookLast(r, p[:n], err); err != nil {
 			return 0, err
 		}
-		return c.sub.readMoved(h, p)
+		return c.sub.readMoved(r, p)
 	}
 	if n > 0 {
 		c.received(p[:n])
@@ -326,8 +326,8 @@ func (c *Conn) Close() error {
 	c.local.Store(true)
 	c.set.forget(c)
 	if c.sub != nil {
-		if h := c.sub.heir.Load(); h != nil {
-			_ = h.next.Close()
+		if r := c.sub.replacement.Load(); r != nil {
+			_ = r.next.Close()
 		}
 	}
 	return c.Conn.Close()

@@ -11,74 +11,74 @@ import (
 // The reader of a connection that has moved: see subscriber.
 
 // readMoved reads what is left of the old connection, then what came early on the new one, and then that.
-func (s *subscriber) readMoved(h *heir, p []byte) (int, error) {
-	h.begin(s.conn.ledger)
-	for !h.over && len(h.ready) == 0 {
-		_ = s.conn.Conn.SetReadDeadline(h.until)
+func (s *subscriber) readMoved(r *replacement, p []byte) (int, error) {
+	r.begin(s.conn.ledger)
+	for !r.over && len(r.ready) == 0 {
+		_ = s.conn.Conn.SetReadDeadline(r.until)
 		buf := make([]byte, 16<<10)
 		n, err := s.conn.Conn.Read(buf)
-		if err := s.tookLast(h, buf[:n], err); err != nil {
+		if err := s.tookLast(r, buf[:n], err); err != nil {
 			return 0, err
 		}
 	}
-	if len(h.ready) > 0 {
-		n := copy(p, h.ready)
-		h.ready = h.ready[n:]
+	if len(r.ready) > 0 {
+		n := copy(p, r.ready)
+		r.ready = r.ready[n:]
 		return n, nil
 	}
-	return h.next.Read(p)
+	return r.next.Read(p)
 }
 
 // begin is called before the first piece is sifted.
-func (h *heir) begin(l *Ledger) {
-	if !h.begun {
-		h.begun, h.framer = true, l.replies
-		h.midway = !h.framer.Idle()
+func (r *replacement) begin(l *Ledger) {
+	if !r.begun {
+		r.begun, r.framer = true, l.replies
+		r.midway = !r.framer.Idle()
 	}
 }
 
 // tookLast takes what a read of the old connection has returned. Whole replies are ready then.
-func (s *subscriber) tookLast(h *heir, p []byte, err error) error {
+func (s *subscriber) tookLast(r *replacement, p []byte, err error) error {
 	s.conn.ledger.Received(p)
-	last := h.sift(p)
+	last := r.sift(p)
 	switch {
 	case last:
-	case err == nil, goredis.IsTimeout(err) && time.Now().Before(h.until): // or the mover has woken the reader up a moment ago
+	case err == nil, goredis.IsTimeout(err) && time.Now().Before(r.until): // or the mover has woken the reader up a moment ago
 		return nil
 	}
-	if h.midway {
+	if r.midway {
 		return s.conn.lostReply(s.conn.end(&s.conn.failed, &connFailure{cause: err}))
 	}
-	h.over = true
-	h.ready = append(append(h.ready, h.came...), h.cameInPart...)
-	h.came, h.cameInPart, h.part = nil, nil, nil
+	r.over = true
+	r.ready = append(append(r.ready, r.came...), r.cameInPart...)
+	r.came, r.cameInPart, r.part = nil, nil, nil
 	s.conn.local.Store(true)
 	s.conn.set.forget(s.conn)
 	_ = s.conn.Conn.Close()
-	_ = h.next.SetReadDeadline(s.deadline())
+	_ = r.next.SetReadDeadline(s.deadline())
 	return nil
 }
 
-// sift takes what has been read of the old connection. It keeps the answers to the farewell from the client, and reports whether that
+// sift takes what has been read of the old connection. It keeps the answers to what ended it from the client, and reports whether that
 // was the last.
-func (h *heir) sift(p []byte) (last bool) {
+func (r *replacement) sift(p []byte) (last bool) {
 	for len(p) > 0 {
-		n, kind := h.framer.Next(p)
-		h.part = append(h.part, p[:n]...)
+		n, kind := r.framer.Next(p)
+		r.part = append(r.part, p[:n]...)
 		p = p[n:]
 		named := kind == resp.Push || kind == '*'
 		switch {
-		case h.midway:
-			h.midway = kind == 0
+		case r.midway:
+			r.midway = kind == 0
 		case kind == 0:
 			continue
-		case (kind == '$' || named && string(h.framer.Name()) == "pong") && bytes.Contains(h.part, []byte(lastWord)):
+		case (kind == '$' || named && string(r.framer.Name()) == "pong") && bytes.Contains(r.part, []byte(endMark)):
 			return true
-		case named && isConfirmation(h.framer.Name()) && h.marked.Load():
-			h.part = h.part[:0]
+		case named && isConfirmation(r.framer.Name()) && r.marked.Load():
+			r.part = r.part[:0]
 		}
-		h.ready = append(h.ready, h.part...)
-		h.part = h.part[:0]
+		r.ready = append(r.ready, r.part...)
+		r.part = r.part[:0]
 	}
 	return false
 }
@@ -108,17 +108,17 @@ func (s *subscriber) setReaderDeadline(t time.Time) error {
 		ns = t.UnixNano()
 	}
 	s.readBy.Store(ns)
-	h := s.handedOver()
+	r := s.handedOver()
 	switch {
-	case h == nil:
+	case r == nil:
 		if err := s.conn.Conn.SetReadDeadline(t); err != nil {
 			s.conn.end(&s.conn.failed, &connFailure{cause: err})
 		}
 		if s.handedOver() != nil {
 			_ = s.conn.Conn.SetReadDeadline(longAgo) // this may have come after the mover has woken the reader up
 		}
-	case h.over:
-		return h.next.SetReadDeadline(t)
+	case r.over:
+		return r.next.SetReadDeadline(t)
 	}
 	return nil
 }

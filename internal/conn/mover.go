@@ -12,12 +12,12 @@ import (
 // Who moves the connections of PubSubs in a planned switch: see subscriber.
 
 const (
-	// heirTime bounds a dial, a login and the subscriptions.
-	heirTime = 5 * time.Second
-	// heirAge is how long an heir waits for a switch that was announced.
-	heirAge = 5 * time.Second
-	// farewellTime is how long the old database may take to say that it has sent all.
-	farewellTime = time.Second
+	// replacingTime bounds a dial, a login and the subscriptions.
+	replacingTime = 5 * time.Second
+	// replacementAge is how long a replacement waits for a switch that was announced.
+	replacementAge = 5 * time.Second
+	// endMarkTime is how long the old database may take to say that it has sent all.
+	endMarkTime = time.Second
 	// debtTime is how long answers may be owed before the old database is not asked for that.
 	debtTime = 200 * time.Millisecond
 	// maxCame is how much may come on a new connection before it is handed over.
@@ -70,12 +70,12 @@ func (s *subscriber) canMove() bool {
 	return s != nil && s.conn.ready.Load() && s.handedOver() == nil && !s.conn.local.Load()
 }
 
-// moveWhenItComes makes an heir, and hands over when the switch comes.
+// moveWhenItComes makes a replacement, and hands over when the switch comes.
 func (s *subscriber) moveWhenItComes(life context.Context, now *Term, to *Set, ready chan<- struct{}) {
-	h, err := s.bear(&Term{Number: now.Number, Ctx: life}, to)
+	r, err := s.makeReplacement(&Term{Number: now.Number, Ctx: life}, to)
 	close(ready)
 	if err == nil {
-		timer := time.NewTimer(heirAge)
+		timer := time.NewTimer(replacementAge)
 		defer timer.Stop()
 		select {
 		case <-now.Ctx.Done():
@@ -85,43 +85,43 @@ func (s *subscriber) moveWhenItComes(life context.Context, now *Term, to *Set, r
 	}
 	if now.Current() || life.Err() != nil || !s.conn.set.draining.Load() {
 		s.claimed.Store(false)
-		if h != nil {
-			_ = h.next.Close()
+		if r != nil {
+			_ = r.next.Close()
 		}
 		if !now.Current() && s.conn.set.draining.Load() && s.claimed.CompareAndSwap(false, true) {
 			s.move(nil) // the switch came in between
 		}
 		return
 	}
-	s.move(h)
+	s.move(r)
 }
 
-// move hands the connection over to the database that is in use, by the heir if that leads there. If it cannot be, the connection is
+// move hands the connection over to the database that is in use, by the replacement if that leads there. If it cannot be, the connection is
 // closed. Only for who has claimed it.
-func (s *subscriber) move(h *heir) {
+func (s *subscriber) move(r *replacement) {
 	for s != nil {
 		to, term := s.conn.set.cfg.Successor()
 		if to == s.conn.set { // it is in use again, or there are no switches any more
 			s.claimed.Store(false)
-			if h != nil {
-				_ = h.next.Close()
+			if r != nil {
+				_ = r.next.Close()
 			}
 			return
 		}
-		if h != nil && (to != h.to || h.next.failed.Load() != nil || h.next.local.Load()) {
-			_ = h.next.Close()
-			h = nil
+		if r != nil && (to != r.to || r.next.failed.Load() != nil || r.next.local.Load()) {
+			_ = r.next.Close()
+			r = nil
 		}
 		var err error
-		if h == nil && to != nil {
-			h, err = s.bear(term, to)
+		if r == nil && to != nil {
+			r, err = s.makeReplacement(term, to)
 		}
-		if to == nil || err != nil || !s.hand(h) {
+		if to == nil || err != nil || !s.hand(r) {
 			s.conn.cut()
 			return
 		}
-		s.farewell(h)
-		s, h = h.next.sub.superseded(), nil
+		s.endOld(r)
+		s, r = r.next.sub.superseded(), nil
 	}
 }
 
@@ -142,24 +142,24 @@ func (s *subscriber) superseded() *subscriber {
 	return s
 }
 
-// bear makes an heir: a connection to another database that is subscribed to the same.
-func (s *subscriber) bear(term *Term, to *Set) (*heir, error) {
-	ctx, cancel := context.WithTimeout(term.Ctx, heirTime)
+// makeReplacement makes a replacement: a connection to another database that is subscribed to the same.
+func (s *subscriber) makeReplacement(term *Term, to *Set) (*replacement, error) {
+	ctx, cancel := context.WithTimeout(term.Ctx, replacingTime)
 	defer cancel()
-	next, _, err := to.dial(ctx, term, s.conn.hello.client, Place{}, newHeir())
+	next, _, err := to.dial(ctx, term, s.conn.hello.client, Place{}, newReplacement())
 	switch {
 	case err != nil:
 		return nil, err
 	case next == nil:
 		return nil, context.Canceled
 	}
-	h := &heir{to: to, next: next, has: map[topic]struct{}{}}
-	h.coming.NameArrays()
+	r := &replacement{to: to, next: next, has: map[topic]struct{}{}}
+	r.coming.NameArrays()
 	defer context.AfterFunc(ctx, next.cut)()
-	err = h.greet(s)
+	err = r.greet(s)
 	if err == nil {
-		requests, known := s.catchUp(h)
-		if err = h.send(requests); !known {
+		requests, known := s.catchUp(r)
+		if err = r.send(requests); !known {
 			err = errUnknown
 		}
 	}
@@ -167,63 +167,63 @@ func (s *subscriber) bear(term *Term, to *Set) (*heir, error) {
 		_ = next.Close()
 		return nil, err
 	}
-	if s.heir.Store(h); s.conn.local.Load() { // closed meanwhile
+	if s.replacement.Store(r); s.conn.local.Load() { // closed meanwhile
 		_ = next.Close()
 	}
-	return h, nil
+	return r, nil
 }
 
 // greet logs in as the client has, with the credentials of the database.
-func (h *heir) greet(as *subscriber) error {
+func (r *replacement) greet(as *subscriber) error {
 	for _, request := range [][]byte{as.hello, as.setName} {
 		if request == nil {
 			continue
 		}
-		if _, err := h.next.Write(request); err != nil {
+		if _, err := r.next.Write(request); err != nil {
 			return err
 		}
-		if err := h.answered(); err != nil {
+		if err := r.answered(); err != nil {
 			return err
 		}
 	}
-	h.came = nil
-	h.next.hello.phase, h.next.hello.login.as = expectRequest, credentials{}
-	h.next.ready.Store(true)
-	h.next.sub.hello, h.next.sub.setName = as.hello, as.setName
+	r.came = nil
+	r.next.hello.phase, r.next.hello.login.as = expectRequest, credentials{}
+	r.next.ready.Store(true)
+	r.next.sub.hello, r.next.sub.setName = as.hello, as.setName
 	return nil
 }
 
 // send sends requests and waits until they are answered.
-func (h *heir) send(requests [][]byte) error {
+func (r *replacement) send(requests [][]byte) error {
 	for _, request := range requests {
-		if _, err := h.next.Write(request); err != nil {
+		if _, err := r.next.Write(request); err != nil {
 			return err
 		}
 	}
-	return h.answered()
+	return r.answered()
 }
 
 // answered waits until nothing is owed. It keeps messages, and errors, which are the client's business.
-func (h *heir) answered() error {
+func (r *replacement) answered() error {
 	buf := make([]byte, 4<<10)
-	for h.next.greeting.Load() && h.next.ledger.Written() > 0 || h.next.ledger.Owed() > 0 {
-		n, err := h.next.Read(buf)
+	for r.next.greeting.Load() && r.next.ledger.Written() > 0 || r.next.ledger.Owed() > 0 {
+		n, err := r.next.Read(buf)
 		for p := buf[:n]; len(p) > 0; {
-			size, kind := h.coming.Next(p)
-			h.cameInPart = append(h.cameInPart, p[:size]...)
+			size, kind := r.coming.Next(p)
+			r.cameInPart = append(r.cameInPart, p[:size]...)
 			p = p[size:]
 			if kind == 0 {
 				continue
 			}
-			if kind == '-' || (kind == resp.Push || kind == '*') && isMessage(h.coming.Name()) {
-				h.came = append(h.came, h.cameInPart...)
+			if kind == '-' || (kind == resp.Push || kind == '*') && isMessage(r.coming.Name()) {
+				r.came = append(r.came, r.cameInPart...)
 			}
-			h.cameInPart = h.cameInPart[:0]
+			r.cameInPart = r.cameInPart[:0]
 		}
 		switch {
 		case err != nil:
 			return err
-		case len(h.came) > maxCame:
+		case len(r.came) > maxCame:
 			return errTooMuch
 		}
 	}
@@ -231,32 +231,32 @@ func (h *heir) answered() error {
 }
 
 // hand hands over. It reports false if it cannot.
-func (s *subscriber) hand(h *heir) bool {
+func (s *subscriber) hand(r *replacement) bool {
 	for {
-		requests, handed, known := s.handOver(h, time.Now().Add(farewellTime+debtTime))
+		requests, handed, known := s.handOver(r, time.Now().Add(endMarkTime+debtTime))
 		if handed {
 			return true
 		}
-		_ = h.next.SetReadDeadline(time.Now().Add(heirTime))
-		if !known || s.conn.local.Load() || h.send(requests) != nil {
-			_ = h.next.Close()
+		_ = r.next.SetReadDeadline(time.Now().Add(replacingTime))
+		if !known || s.conn.local.Load() || r.send(requests) != nil {
+			_ = r.next.Close()
 			return false
 		}
-		_ = h.next.SetReadDeadline(time.Time{})
+		_ = r.next.SetReadDeadline(time.Time{})
 	}
 }
 
-// farewell wakes the reader up, who may have waited all the time, and asks the old database to send no more.
-func (s *subscriber) farewell(h *heir) {
+// endOld wakes the reader up, who may have waited all the time, and asks the old database to send no more.
+func (s *subscriber) endOld(r *replacement) {
 	_ = s.conn.Conn.SetReadDeadline(longAgo) // the reader goes on there
 	ctx, cancel := context.WithTimeout(context.Background(), debtTime)
 	defer cancel()
 	for s.conn.ledger.Owed() > 0 && wait.For(ctx, time.Millisecond) {
 	}
 	if s.conn.ledger.Owed() == 0 { // what is written from now on is not written there
-		h.marked.Store(true)
-		_ = s.conn.Conn.SetWriteDeadline(time.Now().Add(farewellTime))
-		_, _ = s.conn.Conn.Write(s.lastRequests(h))
+		r.marked.Store(true)
+		_ = s.conn.Conn.SetWriteDeadline(time.Now().Add(endMarkTime))
+		_, _ = s.conn.Conn.Write(s.lastRequests(r))
 	}
 }
 

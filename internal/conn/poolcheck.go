@@ -22,7 +22,7 @@ const poolChecks = peeks && !poolCheckHidden
 // retired reports whether the pool must drop the connection. One that it may hand out is not stale, even if its database
 // was not the active one a moment ago.
 func (c *Conn) retired() bool {
-	if c.failed.Load() != nil || c.refused.Load() != nil || c.doomed.Load() || !c.current() {
+	if c.failed.Load() != nil || c.refused.Load() != nil || c.closing.Load() || !c.current() {
 		return true
 	}
 	if c.stale.Load() {

@@ -116,21 +116,21 @@ func (s *Set) EndDrain(number uint64) {
 	if s.left.Load() != number {
 		return
 	}
-	doomed := s.matching(func(c *Conn) bool { return c.admitted <= number })
-	for _, c := range doomed {
-		c.doomed.Store(true)
+	closing := s.matching(func(c *Conn) bool { return c.admitted <= number })
+	for _, c := range closing {
+		c.closing.Store(true)
 	}
 	if here, _ := s.owner.Open(); here || s.left.Load() != number {
-		for _, c := range doomed {
-			c.doomed.Store(false)
+		for _, c := range closing {
+			c.closing.Store(false)
 		}
 		return
 	}
 	s.draining.Store(false)
-	for _, c := range doomed {
+	for _, c := range closing {
 		c.refused.CompareAndSwap(nil, &connFailure{cause: errNotActive}) // where go-redis' pool asks nobody before it lends
 	}
-	cutAll(doomed)
+	cutAll(closing)
 }
 
 // Cut closes the connections dialed in that term or before. Reads that are blocked on them wake up.

@@ -13,11 +13,11 @@ import (
 // switch ends no such connection. What go-redis holds stays, and leads to a connection of the new database from then on:
 //
 //  1. a mover dials the new database, logs in and subscribes to the same; if the switch was announced, before it;
-//  2. the switch comes; the mover makes up for what the client has changed meanwhile, and hands over: requests go to the heir;
+//  2. the switch comes; the mover makes up for what the client has changed meanwhile, and hands over: requests go to the replacement;
 //  3. it asks the old database to send no more, and to say when it has sent all;
-//  4. the reader, which may have waited all the time, reads up to that answer, and goes over to the heir.
+//  4. the reader, which may have waited all the time, reads up to that answer, and goes over to the replacement.
 //
-// One goroutine writes, one reads, and one moves. The heir is the mover's until it is handed over; then it is the writer's and the
+// One goroutine writes, one reads, and one moves. The replacement is the mover's until it is handed over; then it is the writer's and the
 // reader's.
 type subscriber struct {
 	conn *Conn
@@ -27,17 +27,17 @@ type subscriber struct {
 	changes uint64             // of wanted; guarded by mu
 	unknown bool               // what is wanted is not known any more; guarded by mu
 
-	claimed atomic.Bool // a mover has it
-	early   atomic.Bool // it is an heir, and its database may not be the active one yet
-	heir    atomic.Pointer[heir]
-	readBy  atomic.Int64 // the deadline of the reader, Unix ns; 0: none
+	claimed     atomic.Bool // a mover has it
+	early       atomic.Bool // it is a replacement, and its database may not be the active one yet
+	replacement atomic.Pointer[replacement]
+	readBy      atomic.Int64 // the deadline of the reader, Unix ns; 0: none
 
-	// Of the handshake, for the heir's: HELLO without credentials, and CLIENT SETNAME. Set before the connection is ready.
+	// Of the handshake, for the replacement's: HELLO without credentials, and CLIENT SETNAME. Set before the connection is ready.
 	hello, setName []byte
 }
 
-// heir is the connection to which one of a PubSub moves.
-type heir struct {
+// replacement is the connection to which one of a PubSub moves.
+type replacement struct {
 	to      *Set
 	next    *Conn
 	has     map[topic]struct{} // what it is subscribed to; the mover's
@@ -72,8 +72,8 @@ var verbs = map[byte][2]string{
 	0: {"subscribe", "unsubscribe"}, 'p': {"psubscribe", "punsubscribe"}, 's': {"ssubscribe", "sunsubscribe"},
 }
 
-// newHeir is what an heir has from the beginning: its mover has it.
-func newHeir() *subscriber {
+// newReplacement is what a replacement has from the beginning: its mover has it.
+func newReplacement() *subscriber {
 	s := &subscriber{wanted: map[topic]struct{}{}}
 	s.claimed.Store(true)
 	s.early.Store(true)
@@ -121,45 +121,45 @@ func (s *subscriber) forget(kind byte, names []string) {
 	}
 }
 
-// handOver hands over, if the heir has what is wanted; otherwise it returns what the heir must be sent. known is false if that cannot be
+// handOver hands over, if the replacement has what is wanted; otherwise it returns what the replacement must be sent. known is false if that cannot be
 // said.
-func (s *subscriber) handOver(h *heir, until time.Time) (requests [][]byte, handed, known bool) {
+func (s *subscriber) handOver(r *replacement, until time.Time) (requests [][]byte, handed, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.unknown {
 		return nil, false, false
 	}
-	if h.changes == s.changes {
-		h.until = until
-		h.handed.Store(true)
+	if r.changes == s.changes {
+		r.until = until
+		r.handed.Store(true)
 		return nil, true, true
 	}
-	return s.update(h), false, true
+	return s.update(r), false, true
 }
 
-// catchUp returns what the heir must be sent for now. known is as for handOver.
-func (s *subscriber) catchUp(h *heir) (requests [][]byte, known bool) {
+// catchUp returns what the replacement must be sent for now. known is as for handOver.
+func (s *subscriber) catchUp(r *replacement) (requests [][]byte, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.update(h), !s.unknown
+	return s.update(r), !s.unknown
 }
 
-// update notes what is wanted now as what the heir has, and returns what it must be sent for that. Caller must hold mu.
-func (s *subscriber) update(h *heir) (requests [][]byte) {
+// update notes what is wanted now as what the replacement has, and returns what it must be sent for that. Caller must hold mu.
+func (s *subscriber) update(r *replacement) (requests [][]byte) {
 	ask := map[string][]string{}
 	for t := range s.wanted {
-		if _, has := h.has[t]; !has {
+		if _, has := r.has[t]; !has {
 			ask[verbs[t.kind][0]] = append(ask[verbs[t.kind][0]], t.name)
-			h.has[t] = struct{}{}
+			r.has[t] = struct{}{}
 		}
 	}
-	for t := range h.has {
+	for t := range r.has {
 		if _, wanted := s.wanted[t]; !wanted {
 			ask[verbs[t.kind][1]] = append(ask[verbs[t.kind][1]], t.name)
-			delete(h.has, t)
+			delete(r.has, t)
 		}
 	}
-	h.changes = s.changes
+	r.changes = s.changes
 	for verb, names := range ask {
 		requests = append(requests, resp.Encode(append([]string{verb}, names...)...))
 	}
@@ -167,9 +167,9 @@ func (s *subscriber) update(h *heir) (requests [][]byte) {
 }
 
 // lastRequests is what ends the old connection: it sends no more, and then says so.
-func (s *subscriber) lastRequests(h *heir) []byte {
+func (s *subscriber) lastRequests(r *replacement) []byte {
 	var kinds [256]bool
-	for t := range h.has {
+	for t := range r.has {
 		kinds[t.kind] = true
 	}
 	var p []byte
@@ -178,32 +178,32 @@ func (s *subscriber) lastRequests(h *heir) []byte {
 			p = append(p, resp.Encode(v[1])...)
 		}
 	}
-	return append(p, resp.Encode("ping", lastWord)...)
+	return append(p, resp.Encode("ping", endMark)...)
 }
 
-// lastWord is what the old connection is asked to say last.
-const lastWord = "multidb:moved"
+// endMark is what the old connection is asked to say last.
+const endMark = "multidb:moved"
 
 // moved returns the connection to which requests go, if that is another one.
 func (s *subscriber) moved() *Conn {
-	if h := s.handedOver(); h != nil {
-		return h.next
+	if r := s.handedOver(); r != nil {
+		return r.next
 	}
 	return nil
 }
 
-// handedOver returns the heir if the connection has been handed over to it.
-func (s *subscriber) handedOver() *heir {
+// handedOver returns the replacement if the connection has been handed over to it.
+func (s *subscriber) handedOver() *replacement {
 	if s == nil {
 		return nil
 	}
-	if h := s.heir.Load(); h != nil && h.handed.Load() {
-		return h
+	if r := s.replacement.Load(); r != nil && r.handed.Load() {
+		return r
 	}
 	return nil
 }
 
-// excused reports whether a request may be written although the database is not the active one: by the mover of an heir, or while the
+// excused reports whether a request may be written although the database is not the active one: by the mover of a replacement, or while the
 // connection is about to move.
 func (s *subscriber) excused() bool {
 	return s != nil && (s.early.Load() || s.claimed.Load() && s.conn.set.draining.Load())

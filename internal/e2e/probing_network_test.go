@@ -94,7 +94,7 @@ func TestHangOfADistantDatabase(t *testing.T) {
 }
 
 // Events: more checks of a user than the pool has connections keep one each for a while. The quick probes waited for a
-// connection, and the checks for one another: healthy databases were condemned.
+// connection, and the checks for one another: healthy databases were found dead.
 func TestSlowChecksDoNotUseUpTheConnections(t *testing.T) {
 	var mu sync.Mutex
 	var causes []error
