@@ -46,6 +46,8 @@ type Host interface {
 	HandshakeBatch(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) (bool, error)
 	// Refused reports whether err says that nothing was sent because the connection belongs to no current choice.
 	Refused(err error) bool
+	// NotExecuted makes an error of which go-redis knows nothing, and which says that nothing was executed.
+	NotExecuted(why error) error
 	// NewNode makes what the host has for each node, see [Node.Own]. It is called under a lock of go-redis'.
 	NewNode() any
 	// Go runs a function beside; false if the host is closed.
@@ -68,6 +70,8 @@ type Client struct {
 	pending *loading // Guarded by mu; the load that is under way, or the last
 
 	syncs, stale atomic.Uint64
+
+	watches watches
 }
 
 // loading is one change of the client's topology.

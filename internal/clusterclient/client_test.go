@@ -33,6 +33,7 @@ type host struct {
 	done     chan struct{}
 	wg       sync.WaitGroup
 	detours  atomic.Int64
+	onWatch  atomic.Pointer[func() (reply string)] // called for each WATCH, which is refused if it returns nothing
 }
 
 func newHost(t *testing.T, groups ...*clustertest.Cluster) *host {
@@ -134,12 +135,15 @@ var errRefused = errors.New("refused before the first byte")
 
 func (h *host) Refused(err error) bool { return errors.Is(err, errRefused) }
 
+func (h *host) NotExecuted(why error) error { return fmt.Errorf("not executed: %w", why) }
+
 // gate is a connection that takes no request but the handshake once its cluster is not in use.
 type gate struct {
 	net.Conn
 	host   *host
 	choice *clusterclient.Choice
 	detour bool
+	reply  string // to a request that was not passed on
 }
 
 func (g *gate) Write(p []byte) (int, error) {
@@ -147,10 +151,25 @@ func (g *gate) Write(p []byte) (int, error) {
 	if strings.Contains(text, "hello") || strings.Contains(text, "setinfo") {
 		return g.Conn.Write(p)
 	}
+	if f := g.host.onWatch.Load(); f != nil && strings.Contains(text, "\r\nwatch\r\n") {
+		if g.reply = (*f)(); g.reply == "" {
+			return 0, errRefused
+		}
+		return len(p), nil
+	}
 	if g.detour || g.host.Choice().Cluster != g.choice.Cluster {
 		return 0, errRefused
 	}
 	return g.Conn.Write(p)
+}
+
+func (g *gate) Read(p []byte) (int, error) {
+	if g.reply != "" {
+		n := copy(p, g.reply)
+		g.reply = g.reply[n:]
+		return n, nil
+	}
+	return g.Conn.Read(p)
 }
 
 func pair(t *testing.T) (*host, []*clustertest.Cluster) {

@@ -3,6 +3,7 @@ package clusterclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 
@@ -93,6 +94,7 @@ func (n *Node) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		err := next(ctx, cmd)
 		if err == nil {
+			n.client.watches.succeeded(cmd)
 			return nil
 		}
 		err = n.redirected(ctx, cmd, err)
@@ -155,24 +157,66 @@ func (n *Node) compare(choice *Choice, cmd *redis.ClusterSlotsCmd) {
 	}
 }
 
-// redirected makes a redirect of a refusal by a connection that belongs to another cluster.
+// redirected makes a redirect of a refusal by a connection that belongs to another cluster, where go-redis follows one: nobody does
+// for a command of a Conn or a Tx, but for the WATCH with which a ClusterClient begins a Watch.
 func (n *Node) redirected(ctx context.Context, cmd redis.Cmder, err error) error {
-	if !n.client.host.Refused(err) {
+	if cmd.Name() == "watch" && goredis.BeginsClusterWatch() {
+		return n.watchFailed(ctx, cmd, err)
+	}
+	if !n.client.host.Refused(err) || goredis.OnSession() {
 		return err
 	}
+	if hint, leads := n.hint(ctx, cmd, false); leads {
+		return hint
+	}
+	return err
+}
+
+// hint is a redirect to where a command belongs under the current choice, if that is known. It leads back to the node itself only if
+// back is set: for other commands the hook on the client sees to that.
+func (n *Node) hint(ctx context.Context, cmd redis.Cmder, back bool) (hint goredis.Moved, leads bool) {
 	choice := n.client.host.Choice()
-	if choice.Down || n.member(ctx, choice) {
-		return err
-	}
 	t := choice.Cluster.Topology()
-	if t == nil {
-		return err
+	if choice.Down || t == nil || !back && n.member(ctx, choice) {
+		return hint, false
 	}
 	slot := cluster.SlotOf(cmd)
 	if addr, served := t.Owner(slot); served {
-		return goredis.Moved{Slot: slot, Addr: addr}
+		return goredis.Moved{Slot: slot, Addr: addr}, true
 	}
-	return goredis.Moved{Slot: 0, Addr: t.AnyMaster()}
+	return goredis.Moved{Slot: 0, Addr: t.AnyMaster()}, true
+}
+
+// watchFailed is what go-redis' Watch gets for the WATCH that it has sent: a redirect, where that leads on. A refusal by the node
+// itself, which was left and is in use again, leads to the same node.
+func (n *Node) watchFailed(ctx context.Context, cmd redis.Cmder, err error) error {
+	host, w, goroutine := n.client.host, &n.client.watches, goredis.Goroutine()
+	refused := host.Refused(err)
+	if !refused && goredis.Find(err) != nil {
+		w.end(goroutine) // go-redis does not go on
+		return err
+	}
+	cc := n.client.Value()
+	last := cc == nil || goroutine == "" || w.failed(ctx, goroutine) > cc.Options().MaxRedirects
+	hint, leads := n.hint(ctx, cmd, true)
+	switch {
+	case !last && refused && leads:
+		return hint
+	case refused:
+		w.end(goroutine)
+		return err
+	case last && forgotten(err):
+		w.end(goroutine)
+		return host.NotExecuted(fmt.Errorf("%w: %s", errRedirects, err.Error()))
+	}
+	return err
+}
+
+var errRedirects = errors.New("the client has followed as many redirects as its MaxRedirects says")
+
+// forgotten reports an error after which go-redis' Watch looks for another node.
+func forgotten(err error) bool {
+	return Misrouted(err) || redis.IsReadOnlyError(err) || err == redis.ErrClosed //nolint:errorlint // go-redis compares it so
 }
 
 // nodeQuery asks a node for its hook. It has the name of a command that changes nothing, in case there is none.

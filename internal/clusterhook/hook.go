@@ -12,6 +12,7 @@ import (
 	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/database"
+	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
 )
 
@@ -59,6 +60,11 @@ func (h host) Refused(err error) bool {
 	var gate conn.Refusal
 	failed := h.cfg.Errors.Find(err)
 	return !goredis.IsReply(err) && (failed == nil || !failed.Sent) && errors.As(err, &gate)
+}
+
+// NotExecuted blames the database in use.
+func (h host) NotExecuted(why error) error {
+	return h.cfg.Errors.New(failure.On(h.cfg.Choice.Current().DB, false, why))
 }
 
 // hook is the hook on a ClusterClient itself. Its methods are go-redis'; they are pure, and what they return is safe

@@ -124,6 +124,24 @@ func OnSession() (session bool) {
 	return session
 }
 
+// BeginsClusterWatch reports that a ClusterClient asks which begins a Watch. What the caller's function sends to watch more keys is
+// another thing: go-redis does not follow a redirect there.
+func BeginsClusterWatch() (begins bool) {
+	const tx, client, clusterClient = ".(*Tx).Watch", ".(*Client).Watch", ".(*ClusterClient).Watch"
+	before := ""
+	stack(func(function string) bool {
+		begins = before == client && function == clusterClient
+		switch {
+		case before == tx && function != client, before == client:
+			return false
+		case function == tx, before == tx:
+			before = function
+		}
+		return true
+	})
+	return begins
+}
+
 // Asks reports that go-redis itself asks: the function that has called a method of an error, errors.Is or errors.As. The
 // frames of skip are passed over as well.
 func Asks(skip ...string) (asks bool) {

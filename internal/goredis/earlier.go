@@ -31,7 +31,7 @@ const rememberedFor = time.Minute
 
 // remember notes an error of a pipeline of this goroutine.
 func (p *unsentPipelines) remember(e *unsentError) {
-	id := goroutine()
+	id := Goroutine()
 	e.at = time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,7 +50,7 @@ func (p *unsentPipelines) remember(e *unsentError) {
 
 // take returns what is remembered of this goroutine, and forgets it.
 func (p *unsentPipelines) take() *unsentError {
-	id := goroutine()
+	id := Goroutine()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.last[id]
@@ -69,8 +69,8 @@ func Lost(err error) {
 	}
 }
 
-// goroutine names the goroutine that asks. It is asked after a failure only.
-func goroutine() string {
+// Goroutine names the goroutine that asks; empty if that is not known. It is asked after a failure only.
+func Goroutine() string {
 	var buf [64]byte
 	text := buf[:runtime.Stack(buf[:], false)] // goroutine 7 [running]:
 	if fields := bytes.Fields(text); len(fields) > 1 {

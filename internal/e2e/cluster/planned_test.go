@@ -95,7 +95,7 @@ func TestPlannedSwitchesOfClustersKeepEverything(t *testing.T) {
 				})
 				return err
 			}
-			// A Watch passes no hook of the client, so on a busy machine one may come before the client follows. It is told "not
+			// A Watch follows MaxRedirects redirects. On a busy machine it may meet more switches than that: it is told "not
 			// sent" then, and package txwrap does what this does.
 			err := p.rdb.Watch(ctx, increment, k)
 			for range 3 {
