@@ -26,8 +26,8 @@ func (a attachment) DialHook(redis.DialHook) redis.DialHook { return a.dialer.Ho
 // the rest as they return to the pool. Subscriptions made before stay as they are. For a client just made, rdb.AddHook(hook) is
 // enough unless it has MinIdleConns.
 //
-// A *redis.ClusterClient follows if the databases are clusters, also one in use, with ReadOnly, RouteByLatency or
-// RouteRandomly as it has them; all its options stay as they are. AddHook alone does nothing for it.
+// A *redis.ClusterClient follows if the databases are clusters, also one in use. All its options stay as they are,
+// ReadOnly, RouteByLatency and RouteRandomly among them. AddHook alone does nothing for it.
 //
 // A client is routed by one hook. Attach reports any other kind, and options that would defeat the
 // hook. Attaching a client again does no harm. Safe for concurrent use.

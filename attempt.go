@@ -6,8 +6,8 @@ import (
 	"github.com/redishook/multidb/internal/runner"
 )
 
-// Attempt is what a hook inside of ours may know of the attempt that it is called for: a command that failed is run again
-// through the hooks that were added after ours. A tracing hook needs it.
+// Attempt is what a hook inside of ours may know of the attempt that it is called for. A command that failed is
+// run again through the hooks that were added after ours. A tracing hook needs it.
 type Attempt struct {
 	// Number counts the attempts at this command, or batch, from 1.
 	Number int

@@ -15,9 +15,9 @@ import (
 func (h *Hook) Active() string { return h.selector.Current().DB.Name }
 
 // SetActive moves to a database if it passes its whole set of checks now, as a planned switch: nothing is lost. The
-// epoch stands until [Hook.Release], another manual choice, or until the database fails; failback does not undo it. The
-// errors are ErrUnknownDatabase (it may have been removed meanwhile), ErrClosed, the context's, and that of the check, or
-// of whatever the database has failed with since. Safe for concurrent use.
+// epoch stands until [Hook.Release], another manual choice, or until the database fails; failback does not undo
+// it. The error is ErrUnknownDatabase (it may have been removed meanwhile), ErrClosed, that of the context, or
+// that of the check. If the database has failed since, it is that of the failure. Safe for concurrent use.
 func (h *Hook) SetActive(ctx context.Context, name string) error {
 	if err := requireContext(ctx, "SetActive"); err != nil {
 		return err
@@ -36,9 +36,9 @@ func (h *Hook) SetActive(ctx context.Context, name string) error {
 	return h.selector.Pin(db, 0, false)
 }
 
-// ForceActive moves to a database without asking it, and holds it there for d, or until [Hook.Release] if d is 0: an
-// operator may know better than the health checks. The breaker of the database is closed for it, so the switch is
-// undone only by evidence that comes after. Safe for concurrent use.
+// ForceActive moves to a database without asking it: an operator may know better than the health checks. The
+// choice stands for d, or until [Hook.Release] if d is 0. The breaker of the database is closed for it, so the
+// switch is undone only by evidence that comes after. Safe for concurrent use.
 func (h *Hook) ForceActive(name string, d time.Duration) error {
 	db, err := h.known(name)
 	if err != nil {
@@ -58,8 +58,8 @@ func (h *Hook) ForceActive(name string, d time.Duration) error {
 // itself. Safe for concurrent use.
 func (h *Hook) Release() { h.selector.Unpin(0) }
 
-// SetWeight changes the weight of a database. If another database is preferred then, and may be returned to (see
-// Failback), it is moved to as planned once it has passed its checks, which happens in the background. Safe for
+// SetWeight changes the weight of a database. Another database may be preferred then. If it may be returned to
+// (see Failback), the hook moves to it as planned, in the background, once it has passed its checks. Safe for
 // concurrent use.
 func (h *Hook) SetWeight(name string, weight float64) error {
 	db, err := h.known(name)
@@ -110,9 +110,9 @@ func (h *Hook) Add(ctx context.Context, spec Database) error {
 	return nil
 }
 
-// Remove removes a database. If it is active, the best of the others that passes its checks is moved to first, as
-// planned; if there is none, nothing is removed. The last database cannot be removed. Sessions on it may finish within
-// DrainTimeout, in the background. Safe for concurrent use.
+// Remove removes a database. If it is active, the hook first moves, as planned, to the best of the others that
+// passes its checks. If none passes, nothing is removed. The last database cannot be removed. Sessions on it may
+// finish within DrainTimeout, in the background. Safe for concurrent use.
 func (h *Hook) Remove(ctx context.Context, name string) error {
 	if err := requireContext(ctx, "Remove"); err != nil {
 		return err

@@ -22,9 +22,9 @@ var ErrClosed = database.ErrClosed
 var ErrUnknownDatabase = database.ErrUnknown
 
 // CommandError says on which database a command failed, and whether its request had been sent. It unwraps to the
-// cause, so [errors.Is] and [errors.As] find what go-redis would have returned without the hook (io.EOF, a
-// *net.OpError, context errors); where the cause is a [net.Error], so is the error that a caller gets. Replies of the
-// server (redis.Nil, redis.Error) are never wrapped in it.
+// cause: [errors.Is] and [errors.As] find what go-redis would have returned without the hook (io.EOF, a
+// *net.OpError, context errors). Where the cause is a [net.Error], so is the error that a caller gets. Replies of
+// the server (redis.Nil, redis.Error) are never wrapped in it.
 //
 // Find it with [errors.As]:
 //
@@ -64,16 +64,16 @@ func (e *CommandError) Error() string {
 // Unwrap returns the cause.
 func (e *CommandError) Unwrap() error { return e.Err }
 
-// SafeToRetry reports whether the command that failed with err was certainly not executed, so that running it again
-// cannot apply it twice: it was never sent, or the server answered that it cannot serve now. It is false for nil, and for
-// every error that leaves a doubt.
+// SafeToRetry reports whether the command that failed with err was certainly not executed, so that running it
+// again cannot apply it twice. It was never sent then, or the server answered that it cannot serve now. It is
+// false for nil, and for every error that leaves a doubt.
 //
 // The error of Exec speaks of the whole batch: it is safe if no command of the batch may have written. The error of each command
 // speaks of that command.
 //
-// A script, a function, or a command that the library does not know may have written before it answered TRYAGAIN or READONLY, so
-// SafeToRetry is false for the error of its command. The hook puts that on the error; a WithTimeout clone has no hook, so there
-// only what the text says is known.
+// A script, a function, or a command that the library does not know may have written before it answered TRYAGAIN
+// or READONLY. So SafeToRetry is false for the error of its command. The hook puts that on the error; a
+// WithTimeout clone has no hook, so there only what the text says is known.
 //
 // It is false for EXECABORT: nothing was executed, but a retry may fail the same way. Package txwrap tells whether it may.
 // Safe for concurrent use.

@@ -25,9 +25,9 @@ type Switch struct {
 	Reason Reason
 	// Cause is what the old database failed with; nil if it did not fail.
 	Cause error
-	// Took is what users have felt: the time from the first command that failed on the old database, or from the last byte
-	// before it went silent, until the new one was in use. Failures that are more than a second apart do not belong together.
-	// 0 if no user has felt anything.
+	// Took is what users have felt: the time until the new database was in use. It begins with the first command
+	// that failed on the old one, or with the last byte before that went silent. Failures that are more than a
+	// second apart do not belong together. 0 if no user has felt anything.
 	Took time.Duration
 	// Decided is what the decision took of that: the time from the evidence that led to it. 0 if the switch is planned.
 	Decided time.Duration
@@ -58,8 +58,8 @@ const (
 	BreakerUnknown  BreakerState = "unknown"   // not checked yet
 )
 
-// Degraded is a database that is a cluster, and that does not serve all of its slots although it may see to that by itself: it is
-// replacing a master. Commands go on there, and it is no place to move to.
+// Degraded is a database that is a cluster and does not serve all of its slots. It may see to that by itself: it
+// is replacing a master. Commands go on there, and it is no place to move to.
 type Degraded struct {
 	// Database is its name.
 	Database string
@@ -82,10 +82,10 @@ type HealthCheck struct {
 	Quick bool
 }
 
-// Events are functions to call when something happens; each may be nil. They are called one after the other, in the
-// order of what happened, from one goroutine that holds no lock: they may call every method of the hook except Close,
-// and a slow one delays later events but no command. A panic is logged and contained. Close waits for them, for 5 s at
-// most; one that has not returned by then is left to itself.
+// Events are functions to call when something happens; each may be nil. They are called one after the other, in
+// the order of what happened, from one goroutine that holds no lock. They may call every method of the hook except
+// Close. A slow one delays later events but no command. A panic is logged and contained. Close waits for them, for
+// 5 s at most; one that has not returned by then is left to itself.
 type Events struct {
 	// OnSwitch: the active database has changed.
 	OnSwitch func(Switch)

@@ -50,12 +50,12 @@ func (h *Hook) Choice() Choice {
 // the library knows it. Safe for concurrent use.
 func (h *Hook) RungOf(cmd redis.Cmder) Replay { return Replay(h.rules.Rung(cmd)) }
 
-// OnPrepare registers a function that is called with the name of the new database before a planned switch is made, so
-// that a subscriber can be there first. The switch waits for it, for 200 ms at most: ctx ends then, and with Close. A
-// function that goes on all the same is not called again until it has returned, and Close waits for it, because it is a
-// goroutine of the hook's: one that never returns keeps Close from returning. The switch may not come about in the end.
-// A panic is logged and contained. The function is called without a lock, maybe from several goroutines, and must not
-// call a method of control. cancel ends the registration. Safe for concurrent use.
+// OnPrepare registers a function that is called with the name of the new database before a planned switch is made.
+// So a subscriber can be there first. The switch waits for it, for 200 ms at most: ctx ends then, and with Close.
+// A function that goes on all the same is not called again until it has returned. Close waits for it, because it
+// is a goroutine of the hook's. The switch may not come about in the end. A panic is logged and contained. The
+// function is called without a lock, maybe from several goroutines, and must not call a method of control. cancel
+// ends the registration. Safe for concurrent use.
 func (h *Hook) OnPrepare(f func(ctx context.Context, database string)) (cancel func()) {
 	return h.preparers.Add(f)
 }
@@ -69,9 +69,9 @@ func (h *Hook) Databases() []string {
 	return names
 }
 
-// DatabaseOptions returns the options of a client for one database, to be changed and used by the caller: address,
-// dialer, TLS and credentials are those of the database, and there are no retries. The error is ErrUnknownDatabase or
-// ErrClosed, or says that the database is a cluster: then see [Hook.NodeOptions]. Safe for concurrent use.
+// DatabaseOptions returns the options of a client for one database, to be changed and used by the caller. Address,
+// dialer, TLS and credentials are those of the database, and there are no retries. The error is ErrUnknownDatabase
+// or ErrClosed, or says that the database is a cluster: then see [Hook.NodeOptions]. Safe for concurrent use.
 func (h *Hook) DatabaseOptions(name string) (*redis.Options, error) {
 	db, err := h.known(name)
 	if err != nil {
@@ -91,8 +91,9 @@ func userOptions(db *database.Database, addr string) *redis.Options {
 	return &opt
 }
 
-// Report tells the hook that a connection to a database of its own has failed its owner, or could not be made: it asks
-// the database at once whether it is there, as if a command had failed. The verdict is its own. Safe for concurrent use.
+// Report tells the hook that a connection to one of its databases has failed its owner, or could not be made. The
+// hook asks the database at once whether it is there, as if a command had failed. The verdict is its own. Safe for
+// concurrent use.
 func (h *Hook) Report(database string, err error) {
 	if db, known := h.known(database); known == nil && err != nil {
 		db.Health.Suspect(commandError(db, false, err))

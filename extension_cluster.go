@@ -13,10 +13,11 @@ import (
 // IsCluster reports whether the databases are clusters. Safe for concurrent use.
 func (h *Hook) IsCluster() bool { return h.isCluster() }
 
-// NodeOptions is DatabaseOptions for one node of a database that is a cluster: for the master that serves a slot, or for any
-// master that has answered lately if slot is negative. What the hook knows must be what the cluster has told since a time;
-// otherwise NodeOptions has the cluster asked beside, and returns an error: try again soon. The error is ErrUnknownDatabase or
-// ErrClosed, or says that nothing is known about the cluster or that nobody serves the slot. Safe for concurrent use.
+// NodeOptions is DatabaseOptions for one node of a database that is a cluster: for the master that serves a slot.
+// If slot is negative, it is for any master that has answered lately. What the hook knows must be what the cluster
+// has told since that time. Otherwise NodeOptions has the cluster asked beside, and returns an error: try again
+// soon. The error is ErrUnknownDatabase or ErrClosed, or says that nothing is known about the cluster or that
+// nobody serves the slot. Safe for concurrent use.
 func (h *Hook) NodeOptions(name string, slot int, since time.Time) (*redis.Options, error) {
 	db, err := h.known(name)
 	switch {
@@ -42,15 +43,17 @@ func (h *Hook) NodesChanged(name string) <-chan struct{} {
 	return db.Cluster.News()
 }
 
-// NodeReplaced reports whether a node of a cluster must not be used any more: another node has the slot, or if slot is negative the
-// node has none and has not answered the hook lately, or the cluster does not have the node. Safe for concurrent use.
+// NodeReplaced reports whether a node of a cluster must not be used any more. Either another node has the slot, or
+// the cluster does not have the node. If slot is negative, the node has no slot and has not answered the hook
+// lately. Safe for concurrent use.
 func (h *Hook) NodeReplaced(name, addr string, slot int) bool {
 	db, err := h.known(name)
 	return err == nil && db.Cluster != nil && db.Cluster.Replaced(addr, slot)
 }
 
-// NodeForKey returns the node that serves a key, of a client that follows the hook: like the client's MasterForKey, but it waits
-// until the client has the topology of the cluster in use, for a second at most. Safe for concurrent use.
+// NodeForKey returns the node that serves a key, of a client that follows the hook. It is the client's
+// MasterForKey, but first waits, for a second at most, until the client has the topology of the cluster in use.
+// Safe for concurrent use.
 func (h *Hook) NodeForKey(ctx context.Context, cc *redis.ClusterClient, key string) (*redis.Client, error) {
 	h.clusters.Await(ctx, cc)
 	return cc.MasterForKey(ctx, key)

@@ -67,9 +67,10 @@ func (h *Hook) isClosed() bool { return h.ctx.Err() != nil }
 // DialHook makes the client dial the active database, whatever address it was made with. go-redis calls it; it is pure,
 // and what it returns is safe for concurrent use.
 //
-// It does not call the next hook: how to reach a database is said by the options of that database, and the next hook ends
-// in the dialer of the client, whose address may look the same and lead elsewhere (Sentinel clients all have one, TLS and
-// tunnels do not show in it). Dial hooks added before this one see every dial, those added after it see none.
+// It does not call the next hook, because the options of a database say how to reach it. The next hook ends in the
+// dialer of the client, whose address may look the same and lead elsewhere. All Sentinel clients have one address,
+// and an address shows neither TLS nor a tunnel. Dial hooks added before this one see every dial, those added
+// after it see none.
 func (h *Hook) DialHook(redis.DialHook) redis.DialHook {
 	h.mustExist()
 	return h.dialer.Hook(conn.NewClient())

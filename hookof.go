@@ -29,9 +29,9 @@ func rememberHook(client *redis.Client, h *Hook) {
 	}
 }
 
-// HookOf returns the hook of a client, or nil if it has none. It sends nothing. Of a client that was not attached and has not been
-// asked about, a command named CLIENT passes the hooks, which others may count, and stops before the network. Safe for
-// concurrent use.
+// HookOf returns the hook of a client, or nil if it has none. It sends nothing. If the client was not attached and
+// has not been asked about, a command named CLIENT passes its hooks and stops before the network. Other hooks may
+// count that command. Safe for concurrent use.
 func HookOf(rdb redis.UniversalClient) *Hook {
 	if cc, ok := rdb.(*redis.ClusterClient); ok {
 		return hookFor(func(h *Hook) bool { return h.clusters.Has(cc) })
@@ -71,11 +71,11 @@ func hookFor(f func(*Hook) bool) (found *Hook) {
 // AnyHook reports whether there is a hook in this process that has not been closed. Safe for concurrent use.
 func AnyHook() bool { return hookFor(func(*Hook) bool { return true }) != nil }
 
-// HookOfTx returns the hook that a transaction's connection follows, or nil if it follows none. It finds what [HookOf] does
-// not: the hook of a client that is wrapped in another type, and of a WithTimeout clone, which has the connections of its
-// client and none of its hooks. The hook or the connection answers by itself. Only where neither belongs to a hook, a server
-// gets the question, a CLIENT that it does not know: ask [AnyHook] first. Before the first request of the
-// transaction; not safe for concurrent use, as a Tx is not.
+// HookOfTx returns the hook that a transaction's connection follows, or nil if it follows none. It finds what
+// [HookOf] does not: the hook of a client that is wrapped in another type, and that of a WithTimeout clone. A
+// clone has the connections of its client and none of its hooks. The hook or the connection answers by itself.
+// Only where neither belongs to a hook, a server gets the question, a CLIENT that it does not know: ask [AnyHook]
+// first. Before the first request of the transaction; not safe for concurrent use, as a Tx is not.
 func HookOfTx(ctx context.Context, tx *redis.Tx) *Hook {
 	query := runner.NewQuery(ctx, routedQuestion...)
 	err := tx.Process(ctx, query)

@@ -22,9 +22,9 @@ import (
 
 // The life of a hook: how it is put together, begins and ends.
 
-// New makes a hook and waits until as many databases are healthy as Options.Initial says, or until ctx ends: then it
-// returns an error that says what each database answered, and nothing is left running. It reports everything that is
-// wrong with the options at once, each problem with the name of its field.
+// New makes a hook and waits until as many databases are healthy as Options.Initial says. If ctx ends first, it
+// returns an error that says what each database answered, and nothing is left running. It reports everything that
+// is wrong with the options at once, each problem with the name of its field.
 func New(ctx context.Context, opt Options) (*Hook, error) {
 	if err := requireContext(ctx, "New"); err != nil {
 		return nil, err
@@ -103,12 +103,12 @@ const callbackPatience = 5 * time.Second
 
 // Close stops health checks, failover and events, waits for every goroutine that the hook has started, and closes what
 // it has opened for itself. The clients stay open, and with them their connections: the hook lets their commands
-// through to the database that was active last. A group watched by Sentinel is the exception: new connections to it fail
-// from then on, for the client that knows where its master is belongs to the hook. Further calls do nothing.
+// through to the database that was active last. A group watched by Sentinel is the exception: new connections to
+// it fail from then on. The client that knows where its master is belongs to the hook. Further calls do nothing.
 //
-// It waits for callbacks of Events that are being called, and for what is left to be told, but not for ever: one that has
-// not returned within 5 s is left to itself, and the error says so. Not to be called from a callback, which would wait
-// for itself, or from a probe.
+// It waits for callbacks of Events that are being called, and for what is left to be told, but for no longer than
+// 5 s. A callback that has not returned by then is left to itself, and the error says so. Not to be called from a
+// callback, which would wait for itself, or from a probe.
 func (h *Hook) Close() error {
 	var err error
 	h.close.Do(func() {

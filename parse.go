@@ -10,8 +10,8 @@ import (
 	"github.com/redishook/multidb/internal/optioncheck"
 )
 
-// ParseOptions reads databases from one connection string: URLs as redis.ParseURL reads them, separated by commas, each with a
-// name and a weight if it wants one.
+// ParseOptions reads databases from one connection string. It is URLs as redis.ParseURL reads them, separated by
+// commas. Each may have a name and a weight.
 //
 //	multidb.ParseOptions("redis://east:6379/0?name=east&weight=1,rediss://user:secret@west:6380?name=west&weight=0.5")
 //

@@ -8,8 +8,9 @@ import (
 	"github.com/redishook/multidb/probes"
 )
 
-// AddProbe adds a check to those of every database, from its next round on, and to those of databases added later that
-// have none of their own. The error is that of the check's options, or ErrClosed. Safe for concurrent use.
+// AddProbe adds a check to those of every database, from its next round on. Databases added later have it too,
+// unless they have checks of their own. The error is that of the check's options, or ErrClosed. Safe for
+// concurrent use.
 //
 // The hook closes the probe when nobody has it any more: see [probes.Close].
 func (h *Hook) AddProbe(check probes.Check) error {

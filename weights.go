@@ -23,15 +23,16 @@ type Candidate struct {
 // usable. Any other answer, or a panic, is replaced by that of [HighestWeight]. Choose is called without a lock, from several
 // goroutines: it must be safe for concurrent use and must not block.
 //
-// The same question is asked to find out whether to move to a recovered or a preferred database: then the candidates are
-// the active one and those usable ones whose grace period is over (see [Failback]) and which no check that only gates keeps
-// out. A strategy that prefers the active one among equals keeps ties where they are.
+// The same question is asked to find out whether to move to a recovered or a preferred database. Then the
+// candidates are the active one and the usable ones whose grace period is over (see [Failback]). Those that a
+// check that only gates keeps out are left out. A strategy that prefers the active one among equals keeps ties
+// where they are.
 type Strategy interface {
 	Choose(usable []Candidate) string
 }
 
-// HighestWeight is the default [Strategy]: the highest weight; of equals the active one, then the one with the lower
-// latency, then the first of the configuration. Safe for concurrent use.
+// HighestWeight is the default [Strategy]: it chooses the highest weight. Of equals it chooses the active one,
+// then the one with the lower latency, then the first of the configuration. Safe for concurrent use.
 type HighestWeight struct{}
 
 // Choose returns the name of the best candidate.

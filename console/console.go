@@ -1,13 +1,13 @@
-// Package console is a page about a hook, for a person at 3 a.m.: which database is active, what is wrong with the others and
-// what a return waits for, the last 15 minutes as a picture, the last 100 events, and, for whoever may, buttons to switch, pin,
-// release and weigh.
+// Package console is a page about a hook, for a person at 3 a.m. It shows which database is active, what is wrong
+// with the others, and what a return waits for. It has the last 15 minutes as a picture and the last 100 events.
+// For whoever may, it has buttons to switch, pin, release and weigh.
 //
 //	http.Handle("/debug/multidb/", console.Handler(hook, console.Options{}))
 //
 // It is one page that asks nobody else for anything, and works without JavaScript. The same as JSON is at ?format=json.
 //
-// Nobody may press buttons unless [Options].Authorize says so. Who may read is for the server to decide that the handler is
-// added to: the page shows names, addresses and errors of the databases, never passwords.
+// Nobody may press buttons unless [Options].Authorize says so. The server that the handler is added to decides who
+// may read. The page shows names, addresses and errors of the databases, never passwords.
 package console
 
 import (
@@ -69,8 +69,9 @@ func New(hook *multidb.Hook, opt Options) *Console {
 	return c
 }
 
-// Timer returns a hook for the client that measures how long commands and pipelines take, as their callers see it; the page
-// shows the 99th percentile then. Add it before the hook of multidb, so that attempts that are run again count as one:
+// Timer returns a hook for the client that measures how long commands and pipelines take, as their callers see it.
+// The page then shows the 99th percentile. Add it before the hook of multidb, so that attempts that are run again
+// count as one:
 //
 //	rdb.AddHook(c.Timer())
 //	rdb.AddHook(hook)

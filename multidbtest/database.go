@@ -22,8 +22,8 @@ const (
 // Database is one database of a pair: a server inside the process, and what stands in front of it and breaks. Safe for
 // concurrent use.
 type Database struct {
-	// Data is the server behind all faults: a test looks at the values there, sets them, or flushes all to see a database
-	// come back empty. Expiry needs Data.FastForward, as always in miniredis.
+	// Data is the server behind all faults. A test looks at the values there, sets them, or flushes all to see a
+	// database come back empty. Expiry needs Data.FastForward, as always in miniredis.
 	Data *miniredis.Miniredis
 
 	name    string
@@ -86,8 +86,8 @@ func (d *Database) Get(key string) string {
 	return value
 }
 
-// Executed is how often the server has run a command, by its name in any case: those of scripts included, those that it
-// refused left out. It is how a test tells "once" from "twice".
+// Executed is how often the server has run a command, by its name in any case. Those of scripts are included,
+// those that it refused are left out. It is how a test tells "once" from "twice".
 func (d *Database) Executed(command string) int {
 	return d.server.count(strings.ToUpper(command))
 }

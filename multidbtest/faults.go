@@ -13,8 +13,8 @@ import (
 // that comes back empty, call Data.FlushAll before that.
 func (d *Database) Kill() { d.proxy.Refuse() }
 
-// DieAfter executes the next of these commands, and then the database is gone before it answers, as after Kill: nobody
-// can know whether the command was executed. Without names it is the next command that writes.
+// DieAfter executes the next of these commands, and then the database is gone before it answers, as after Kill.
+// Nobody can know whether the command was executed. Without names it is the next command that writes.
 func (d *Database) DieAfter(commands ...string) {
 	d.proxy.DieAfter(faultproxy.First(1, d.server.matching(commands)))
 }
@@ -35,9 +35,10 @@ func (d *Database) RefuseLogins() {
 //
 //	pair.East.Refuse("READONLY You can't write against a read only replica.")
 //
-// Without names of commands, the answer is given as a real server does: READONLY, MISCONF, NOREPLICAS and OOM to
-// commands that write, LOADING, MASTERDOWN, BUSY and NOAUTH to everything, and any other text to everything but PING, as a
-// proxy does whose server is gone. What sets a connection up is never refused; for that there is RefuseLogins.
+// Without names of commands, the answer is given as a real server does. Commands that write get READONLY, MISCONF,
+// NOREPLICAS and OOM. Everything gets LOADING, MASTERDOWN, BUSY and NOAUTH. Everything but PING gets any other
+// text, as from a proxy whose server is gone. What sets a connection up is never refused; for that there is
+// RefuseLogins.
 //
 // A transaction with a refused command is discarded: its EXEC is answered with EXECABORT.
 func (d *Database) Refuse(reply string, commands ...string) {
@@ -51,8 +52,8 @@ func (d *Database) LoseReplies(commands ...string) {
 	d.proxy.DropReplies(d.server.matching(commands))
 }
 
-// PauseWrites lets commands that write wait, and scripts, and serves everything else: CLIENT PAUSE … WRITE, or a master that
-// shuts down and waits for its replicas. What waits is executed after Restore.
+// PauseWrites lets commands that write and scripts wait, and serves everything else. So it is with CLIENT PAUSE …
+// WRITE, or with a master that shuts down and waits for its replicas. What waits is executed after Restore.
 func (d *Database) PauseWrites() { d.server.pause() }
 
 // Slow makes everything that comes back arrive d later: a longer way. 0 ends it.

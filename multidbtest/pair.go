@@ -159,8 +159,8 @@ func (p *Pair) Switches() []multidb.Switch {
 	return slices.Clone(p.switches)
 }
 
-// AwaitActive waits until the database of that name is active and in use, and fails the test if that takes longer than 30 s
-// (of virtual time, in a bubble).
+// AwaitActive waits until the database of that name is active and in use. It fails the test if that takes longer
+// than 30 s (of virtual time, in a bubble).
 func (p *Pair) AwaitActive(tb testing.TB, name string) {
 	tb.Helper()
 	for began := time.Now(); ; time.Sleep(time.Millisecond) { //nolint:forbidigo // the test waits, and no hook

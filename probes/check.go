@@ -32,16 +32,16 @@ type Check struct {
 	Delay time.Duration
 
 	// Timeout is how long each probe may take; an answer that comes later does not
-	// count. 0 = 1 s. It cannot be switched off (negative is a mistake, and runs as 0
-	// does): a probe without a bound could hold up its database's checks for ever.
+	// count. 0 = 1 s. It cannot be switched off: a probe without a bound could hold up its
+	// database's checks for ever. Negative is a mistake, and runs as 0 does.
 	Timeout time.Duration
 
 	// Policy is how many probes must pass. 0 = All.
 	Policy Policy
 }
 
-// Validate reports everything that is wrong with the check, each problem with the
-// name of its field, joined; nil if it can be run as it is.
+// Validate reports everything that is wrong with the check, each problem with the name of its
+// field, joined. It returns nil if the check can be run.
 func (c Check) Validate() error { return errors.Join(c.problems()...) }
 
 func (c Check) problems() []error {
@@ -75,23 +75,21 @@ func (c Check) withDefaults() Check {
 	return c
 }
 
-// Run runs the check against db and returns nil if it passed, and a [*CheckError]
-// otherwise; [OutcomeOf] tells failed from not permitted and from no verdict.
+// Run runs the check against db. It returns nil if the check passed, and a [*CheckError] otherwise;
+// [OutcomeOf] tells failed from not permitted and from no verdict.
 //
-// When ctx ends there is no verdict, whether it was cancelled or its deadline is
-// over: how long a database may take is said by Timeout, and a caller's own
-// deadline is never held against it. A ctx that is shorter than Timeout therefore
-// hides a database that hangs.
+// When ctx ends there is no verdict, whether it was cancelled or its deadline is over. Timeout says
+// how long a database may take, and a caller's own deadline is never held against the database. A
+// ctx that is shorter than Timeout therefore hides a database that hangs.
 //
 // A probe that refuses for want of permission ends the check at once, since asking
 // again gets the same answer.
 //
 // Run returns in time even if the probe does not: the probe is left to itself and
-// its answer is void. While it has not returned, Run with the same probe and
-// database fails at once with [ErrStillRunning], so that a probe that hangs costs
-// one goroutine and not one per round. (Runs that overlap may leave one each.) One
-// that was cut short by the end of ctx is first given the rest of its Timeout, and
-// 100 ms to return.
+// its answer is void. While it has not returned, Run with the same probe and database fails at once
+// with [ErrStillRunning]. So a probe that hangs costs one goroutine and not one per round. (Runs
+// that overlap may leave one each.) One that was cut short by the end of ctx is first given the
+// rest of its Timeout, and 100 ms to return.
 //
 // Run starts no goroutine that outlives it otherwise. Safe for concurrent use.
 func (c Check) Run(ctx context.Context, db Target) error {

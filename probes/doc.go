@@ -19,25 +19,24 @@
 //
 // # What an error means
 //
-// A check has four endings, told apart by [OutcomeOf]: the database passed; it
-// failed; it answered, but would not let the probe do its work
-// ([ErrNotPermitted]), which says something about a user's rights and nothing
-// about health; or the caller gave up before there was a verdict
-// ([ErrNoVerdict]), which says nothing at all.
+// A check has four endings, told apart by [OutcomeOf]. Two are that the database passed, and that
+// it failed. The third is that it answered, but would not let the probe do its work
+// ([ErrNotPermitted]). That says something about a user's rights and nothing about health. The
+// fourth is that the caller gave up before there was a verdict ([ErrNoVerdict]), which says nothing
+// at all.
 //
 // # Two kinds of check
 //
 // Most checks are about availability: when one fails, the database is left. A
 // check whose probe [GatesOnly] is asked before a move TO a database and never
-// causes a move away from it. Replication lag is of this kind: a database that
-// lags still serves, and the REST API that knows about lag tends to be out of
-// reach precisely when something else is wrong.
+// causes a move away from it. Replication lag is of this kind, because a database that lags still
+// serves. And the REST API that knows about lag tends to be out of reach precisely when something
+// else is wrong.
 //
 // # The client that is probed
 //
-// Probe through a client of its own, so that a full pool or a slow command of the
-// application is not mistaken for a dead database, and set
-// [redis.Options.ContextTimeoutEnabled] on it: without that go-redis lets a read
-// run for its ReadTimeout although the probe's time is over. The check ends in
-// time all the same; the abandoned probe lives on until the read does.
+// Probe through a client of its own. Then a full pool or a slow command of the application does not
+// look like a dead database. Set [redis.Options.ContextTimeoutEnabled] on it. Without that go-redis
+// lets a read run for its ReadTimeout although the probe's time is over. The check ends in time all
+// the same; the abandoned probe lives on until the read does.
 package probes

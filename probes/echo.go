@@ -10,10 +10,9 @@ import (
 
 type echoProbe struct{}
 
-// Echo returns a probe that sends ECHO with a random text and compares what comes
-// back: https://redis.io/docs/latest/commands/echo/. Beyond what [Ping] proves, a
-// proxy that answers by itself, or a connection on which answers and commands no
-// longer match, does not pass.
+// Echo returns a probe that sends ECHO (https://redis.io/docs/latest/commands/echo/) with a random
+// text and compares what comes back. It proves more than [Ping]: a proxy that answers by itself
+// does not pass. Nor does a connection on which answers and commands no longer match.
 //
 // It asks the same nodes as Ping does. Safe for concurrent use.
 func Echo() Probe { return echoProbe{} }

@@ -9,13 +9,13 @@ import (
 )
 
 var (
-	// ErrNotPermitted says that what was asked answered, and refused the probe for
-	// what this user may do and not for the state it is in: a missing permission
-	// (NOPERM), a missing or wrong password (NOAUTH, WRONGPASS), protected mode
-	// (DENIED), a command that the server or a proxy does not offer, and 401 and 403
-	// of the REST API. It is no sign of ill health, and asking again will not help; nor
-	// is it a sign of health: of a 401 all that is known is that the API answers.
-	// Where [redis.IsAuthError] holds as well, this user's other commands are refused too.
+	// ErrNotPermitted says that what was asked answered, and refused the probe for what this user
+	// may do and not for the state it is in. A permission is missing (NOPERM), a password is
+	// missing or wrong (NOAUTH, WRONGPASS), or there is protected mode (DENIED). So it is with a
+	// command that the server or a proxy does not offer, and with 401 and 403 of the REST API. It
+	// is no sign of ill health, and asking again will not help. Nor is it a sign of health: of a
+	// 401 all that is known is that the API answers. Where [redis.IsAuthError] holds as well, this
+	// user's other commands are refused too.
 	ErrNotPermitted = errors.New("probes: not permitted")
 
 	// ErrNoVerdict says that the context given to Run ended before there was a

@@ -46,10 +46,10 @@ type LagAwareOptions struct {
 	// answers. Default: off.
 	InsecureSkipVerify bool
 
-	// HTTPClient is used instead of a client of the probe's own; RootCAs, CAFile,
-	// Certificates and InsecureSkipVerify are then up to it and must not be set. It is
-	// neither changed nor closed. Its CheckRedirect is not used. Default: a client
-	// like http.DefaultClient, on a transport of its own, with a timeout of 10 s.
+	// HTTPClient is used instead of a client of the probe's own. Then RootCAs, CAFile, Certificates
+	// and InsecureSkipVerify are up to it and must not be set. It is neither changed nor closed.
+	// Its CheckRedirect is not used. Default: a client like http.DefaultClient, on a transport of
+	// its own, with a timeout of 10 s.
 	HTTPClient *http.Client
 
 	// Evicts makes the probe one like any other: the active database is left when it
@@ -74,16 +74,15 @@ type lagProbe struct {
 // uidKey is what the uid of a database was found by.
 type uidKey struct{ base, addrs string }
 
-// LagAware returns a probe that asks the REST API of a Redis Software cluster
-// whether a database is available and its replication lag within a tolerance:
+// LagAware returns a probe that asks the REST API of a Redis Software cluster whether a database is
+// available and its lag within a tolerance:
 //
 //	GET /v1/bdbs?fields=uid,endpoints
 //	GET /v1/bdbs/{uid}/availability?extend_check=lag&availability_lag_tolerance_ms=5000
 //
-// The first request finds the database by its endpoint: the one whose DNS name, or
-// else one of whose addresses, is the host of [Target.Addr], and whose port is its
-// port. What it found is kept until an answer is not what it should be. The API is
-// at [Target.HealthCheckURL].
+// The first request finds the database by its endpoint, which has the port of [Target.Addr]. Its
+// DNS name, or else one of its addresses, is the host. What it found is kept until an answer is not
+// what it should be. The API is at [Target.HealthCheckURL].
 //
 // By default it has a say only before a move TO a database; see [GatesOnly].
 //
@@ -98,8 +97,8 @@ type uidKey struct{ base, addrs string }
 // Lag is known to Redis Software since 8.0.2, and not to Redis Cloud. It follows
 // https://redis.io/docs/latest/operate/rs/references/rest-api/requests/bdbs/availability/.
 //
-// [Close] closes idle connections to the API, unless they are of an HTTPClient
-// given; the probe may be used again afterwards, for it may be shared.
+// [Close] closes idle connections to the API, unless they are of an HTTPClient given. The probe may
+// be used again afterwards.
 //
 // The options are copied. All problems with them are reported at once, each with
 // the name of its field. Safe for concurrent use.

@@ -14,10 +14,9 @@ type markerProbe struct{ key string }
 //
 //	SET multidb:data-is-here 1
 //
-// A database that was restarted without its data, or with that of another, does not
-// have it, and is moved to only if nothing else is left. If the databases replicate
-// to one another, the key arrives with the rest of the data, after what was written
-// before it.
+// A database that was restarted without its data, or with that of another, does not have it. It is
+// moved to only if nothing else is left. If the databases replicate to one another, the key arrives
+// with the rest of the data, after what was written before it.
 //
 // It gates only (see [GatesOnly]): an active database that loses the key stays
 // active. The user of the database needs EXISTS on the key. Safe for concurrent use.

@@ -22,11 +22,10 @@ type Target struct {
 	// client that follows the active database would probe the wrong one.
 	Client redis.UniversalClient
 
-	// HealthCheckURL is where [LagAware] finds the REST API of the Redis Software
-	// cluster that runs this database, as https://[user:password@]host[:port][/path].
-	// A user and password given here are for this database only, and win over those
-	// of [LagAwareOptions]. Without a port [LagAwareOptions.Port] applies.
-	// Default: https:// and the host of Addr.
+	// HealthCheckURL is where [LagAware] finds the REST API of the Redis Software cluster that runs
+	// this database: https://[user:password@]host[:port][/path]. A user and password given here are
+	// for this database only, and win over those of [LagAwareOptions]. Without a port
+	// [LagAwareOptions.Port] applies. Default: https:// and the host of Addr.
 	HealthCheckURL string
 
 	// Addr is the host:port the client dials; [LagAware] looks for the endpoint that
@@ -46,12 +45,11 @@ func (t Target) LogValue() slog.Value { return slog.StringValue(t.Name) }
 
 // Probe asks a database once whether it can serve.
 //
-// Check returns nil, or an error that says why not; an error that wraps
-// [ErrNotPermitted] says that the database answered but does not let this user
-// ask. The context has a deadline when a [Check] calls it, and what comes after
-// the deadline is not listened to. Check must leave nothing behind in the
-// database, and must be safe to run again and for concurrent use: one Probe
-// serves all databases.
+// Check returns nil, or an error that says why not. An error that wraps [ErrNotPermitted] says that
+// the database answered but does not let this user ask. The context has a deadline when a [Check]
+// calls it, and what comes after the deadline is not listened to. Check must leave nothing behind
+// in the database, and must be safe to run again and for concurrent use: one Probe serves all
+// databases.
 //
 // A probe may also have
 //
@@ -86,14 +84,14 @@ func Name(p Probe) string {
 	return fmt.Sprintf("%T", p)
 }
 
-// GatesOnly reports whether a probe has a say only before a move TO a database,
-// and can never cause a move away from the active one: the answer of its method
-// GatesOnly() bool, or false if it has none.
+// GatesOnly reports whether a probe has a say only before a move TO a database, and never causes a
+// move away from the active one. It is the answer of its method GatesOnly() bool, or false if it
+// has none.
 //
 // A hook asks it about the passive databases in every round. A planned move to a
-// database waits until it passes; one that is not permitted to ask has not passed. A
-// failover prefers the databases that have passed the last time, and waits for nobody:
-// if none has, it moves all the same, because an outage is worse than data that lags.
+// database waits until it passes; one that is not permitted to ask has not passed. A failover
+// prefers the databases that have passed the last time, and waits for nobody. If none has, it moves
+// all the same, because an outage is worse than data that lags.
 func GatesOnly(p Probe) bool {
 	g, ok := find[interface{ GatesOnly() bool }](p)
 	return ok && g.GatesOnly()
@@ -131,8 +129,8 @@ func find[T any](p Probe) (T, bool) {
 
 type gate struct{ Probe }
 
-// Gate returns p as a probe that gates only, whatever p itself says: its check is
-// asked before a move to a database and never evicts the active one.
+// Gate returns p as a probe that gates only, whatever p itself says. Its check is asked before a
+// move to a database and never evicts the active one.
 func Gate(p Probe) Probe { return gate{p} }
 
 func (g gate) GatesOnly() bool { return true }

@@ -18,9 +18,8 @@ const (
 
 // WriteOptions are the options of [Write]. The zero value is ready to use.
 type WriteOptions struct {
-	// Prefix is what the keys begin with; the user needs SET and GET on it, and
-	// DEL unless it is to leave the keys to their expiry.
-	// Default: "multidb:probe:".
+	// Prefix is what the keys begin with. The user needs SET and GET on it, and DEL unless it is to
+	// leave the keys to their expiry. Default: "multidb:probe:".
 	Prefix string
 
 	// TTL is how long a key lives at most that could not be deleted. 0 and negative
@@ -60,10 +59,9 @@ func Write(opt WriteOptions) Probe {
 
 func (*writeProbe) String() string { return "write" }
 
-// Check sends SET, GET and DEL as one pipeline, and not one after the other: a
-// cluster client set to read from replicas would send a GET of its own there, where
-// the key may not have arrived yet; a mixed pipeline goes to the master. And a
-// context that ends halfway leaves no key.
+// Check sends SET, GET and DEL as one pipeline, and not one after the other. A cluster client set
+// to read from replicas would send a GET of its own there, where the key may not have arrived yet.
+// A mixed pipeline goes to the master. And a context that ends halfway leaves no key.
 func (p *writeProbe) Check(ctx context.Context, db Target) error {
 	if db.Client == nil {
 		return errNoClient

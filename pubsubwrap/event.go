@@ -16,24 +16,25 @@ type Event struct {
 	Message *redis.Message
 	// Switched says that from here on messages come from another connection.
 	Switched *Switched
-	// Err says that something is wrong: a *SubscribeError, a *PanicError, or, as the last event of all, that the connection
-	// was lost and the hook is closed (multidb.ErrClosed).
+	// Err says that something is wrong: a *SubscribeError or a *PanicError. As the last event of all it says that
+	// the connection was lost and the hook is closed (multidb.ErrClosed).
 	Err error
 }
 
 // Switched is the notice that the subscription has moved, or was lost and is there again. Messages published in the gap,
 // which ends with the notice, may be missing; no others are.
 type Switched struct {
-	// From and To are names of databases. They are the same if only the connection was lost, be it one to the database that
-	// was left a moment ago, or if the database in between was left again before it was subscribed.
+	// From and To are names of databases. They are the same if only the connection was lost, be it one to the
+	// database that was left a moment ago. They are also the same if the database in between was left again before
+	// it was subscribed.
 	From, To string
 	// Reason says why: that of the switch, or ReasonConnectionLost.
 	Reason multidb.Reason
 	// Planned is true if the old database was healthy.
 	Planned bool
-	// ShardChannels are the shard channels that the notice is about, if the database is a cluster: each slot has a
-	// connection of its own, so there is one notice for each. Nil: it is about all channels and patterns, and if the database is no
-	// cluster about everything.
+	// ShardChannels are the shard channels that the notice is about, if the database is a cluster. Each slot has a
+	// connection of its own, so there is one notice for each. Nil: it is about all channels and patterns, and if
+	// the database is no cluster about everything.
 	ShardChannels []string
 	// Gap is how long nothing could be received, or maybe nothing: where that is not known exactly, it is longer rather than
 	// shorter. 0: nothing is missing. A proxy that ends connections later than its database has died hides that time.

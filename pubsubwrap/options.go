@@ -13,10 +13,10 @@ type Policy int
 const (
 	// Block leaves it to Redis to keep the messages: nothing more is read until there is room. Redis disconnects
 	// subscribers that fall too far behind (client-output-buffer-limit pubsub), which is then a [Switched] with a gap.
-	// While a call waits for an answer of Redis, what was sent before that is read all the same and kept beyond the size
-	// of the buffer, so that a handler may subscribe and unsubscribe. However much it is: a handler that does so for each
-	// message, and is slower than they come, has them all in memory in the end, where Redis would have disconnected it. The
-	// default.
+	// While a call waits for an answer of Redis, what was sent before the answer is read and kept beyond the size
+	// of the buffer. So a handler may subscribe and unsubscribe. There is no limit to that. A handler that does so
+	// for each message, and is slower than they come, has them all in memory in the end. Redis would have
+	// disconnected it. The default.
 	Block Policy = iota
 	// DropOldest makes room: the oldest message goes, or the oldest behind a notice that waits to be read.
 	DropOldest
@@ -34,30 +34,31 @@ type Options struct {
 	Policy Policy
 
 	// Linger is how long the old database stays subscribed after a planned switch, for publishers in other processes that
-	// move later. Meanwhile a message of the new database is delivered when everything that the old one sent before is,
-	// which costs it a round trip to the old database. If the databases replicate PUBLISH to one another, every message comes
-	// twice meanwhile: name a MessageID, or let it be negative. Default: 1s. Negative: no longer than what is on its way
-	// needs.
+	// move later. Meanwhile a message of the new database is delivered when everything that the old one sent
+	// before is. That costs the message a round trip to the old database. If the databases replicate PUBLISH to
+	// one another, every message comes twice meanwhile: name a MessageID, or let it be negative. Default: 1s.
+	// Negative: no longer than what is on its way needs.
 	Linger time.Duration
 
 	// HealthInterval is how often the connection is tried with a PING if nothing else comes. One that does not answer
 	// for as long again is replaced. Default: 3s. Negative: never.
 	HealthInterval time.Duration
 
-	// FanIn subscribes on every database that can be reached, all the time, so that nothing is lost while publishers and
-	// this subscriber disagree about which one is active. The order of messages from different databases is not kept, and
-	// there are no Switched notices for switches, only for lost connections and for a database that was subscribed later
-	// than it came into use. Databases that are added are subscribed within 250 ms, or before a planned switch to them.
+	// FanIn subscribes on every database that can be reached, all the time. So nothing is lost while publishers
+	// and this subscriber disagree about which one is active. The order of messages from different databases is
+	// not kept, and there are no Switched notices for switches. There are notices for lost connections, and for a
+	// database that was subscribed later than it came into use. Databases that are added are subscribed within 250
+	// ms, or before a planned switch to them.
 	//
 	// It duplicates each message if the databases replicate PUBLISH (Active-Active, or one is a replica of the
 	// other): then name a MessageID.
 	FanIn bool
 
-	// MessageID returns what identifies a message, for instance an id in its payload; messages of one channel or pattern
-	// with an id that has been seen lately are dropped, without being counted as dropped. An empty id is never a
-	// duplicate, nor is a message for which the function panics; the first panic is in the stream as a *[PanicError]. Called
-	// for each message, from several goroutines at once; it must not wait, nor call the subscriber. Default: nothing is
-	// compared.
+	// MessageID returns what identifies a message, for instance an id in its payload. Messages of one channel or
+	// pattern with an id that has been seen lately are dropped, without being counted as dropped. An empty id is
+	// never a duplicate. Nor is a message for which the function panics; the first panic is in the stream as a
+	// *[PanicError]. Called for each message, from several goroutines at once; it must not wait, nor call the
+	// subscriber. Default: nothing is compared.
 	MessageID func(*redis.Message) string
 
 	// MessageIDs is how many ids are remembered. Default: 4096.

@@ -49,10 +49,10 @@ func (s *Subscriber) ReceiveMessage(ctx context.Context) (*redis.Message, error)
 	}
 }
 
-// Run calls the handlers for what comes, one event after the other, until ctx ends or Close: then, and only then, it
-// returns, when the handler that is running has. Messages without a handler, notices and errors go to other, which may be
-// nil. A handler that panics is survived: other gets a *[PanicError], and Run goes on. It returns nil after Close,
-// and otherwise the error of ctx, each joined with the first panic.
+// Run calls the handlers for what comes, one event after the other, until ctx ends or Close. Then, and only then,
+// it returns, when the handler that is running has. Messages without a handler, notices and errors go to other,
+// which may be nil. A handler that panics is survived: other gets a *[PanicError], and Run goes on. It returns nil
+// after Close, and otherwise the error of ctx, each joined with the first panic.
 //
 // To run it in the background: go sub.Run(ctx), or with a sync.WaitGroup to join it.
 func (s *Subscriber) Run(ctx context.Context, other func(ctx context.Context, e Event)) error {

@@ -10,7 +10,7 @@ import (
 // Handler is called for each message, by Run, one at a time.
 type Handler func(ctx context.Context, m *redis.Message)
 
-// Subscribe subscribes to channels and waits until the active database has confirmed, or until ctx ends: the
+// Subscribe subscribes to channels and waits until the active database has confirmed, or until ctx ends. The
 // subscription stands even then, and is made as soon as it can be. Its messages are in the stream. The error is a
 // *[SubscribeError] if the database refuses, ErrClosed, or that of ctx. Safe for concurrent use.
 func (s *Subscriber) Subscribe(ctx context.Context, channels ...string) error {

@@ -24,8 +24,8 @@ type Tx struct {
 // Attempt returns the number of this attempt, from 1. Lost races count as well.
 func (tx *Tx) Attempt() int { return tx.attempt }
 
-// Database returns the name of the database that the keys are watched on, or, if none are, of the one that was active
-// when the attempt began. Empty for a client without the hook.
+// Database returns the name of the database that the keys are watched on. If there are none, it is the one that
+// was active when the attempt began. Empty for a client without the hook.
 func (tx *Tx) Database() string { return tx.database }
 
 // Watch runs fn in a transaction that watches the keys, and again as the package says, with the default [Options].
@@ -36,10 +36,11 @@ func Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, k
 // Watch runs fn in a transaction that watches the keys: fn reads through tx, and writes in tx.TxPipelined. It is run
 // again as the package says, and must begin from nothing each time: only the results of the last attempt count.
 //
-// The error is that of the last attempt: redis.TxFailedErr if the budget for races is spent, and otherwise what fn or the
-// client returned; the reply by which a database refused a transaction that it cannot serve now (READONLY) comes before the
-// EXECABORT that go-redis makes of it. It is in an [*UnansweredError] if EXEC was sent and not answered, in this attempt or
-// an earlier one. It carries the error of ctx as well if that ended between two attempts. Safe for concurrent use.
+// The error is that of the last attempt: redis.TxFailedErr if the budget for races is spent, and otherwise what fn
+// or the client returned. A database may have refused a transaction that it cannot serve now. Then its reply
+// (READONLY) comes before the EXECABORT that go-redis makes of it. It is in an [*UnansweredError] if EXEC was sent
+// and not answered, in this attempt or an earlier one. It carries the error of ctx as well if that ended between
+// two attempts. Safe for concurrent use.
 func (o Options) Watch(ctx context.Context, rdb redis.UniversalClient, fn func(*Tx) error, keys ...string) error {
 	return o.watch(ctx, rdb, hookOf(ctx, rdb), fn, keys)
 }

@@ -29,10 +29,9 @@ type Config struct {
 	// commands from condemning a quiet database.
 	//
 	// 0 means 5. Five failures fit into the default window at one command a second, so the quietest
-	// service that can tell anything still trips. Where a window holds so few commands that five are
-	// 10 % of it and one in a thousand fails, five practically never meet by chance; DETECTION.md has
-	// the numbers for more failures than that. The peers' 1000 in 2 s never trips below 500 failing
-	// commands a second.
+	// service that can tell anything still trips. Where a window holds so few commands that five are 10 % of it,
+	// and one in a thousand fails, five practically never meet by chance. DETECTION.md has the numbers for more
+	// failures than that. The peers' 1000 in 2 s never trips below 500 failing commands a second.
 	//
 	// Negative turns it off: then one failure is enough where FailureRate allows it.
 	MinFailures int

@@ -48,11 +48,11 @@ type Detector interface {
 
 // Timed is implemented by a [Detector] that also wants to know how many commands were slow, each by a bound of its own.
 //
-// What is measured is the database and the way to it: the time from a request written to the first byte of its reply,
-// an error reply or a nil like any other. The wait for a connection and making one are not in it, and commands that
-// wait by nature (BLPOP, XREAD, WAIT, ...) are left out. The Successes that such a detector is told of are the requests
-// that were measured, a pipeline being one; so Slow is always a share of them. Nothing is measured for a database none
-// of whose detectors implements Timed.
+// What is measured is the database and the way to it: the time from a request written to the first byte of its
+// reply. An error reply or a nil counts like any other. The wait for a connection and making one are not in it,
+// and commands that wait by nature (BLPOP, XREAD, WAIT, ...) are left out. The Successes that such a detector is
+// told of are the requests that were measured; a pipeline is one. So Slow is always a share of them. Nothing is
+// measured for a database none of whose detectors implements Timed.
 type Timed interface {
 	// SlowerThan is the bound: a command answered in more than that counts in [Sample.Slow]. It must
 	// be positive and always the same.
@@ -71,8 +71,8 @@ type Counting interface {
 // A Factory is safe for concurrent use when the function is.
 type Factory func() Detector
 
-// Validate makes one detector and reports what is wrong with it: a Factory that is nil or makes nil, or
-// whatever the detector's own Validate() error method says if it has one. It is how the settings given to
+// Validate makes one detector and reports what is wrong with it. It reports a Factory that is nil or makes nil,
+// and what the detector's own method Validate() error says if there is one. It is how the settings given to
 // [NewFailureRate] and [NewSlow] are reported, which have no error to return themselves.
 func (f Factory) Validate() error {
 	if f == nil {

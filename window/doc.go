@@ -1,5 +1,5 @@
-// Package window is the failure detector: it looks at what really happened to a database's commands in
-// the last few seconds and says whether that database must be considered failing.
+// Package window is the failure detector. It looks at what really happened to a database's commands in the last
+// few seconds, and says whether that database must be considered failing.
 //
 // A health check asks "does it answer PING". A detector sees what a PING cannot: a database that answers
 // every probe and fails every tenth command.
@@ -18,10 +18,10 @@
 //
 // # How often and how fast
 //
-// DETECTION.md beside this file tells for traffic from 1 to 100,000 commands a second and failure rates
-// from 0.1 % to 100 % how long the default and the peers' preset take, where they stay silent, and how
-// often pure chance trips them below their threshold. A test compares it with the code; this makes it
-// anew:
+// DETECTION.md beside this file tells how long the default and the peers' preset take. It does so
+// for traffic from 1 to 100,000 commands a second and failure rates from 0.1 % to 100 %. It also
+// tells where they stay silent, and how often pure chance trips them below their threshold. A test
+// compares it with the code; this makes it anew:
 //
 //	go test ./window -run TestDetectionTable -update
 //
@@ -30,16 +30,15 @@
 //	MinFailures / (traffic x failure rate)       enough failures
 //	Window x FailureRate / failure rate          enough of a window that is still full of successes
 //
-// so half a second when everything fails at 10 commands a second or more, and four seconds at one
-// command a second, which is as fast as five commands can fail.
+// That is half a second when everything fails at 10 commands a second or more. At one command a
+// second it is four seconds, which is as fast as five commands can fail.
 //
 // # Time
 //
 // Nothing here reads a clock or starts a goroutine: every method takes the time. Only differences
 // between readings count, so values of [time.Now], which carry a monotonic reading, are not disturbed by
-// changes of the wall clock. A reading from before the latest one counts as the latest. Old outcomes
-// leave the window when it is read as well as when it is written, so an idle database is never judged by
-// stale failures.
+// changes of the wall clock. A reading from before the latest one counts as the latest. Old outcomes leave the
+// window when it is read as well as when it is written. So an idle database is never judged by stale failures.
 //
 // The window moves in steps of Window / Buckets: nothing older than Window is ever counted, and
 // everything younger than Window less one step always is.

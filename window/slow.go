@@ -11,9 +11,9 @@ const (
 	defaultMinCommands = 20
 )
 
-// SlowConfig says when the detector of [NewSlow] trips: when, of at least MinCommands answered commands
-// within Window, a share of Share or more took longer than Bound. Failed commands do not count here:
-// they are what [NewFailureRate] is for.
+// SlowConfig says when the detector of [NewSlow] trips. There must be at least MinCommands answered commands
+// within Window, of which a share of Share or more took longer than Bound. Failed commands do not count here: they
+// are what [NewFailureRate] is for.
 //
 // A SlowConfig is a plain value; it is copied by everything that takes it.
 type SlowConfig struct {

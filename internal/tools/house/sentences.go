@@ -37,16 +37,19 @@ type block []word
 var (
 	codeSpan = regexp.MustCompile("`[^`]+`|\\[[A-Za-z][A-Za-z0-9_./*]*\\]")
 	link     = regexp.MustCompile(`!?\[([^\]]*)\]\([^)]*\)`)
-	address  = regexp.MustCompile(`\w+://\S*`)
+	address  = regexp.MustCompile(`\w+://\S*[^\s.,;:)]`)
 	item     = regexp.MustCompile(`^\s*([-*+]|[0-9]+[.)])\s+`)
 	fence    = regexp.MustCompile("^\\s*(```|~~~)")
 )
 
 // add appends the words of a line. What is code is one word, the text of a link stays, and an address is none.
 func (b *block) add(text string, line int) {
-	text = address.ReplaceAllString(link.ReplaceAllString(text, "$1"), "")
+	text = link.ReplaceAllString(text, "$1")
 	text = codeSpan.ReplaceAllStringFunc(text, func(code string) string { return strings.Join(strings.Fields(code), "_") })
 	for _, w := range strings.Fields(text) {
+		if !strings.Contains(w, "`") {
+			w = address.ReplaceAllString(w, "")
+		}
 		*b = append(*b, word{w, line})
 	}
 }
@@ -69,18 +72,18 @@ func (b block) sentences(file string, public bool) (all []Sentence) {
 	return all
 }
 
-// endsSentence reports whether a sentence ends with a word. After an abbreviation, one goes on in small letters.
+// endsSentence reports whether a sentence ends with a word. It goes on after an abbreviation, and after dots if the next word is in
+// small letters.
 func endsSentence(text, next string) bool {
 	text = strings.TrimRight(text, `)"'*_”`)
-	if !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, "!") && !strings.HasSuffix(text, "?") {
-		return false
-	}
 	switch strings.ToLower(strings.TrimLeft(text, `("'`)) {
 	case "e.g.", "i.e.", "etc.", "vs.", "cf.":
 		return false
 	}
-	first := []rune(strings.TrimLeft(next, `("'*_[`))
-	return len(first) == 0 || !unicode.IsLower(first[0]) || strings.HasPrefix(next, "go-")
+	if strings.HasSuffix(text, "...") {
+		return !unicode.IsLower([]rune(next)[0])
+	}
+	return strings.HasSuffix(text, ".") || strings.HasSuffix(text, "!") || strings.HasSuffix(text, "?")
 }
 
 // Page returns the sentences of a document in Markdown. Code, tables and headings have none; each item of a list is a block.
