@@ -141,13 +141,7 @@ func (h *Hook) Remove(ctx context.Context, name string) error {
 
 // retire ends a database that has been removed: its sessions drain, its client closes.
 func (h *Hook) retire(db *database.Database) {
-	retires := h.switchover.Retire(db, func() {
-		_ = db.Prober.Close()
-		if err := db.Prober.Checks().All.CloseUnused(h.selector.Left(db)); err != nil {
-			h.events.leftOpen(db.Name, err)
-		}
-	})
-	if !retires {
-		_ = db.Prober.Close() // its probes are left to Close
+	if end := func() { _ = db.Prober.Close() }; !h.switchover.Retire(db, end) {
+		end()
 	}
 }

@@ -179,13 +179,6 @@ func (d *dispatcher) cleared(database string, cause error, after time.Duration) 
 	})
 }
 
-// leftOpen logs that a probe of a database that was removed could not be closed.
-func (d *dispatcher) leftOpen(database string, err error) {
-	d.Push(func() {
-		d.Log.Warn("multidb: a probe of a removed database was not closed", "database", database, "error", err)
-	})
-}
-
 // checked tells of one check, if anybody listens.
 func (d *dispatcher) checked(c HealthCheck) {
 	logs := !c.Quick && d.Log.Enabled(context.Background(), slog.LevelDebug)

@@ -120,7 +120,7 @@ func (h *Hook) Close() error {
 		// Before the wait: what a probe is waiting for comes to an end with its connection, if with nothing else.
 		err = h.selector.CloseDatabases()
 		h.workers.wait()
-		err = errors.Join(err, h.events.Wait(callbackPatience), h.selector.CloseProbes())
+		err = errors.Join(err, h.events.Wait(callbackPatience))
 	})
 	return err
 }

@@ -163,8 +163,7 @@ type Health struct {
 	Takeover time.Duration
 
 	// Checks are run at every interval and must all pass. Those that only gate (see probes.GatesOnly) are asked about passive
-	// databases only, and have no say but in a move to them. The hook closes their probes, see probes.Close. Default: one
-	// probes.Ping.
+	// databases only, and have no say but in a move to them. Who makes a probe closes it, see probes.Close. Default: one probes.Ping.
 	Checks []probes.Check
 }
 

@@ -12,23 +12,23 @@ import (
 // unless they have checks of their own. The error is that of the check's options, or ErrClosed. Safe for
 // concurrent use.
 //
-// The hook closes the probe when nobody has it any more: see [probes.Close].
+// Who makes a probe closes it: see [probes.Close].
 func (h *Hook) AddProbe(check probes.Check) error {
 	if err := (probes.Checks{check}).Validate(); err != nil {
 		return optioncheck.Prefixed("multidb: AddProbe: Check", err)
 	}
-	_, _, err := h.selector.EditChecks(func(checks probes.Checks) probes.Checks {
+	_, err := h.selector.EditChecks(func(checks probes.Checks) probes.Checks {
 		return append(slices.Clone(checks), check)
 	})
 	return err
 }
 
 // RemoveProbe removes the checks whose probe has that name (see [probes.Name]: "ping", "write", "lag-aware", ...) from
-// every database, and closes them (see [probes.Close]). A database that is left without a check is asked by PING. The error
-// says if no database had it, or is that of closing it. Safe for concurrent use.
+// every database. A database that is left without a check is asked by PING. The error says if no database had it. Who has made the
+// probe closes it, see [probes.Close]. Safe for concurrent use.
 func (h *Hook) RemoveProbe(name string) error {
 	named := func(c probes.Check) bool { return probes.Name(c.Probe) == name }
-	before, inUse, err := h.selector.EditChecks(func(checks probes.Checks) probes.Checks {
+	before, err := h.selector.EditChecks(func(checks probes.Checks) probes.Checks {
 		return slices.DeleteFunc(slices.Clone(checks), named)
 	})
 	removed := slices.DeleteFunc(before, func(c probes.Check) bool { return !named(c) })
@@ -37,9 +37,6 @@ func (h *Hook) RemoveProbe(name string) error {
 		return err
 	case len(removed) == 0:
 		return fmt.Errorf("multidb: RemoveProbe: no database has a probe named %q", name)
-	}
-	if err := removed.CloseUnused(inUse); err != nil {
-		return fmt.Errorf("multidb: RemoveProbe: closing %q: %w", name, err)
 	}
 	return nil
 }

@@ -100,8 +100,25 @@ func (cs Checks) Evicting() Checks {
 	return evicting
 }
 
-// Close closes the probes of all checks, each once however many checks have it; see [Close].
-func (cs Checks) Close() error { return cs.CloseUnused(nil) }
+// Close closes the probes of all checks, each once however many checks have it; see [Close]. A probe and a [Gate] around it are one.
+func (cs Checks) Close() error {
+	var done []io.Closer
+	var errs []error
+	for _, c := range cs {
+		closer, ok := find[io.Closer](c.Probe)
+		if !ok || slices.ContainsFunc(done, func(d io.Closer) bool { return same(d, closer) }) {
+			continue
+		}
+		done = append(done, closer)
+		errs = append(errs, closeGuarded(closer))
+	}
+	return errors.Join(errs...)
+}
+
+// same reports whether two are one. What cannot be compared is nobody else's: it was copied to here.
+func same(a, b io.Closer) bool {
+	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
+}
 
 // closeGuarded turns a panic into an error, so that the other probes are closed all the same.
 func closeGuarded(c io.Closer) (err error) {
@@ -109,31 +126,4 @@ func closeGuarded(c io.Closer) (err error) {
 		return &PanicError{Value: v.Value, Stack: v.Stack}
 	}
 	return err
-}
-
-// CloseUnused is Close for the probes that none of the checks has that are still in use. A probe and a [Gate] around it
-// are one.
-func (cs Checks) CloseUnused(inUse Checks) error {
-	var done []io.Closer
-	is := func(a io.Closer) func(io.Closer) bool {
-		return func(b io.Closer) bool {
-			// What cannot be compared is nobody else's: it was copied to here.
-			return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
-		}
-	}
-	for _, c := range inUse {
-		if closer, ok := find[io.Closer](c.Probe); ok {
-			done = append(done, closer)
-		}
-	}
-	var errs []error
-	for _, c := range cs {
-		closer, ok := find[io.Closer](c.Probe)
-		if !ok || slices.ContainsFunc(done, is(closer)) {
-			continue
-		}
-		done = append(done, closer)
-		errs = append(errs, closeGuarded(closer))
-	}
-	return errors.Join(errs...)
 }

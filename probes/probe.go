@@ -55,7 +55,7 @@ func (t Target) LogValue() slog.Value { return slog.StringValue(t.Name) }
 //
 //   - String() string: its name in error texts, instead of its type,
 //   - GatesOnly() bool: see [GatesOnly],
-//   - Close() error: what it holds is released when it is no longer needed, see [Close],
+//   - Close() error: it releases what the probe holds, see [Close],
 //   - Unwrap() Probe: the probe it wraps, whose String, GatesOnly and Close apply
 //     where it has none of its own.
 type Probe interface {
@@ -99,11 +99,9 @@ func GatesOnly(p Probe) bool {
 
 // Close releases what a probe holds, if it is an [io.Closer].
 //
-// A hook owns the probes of its options and of AddProbe: it closes each once, when
-// the last database that had it is removed or RemoveProbe has taken it from all,
-// and what is left at its own Close. A probe given to two hooks is closed by both,
-// and one may be asked once more after it was closed, by a round of checks that was
-// under way: Close must bear both, as that of [LagAware] does.
+// Who makes a probe closes it. A hook closes none of those that it is given, because another hook may have it
+// as well. Close it when nobody asks it any more: after Hook.Close. After RemoveProbe, and after Remove, a round
+// of checks that is under way may ask it once more.
 func Close(p Probe) error {
 	if c, ok := find[io.Closer](p); ok {
 		return c.Close()

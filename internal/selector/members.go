@@ -11,15 +11,6 @@ import (
 
 // Which databases there are, and what each of them is asked.
 
-// Left notes that a removed database needs its probes no longer, and returns the checks that are still needed: in one step,
-// so that of two databases that leave together the second one closes what they share.
-func (s *Selector) Left(db *database.Database) probes.Checks {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.leaving = slices.DeleteFunc(s.leaving, func(d *database.Database) bool { return d == db })
-	return s.probing()
-}
-
 // Add puts a database behind the others, unless anything has moved since that version.
 func (s *Selector) Add(db *database.Database, version uint64) (added bool, err error) {
 	s.mu.Lock()
@@ -60,7 +51,6 @@ func (s *Selector) Remove(db *database.Database) (bool, error) {
 		s.shadow.Store(nil) // a dry run goes on from where we are
 	}
 	s.dbs = slices.DeleteFunc(slices.Clone(s.dbs), func(d *database.Database) bool { return d == db })
-	s.leaving = append(s.leaving, db)
 	s.version++
 	s.cfg.Listener.Removed(db)
 	return true, nil
@@ -78,16 +68,16 @@ func (s *Selector) Leave(db, to *database.Database) {
 	done()
 }
 
-// EditChecks replaces the checks of all databases, and those that later ones get, and returns what they were and all that are
-// in use then. Probes say by functions of a user's what they are, so the new checks are made without the lock, and anew if
-// anything has moved: somebody else may have removed the same ones meanwhile.
-func (s *Selector) EditChecks(edit func(probes.Checks) probes.Checks) (before, inUse probes.Checks, err error) {
+// EditChecks replaces the checks of all databases, and those that later ones get, and returns what they were. Probes say by functions
+// of a user's what they are, so the new checks are made without the lock. They are made anew if anything has moved: somebody else
+// may have removed the same ones meanwhile.
+func (s *Selector) EditChecks(edit func(probes.Checks) probes.Checks) (before probes.Checks, err error) {
 	for {
 		s.mu.Lock()
 		version, dbs, later, closed := s.version, slices.Clone(s.dbs), s.checks, s.closed
 		s.mu.Unlock()
 		if closed {
-			return nil, nil, database.ErrClosed
+			return nil, database.ErrClosed
 		}
 		before = slices.Clone(later)
 		later = edit(later)
@@ -97,25 +87,25 @@ func (s *Selector) EditChecks(edit func(probes.Checks) probes.Checks) (before, i
 			before = append(before, all...)
 			sets[i] = db.Prober.NewChecks(edit(all))
 		}
-		if inUse, ok := s.storeChecks(version, later, dbs, sets); ok {
+		if s.storeChecks(version, later, dbs, sets) {
 			recheckAll(dbs)
-			return before, inUse, nil
+			return before, nil
 		}
 	}
 }
 
-func (s *Selector) storeChecks(version uint64, later probes.Checks, dbs []*database.Database, sets []*prober.Checks) (inUse probes.Checks, ok bool) {
+func (s *Selector) storeChecks(version uint64, later probes.Checks, dbs []*database.Database, sets []*prober.Checks) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.version != version {
-		return nil, false
+		return false
 	}
 	s.version++
 	s.checks = later
 	for i, db := range dbs {
 		db.Prober.SetChecks(sets[i])
 	}
-	return s.probing(), true
+	return true
 }
 
 // LaterChecks are those of a database that is added now and has none of its own.
@@ -123,21 +113,4 @@ func (s *Selector) LaterChecks() (checks probes.Checks, version uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.checks, s.version
-}
-
-// CloseProbes closes all that are left.
-func (s *Selector) CloseProbes() error {
-	s.mu.Lock()
-	all := s.probing()
-	s.mu.Unlock()
-	return all.Close()
-}
-
-// probing is all checks that databases have, or will get when they are added. Caller must hold mu.
-func (s *Selector) probing() probes.Checks {
-	all := slices.Clone(s.checks)
-	for _, db := range slices.Concat(s.dbs, s.leaving) {
-		all = append(all, db.Prober.Checks().All...)
-	}
-	return all
 }

@@ -39,10 +39,9 @@ type Selector struct {
 	mu sync.Mutex
 
 	dbs        []*database.Database
-	leaving    []*database.Database // removed, and their sessions may still finish: they have their probes
-	checks     probes.Checks        // of databases that are added and have none of their own
-	version    uint64               // of everything below and above; a decision is void if it has moved meanwhile
-	started    bool                 // the initial policy is satisfied
+	checks     probes.Checks // of databases that are added and have none of their own
+	version    uint64        // of everything below and above; a decision is void if it has moved meanwhile
+	started    bool          // the initial policy is satisfied
 	closed     bool
 	pinned     *database.Database // a manual choice, until released or dead
 	pinNumber  uint64             // counts them, so that the timer of one does not end the next
