@@ -22,11 +22,7 @@ func connConfig(h *Hook, db *database.Database) conn.Config {
 
 // classesOf compiles what the ledgers of connections must know of commands.
 func classesOf(rules replay.Rules) *conn.Table {
-	var harmless []conn.Harmless
-	for _, form := range rules.AnyOrder() {
-		harmless = append(harmless, conn.Harmless(form))
-	}
-	return conn.NewTable(harmless, replay.Blocking())
+	return conn.NewTable(rules.InOrder(), replay.Blocking())
 }
 
 // owner is a database as its connections see it.

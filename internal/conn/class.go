@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/redishook/multidb/internal/replay"
 )
 
 // Class says what a request is to a connection: what its name alone (and for a few its arguments) tells of it. The zero
@@ -14,7 +16,7 @@ type Class uint16
 const (
 	// Again: running it twice is harmless whatever its arguments are.
 	Again Class = 1 << iota
-	// Plain: running it twice is harmless if it has no options, which PlainArgs tells by number.
+	// Plain: running it twice is harmless if it has no options, which the number of arguments tells.
 	Plain
 	// Blocks: its reply may have to wait for another client or for replicas.
 	Blocks
@@ -30,6 +32,13 @@ const (
 	Changes
 	// Opaque: from then on replies cannot be counted (MONITOR, CLIENT REPLY, RESET, another protocol).
 	Opaque
+	// Expires: running it twice is harmless if the last but one argument is the option of a time to live.
+	Expires
+	// Fills and Empties: running it twice is harmless, with others of the same class, see replay.Kind. Scores is Fills if the third
+	// argument is a number.
+	Fills
+	Scores
+	Empties
 )
 
 // special are the classes that a connection has to look at. All others are only counted.
@@ -50,14 +59,8 @@ type tableSlot struct {
 	args        int // of a request of class Plain without options
 }
 
-// Harmless is a command whose second run is harmless: always, or if it has Args arguments, its name included.
-type Harmless struct {
-	Name string
-	Args int
-}
-
 // NewTable makes a table of the commands whose second run is harmless and of those that may block.
-func NewTable(harmless []Harmless, blocking []string) *Table {
+func NewTable(harmless []replay.Form, blocking []string) *Table {
 	t := &Table{}
 	for name, class := range concerning {
 		t.add(name, class, 0)
@@ -66,13 +69,13 @@ func NewTable(harmless []Harmless, blocking []string) *Table {
 		t.add(name, Blocks, 0)
 	}
 	for _, h := range harmless {
-		if h.Args > 0 {
-			t.add(h.Name, Plain, h.Args)
-		} else {
-			t.add(h.Name, Again, 0)
-		}
+		t.add(h.Name, ofKind[h.Kind], h.Args)
 	}
 	return t
+}
+
+var ofKind = [...]Class{
+	replay.Constant: Again, replay.Expiring: Plain | Expires, replay.Filling: Fills, replay.Scoring: Scores, replay.Emptying: Empties,
 }
 
 var bare = NewTable(nil, []string{"blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin",
@@ -141,12 +144,15 @@ func (t *Table) Of(name []byte, args int) Class {
 	for i := slotOf(first, last, len(name)); ; i = (i + 1) % tableSize {
 		s := &t.slots[i]
 		if s.first == first && s.last == last && s.size == len(name) {
-			if class := s.class; class&Plain == 0 {
+			switch class := s.class; {
+			case class&Plain == 0:
 				return class
-			} else if args == s.args {
-				return class&^Plain | Again
+			case args == s.args:
+				return class&^(Plain|Expires) | Again
+			case args == s.args+2:
+				return class &^ Plain
 			}
-			return s.class &^ Plain
+			return s.class &^ (Plain | Expires)
 		}
 		if s.first == 0 {
 			return 0
@@ -163,4 +169,23 @@ func ofClient(sub []byte) Class {
 		return Changes
 	}
 	return 0
+}
+
+// timeToLive reports whether an argument is an option that gives a time to live.
+func timeToLive(option []byte) bool {
+	switch len(option) {
+	case 2:
+		return option[1]|0x20 == 'x' && (option[0]|0x20 == 'e' || option[0]|0x20 == 'p')
+	case 4:
+		return bytes.EqualFold(option, []byte("exat")) || bytes.EqualFold(option, []byte("pxat"))
+	}
+	return false
+}
+
+// isNumber reports whether an argument begins like a number. An option does not.
+func isNumber(arg []byte) bool {
+	if len(arg) > 1 && (arg[0] == '-' || arg[0] == '+') {
+		arg = arg[1:]
+	}
+	return len(arg) > 0 && arg[0]-'0' <= 9
 }

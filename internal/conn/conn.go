@@ -29,6 +29,7 @@ type Conn struct {
 	set    *Set
 	hello  handshake // owned by the goroutine that runs the handshake, see handshake.go
 	ledger *Ledger
+	pushes pushes
 	sub    *subscriber // of a PubSub; nil for others
 
 	place   Place       // where it leads within a cluster; zero if the database is none
@@ -116,6 +117,10 @@ func (c *Conn) writeRequest(p []byte) (int, error) {
 	}
 	if c.place.Detour && c.ledger.Between() && !isSubscribe(resp.CommandName(p)) {
 		return c.refuse(p)
+	}
+	if c.sub == nil && (c.refused.Load() != nil || c.failed.Load() != nil) { // the reader may be settling what is owed: see lostInFullDuplex
+		c.wakeReader()
+		return len(p), nil
 	}
 	idle := c.set.cfg.Timed && c.ledger.Owed() == 0
 	class, mark := c.ledger.Begin(p)
@@ -211,6 +216,9 @@ func (c *Conn) readReplies(p []byte) (int, error) {
 	if r := c.sub.handedOver(); r != nil {
 		return c.sub.readMoved(r, p)
 	}
+	if c.pushes.ready != nil {
+		return c.pushes.take(p), nil
+	}
 	if f := c.over(); f != nil {
 		return 0, c.lostReply(f)
 	}
@@ -222,8 +230,8 @@ func (c *Conn) readReplies(p []byte) (int, error) {
 		}
 		return c.sub.readMoved(r, p)
 	}
-	if n > 0 {
-		c.received(p[:n])
+	if n = c.received(p, n); n == 0 && err == nil && c.pushes.held != nil {
+		return c.readReplies(p)
 	}
 	if err == nil {
 		if c.shardMoved(p[:n]) {
@@ -240,14 +248,21 @@ func (c *Conn) readReplies(p []byte) (int, error) {
 	return n, c.lostReply(c.end(&c.failed, &connFailure{cause: err}))
 }
 
-// received counts what has been read.
-func (c *Conn) received(p []byte) {
-	c.ledger.Received(p)
+// received counts what was read into p, and returns how many bytes of it are for the reader.
+func (c *Conn) received(p []byte, n int) int {
+	if n == 0 {
+		return 0
+	}
+	last := c.ledger.Received(p[:n])
 	if c.set.cfg.Timed {
 		if took, ok := c.timed.end(c.set.clockStart); ok {
 			c.set.owner.Replied(took)
 		}
 	}
+	if c.sub != nil { // a PubSub reads on
+		return n
+	}
+	return c.pushes.hold(p, n, last)
 }
 
 // over returns why there is nothing to read any more: the connection is broken, or it takes no more requests and no reply will come.

@@ -26,6 +26,8 @@ type Ledger struct {
 	requests resp.Requests
 	written  atomic.Uint64 // requests begun; a SUBSCRIBE counts as many as it has confirmations
 	unsafe   atomic.Uint64 // the last one whose second run is not harmless
+	fills    atomic.Uint64 // the last one of class Fills
+	empties  atomic.Uint64 // the last one of class Empties
 	blocking atomic.Uint64 // the last one that may block
 	bound    atomic.Int64  // how long that one may block; 0: for ever
 	awaits   atomic.Uint64 // the last one that waits for something to come: WAIT and WAITAOF are about their own connection
@@ -56,14 +58,14 @@ func NewLedger(table *Table) *Ledger { return &Ledger{table: table} }
 
 // Mark is a place in the ledger to which Undo returns.
 type Mark struct {
-	requests                  resp.Requests
-	written, unsafe, blocking uint64
+	requests                                  resp.Requests
+	written, unsafe, fills, empties, blocking uint64
 }
 
 // Begin counts the requests that begin in p, which is about to be handed to the socket. It returns what their classes have in
 // common with those of a session, and the place before them.
 func (l *Ledger) Begin(p []byte) (Class, Mark) {
-	m := Mark{l.requests, l.written.Load(), l.unsafe.Load(), l.blocking.Load()}
+	m := Mark{l.requests, l.written.Load(), l.unsafe.Load(), l.fills.Load(), l.empties.Load(), l.blocking.Load()}
 	if l.answered.Load() > m.written {
 		l.set(stateInexact) // a reply that nobody has asked for
 	}
@@ -103,7 +105,7 @@ func (l *Ledger) count(p []byte, written uint64) (classes Class) {
 				classes |= class & special
 				written += l.begin(p, class, args, written)
 			}
-			if class&Again == 0 {
+			if class&Again == 0 && !l.composes(p, class, args, written) {
 				unsafe = written
 			}
 		}
@@ -118,6 +120,27 @@ func (l *Ledger) count(p []byte, written uint64) (classes Class) {
 	}
 	l.written.Store(written)
 	return classes
+}
+
+// composes reports that a request whose class alone does not say so may run twice.
+func (l *Ledger) composes(p []byte, class Class, args int, written uint64) bool {
+	switch {
+	case class&Expires != 0:
+		option, _ := resp.Arg(p, args-2)
+		return timeToLive(option)
+	case class&Scores != 0:
+		if score, _ := resp.Arg(p, 2); !isNumber(score) {
+			return false
+		}
+		l.fills.Store(written)
+	case class&Fills != 0:
+		l.fills.Store(written)
+	case class&Empties != 0:
+		l.empties.Store(written)
+	default:
+		return false
+	}
+	return true
 }
 
 // maxCut is how much of a request is kept until its name is whole.
@@ -180,6 +203,8 @@ func (l *Ledger) begin(p []byte, class Class, args int, written uint64) (more ui
 func (l *Ledger) Undo(m Mark, p []byte, n int) {
 	l.requests, l.cut = m.requests, nil
 	l.unsafe.Store(m.unsafe)
+	l.fills.Store(m.fills)
+	l.empties.Store(m.empties)
 	l.blocking.Store(m.blocking)
 	if l.awaits.Load() > m.written {
 		l.awaits.Store(0)
@@ -190,8 +215,9 @@ func (l *Ledger) Undo(m Mark, p []byte, n int) {
 	l.count(p[:n], m.written)
 }
 
-// Received counts the replies that end in p, which has been read from the socket.
-func (l *Ledger) Received(p []byte) {
+// Received counts the replies that end in p, which has been read from the socket. It returns how many bytes at the end of p belong to
+// a push that is not whole.
+func (l *Ledger) Received(p []byte) (last int) {
 	answered := l.answered.Load()
 	before := answered
 	subs := l.subs.Load()
@@ -202,6 +228,8 @@ func (l *Ledger) Received(p []byte) {
 		n, kind := l.replies.Next(p)
 		p = p[n:]
 		switch {
+		case kind == 0 && l.replies.InPush():
+			last = n
 		case kind == 0:
 		case subs != nil:
 			answered += subs.answer(l, kind, answered)
@@ -216,6 +244,7 @@ func (l *Ledger) Received(p []byte) {
 	if l.replies.Lost() {
 		l.set(stateInexact)
 	}
+	return last
 }
 
 // Owed returns how many replies have not come. Where they cannot be counted it is at least 1 once anything was written.
@@ -228,10 +257,15 @@ func (l *Ledger) Owed() uint64 {
 	return written - answered
 }
 
-// OwesHarmless reports that all that is owed may run twice without harm.
+// OwesHarmless reports that all that is owed may run twice, in its order, without harm: no request is harmful by itself, and what
+// fills a key and what empties one are not mixed.
 func (l *Ledger) OwesHarmless() bool {
-	return l.Exact() && l.unsafe.Load() <= l.answered.Load()
+	answered := l.answered.Load()
+	return l.Exact() && l.unsafe.Load() <= answered && (l.fills.Load() <= answered || l.empties.Load() <= answered)
 }
+
+// Settle takes the oldest request that is owed for answered. For the reader, when no reply will come any more.
+func (l *Ledger) Settle() { l.answered.Store(l.answered.Load() + 1) }
 
 // Exact reports that replies can be counted.
 func (l *Ledger) Exact() bool {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/redishook/multidb/internal/replay"
 )
 
 func req(args ...string) []byte {
@@ -201,7 +203,7 @@ func TestAConnectionWhoseRepliesCannotBeCountedOwesForEver(t *testing.T) {
 }
 
 func TestWhatIsOwedIsHarmlessIfAllOfItIs(t *testing.T) {
-	l := NewLedger(NewTable([]Harmless{{Name: "get"}, {Name: "set", Args: 3}}, nil))
+	l := NewLedger(NewTable([]replay.Form{{Name: "get"}, {Name: "set", Args: 3, Kind: replay.Expiring}}, nil))
 	l.Begin(words("get a", "set a 1"))
 	require.True(t, l.OwesHarmless())
 	l.Begin(words("incr n"))
@@ -240,9 +242,9 @@ func TestBlockingRequestsHaveATimeOfTheirOwn(t *testing.T) {
 }
 
 func TestNamesAreToldApart(t *testing.T) {
-	var harmless []Harmless
+	var harmless []replay.Form
 	for i := range 400 {
-		harmless = append(harmless, Harmless{Name: "name" + strconv.Itoa(i*7919)})
+		harmless = append(harmless, replay.Form{Name: "name" + strconv.Itoa(i*7919)})
 	}
 	table := NewTable(harmless, []string{"blpop"})
 	for _, h := range harmless {

@@ -92,10 +92,8 @@ func (c *tlsConn) readAhead() {
 	_ = c.Conn.Conn.SetReadDeadline(time.Now().Add(aheadTime))
 	buf := make([]byte, 512)
 	n, err := c.Conn.Conn.Read(buf) // and not Conn.Read: that this finds nothing says nothing about what is owed
-	if n > 0 {
-		c.received(buf[:n])
-	}
-	c.ahead, c.full = buf[:n], n == len(buf)
+	c.full = n == len(buf)
+	c.ahead = buf[:c.received(buf, n)]
 	if err != nil && !goredis.IsTimeout(err) {
 		c.end(&c.failed, &connFailure{cause: err})
 	}

@@ -23,6 +23,8 @@ const (
 	pipelined     = ".(*Conn).Pipelined"
 	fdEngine      = ".(*fdEngine)."
 	hostHook      = ".(*fdEngine).hostHook"
+	pushDrain     = ".(*fdEngine).fdPushDrainSafe"
+	replyIsFatal  = ".fdReplyIsFatal"
 	missCoalescer = ".(*cscMissCoalescer)."
 	pipelineLoop  = ".(*baseClient).generalProcessPipelineFrom"
 	processCached = ".(*baseClient).processCached"
@@ -61,6 +63,9 @@ func has(prefixes ...string) (found bool) {
 // InFullDuplex reports that a goroutine of the full-duplex autopipeliner asks. After a failure it runs again what has not
 // been answered, and nothing else.
 func InFullDuplex() bool { return has(fdEngine) }
+
+// LooksForPushes reports that full duplex looks for pushes before it reads a reply. It takes an error for "there is none".
+func LooksForPushes() bool { return has(pushDrain) }
 
 // FetchesMisses reports that the goroutine asks that reads the replies to coalesced cache misses. After a failure go-redis runs
 // each of them again on a connection of the pool, in the goroutine of its caller and whatever the error is.

@@ -34,6 +34,7 @@ const (
 	markAskedToRetry        // and go-redis has asked whether to run the request again
 	markAsked               // go-redis asks whether to put it on the others
 	markAvoided             // and was told not to
+	markSettled             // the end of one request of full duplex, which go-redis may take for its reply: see Settled
 )
 
 // Is never holds for go-redis; it watches what it is asked. When a pipeline breaks off in the middle, the sequence is:
@@ -83,7 +84,8 @@ func (e *NoRetryError) As(target any) bool {
 }
 
 func (e *NoRetryError) toGoRedisAs(target any) bool {
-	if t, ok := target.(*redis.Error); ok && e.mark.CompareAndSwap(markAsked, markAvoided) {
+	t, ok := target.(*redis.Error)
+	if ok && (e.mark.CompareAndSwap(markAsked, markAvoided) || e.mark.Load() == markSettled && has(replyIsFatal)) {
 		*t = noReply{e}
 		return true
 	}
@@ -139,6 +141,16 @@ func Find(err error) *NoRetryError {
 func OfRead(err error) error {
 	if e := asNoRetry(err); e != nil {
 		e.mark.Store(markTail)
+	}
+	return err
+}
+
+// Settled makes err, if NoRetry made it, the end of one request of full duplex and of no other. Full duplex asks of each error that
+// a read returns whether it is a reply: of one that is none it makes the error of everything that it holds. Told that this one is, it
+// goes on with the next request.
+func Settled(err error) error {
+	if e := asNoRetry(err); e != nil {
+		e.mark.Store(markSettled)
 	}
 	return err
 }

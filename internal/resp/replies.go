@@ -53,6 +53,11 @@ func (r *Replies) Lost() bool { return r.lost }
 // Idle reports that the stream is between two replies.
 func (r *Replies) Idle() bool { return r.open == 0 && r.skip == 0 && r.head == 0 && !r.lost }
 
+// InPush reports that the stream is within a push.
+func (r *Replies) InPush() bool {
+	return r.kind == Push || r.kind == 0 && r.open == 1 && r.head == Push
+}
+
 // Name is the first element of the push that Next has returned last, if it is a short string, or else empty. The bytes
 // are valid until Next is called again.
 func (r *Replies) Name() []byte { return r.name[:r.size0] }
