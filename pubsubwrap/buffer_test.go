@@ -210,6 +210,11 @@ func TestClosedHookIsNotSilent(t *testing.T) {
 			sub, err := New(p.rdb, Options{FanIn: fanIn})
 			require.NoError(t, err)
 			require.NoError(t, sub.Subscribe(ctx, "a"))
+			if fanIn { // which keeps a connection to west as well, and may be dialing it
+				redistest.Eventually(t, 20*time.Second, "a subscription in west", func() bool {
+					return p.west.Client().PubSubNumSub(ctx, "a").Val()["a"] == 1
+				})
+			}
 			require.NoError(t, p.hook.Close())
 			require.NoError(t, p.east.Client().Publish(ctx, "a", "still there").Err())
 			require.Equal(t, "still there", message(t, sub).Payload)
