@@ -44,14 +44,14 @@ func (c *Conn) lostReply(f *connFailure) error {
 	return goredis.OfRead(goredis.NoRetry(err))
 }
 
-// lostInFullDuplex is lostReply for the full-duplex autopipeliner, which has many requests under way and runs again, in their order,
-// all that it holds when it sees the cause of a read that failed. It must not see it while anything is owed that must not run twice:
+// lostInFullDuplex is lostReply for the full-duplex autopipeliner, which has many requests under way. When it sees the cause of a read
+// that failed, it runs all that it holds again, in order. It must not see it while anything is owed that must not run twice:
 //
 //  1. INCR and GET are owed, SET is in its hands and was never written. The connection is lost.
 //  2. The first read fails for the INCR alone: full duplex takes that for its reply, see goredis.Settled.
 //  3. The next read fails with the cause. GET and SET are run again.
 //
-// What is owed before the last one that must not run twice is told that its fate is not known, harmless or not: it cannot be left out.
+// So a harmless request that is owed before the last harmful one is not run again: it cannot be left out.
 func (c *Conn) lostInFullDuplex(f *connFailure) error {
 	if c.ledger.OwesHarmless() {
 		c.hello.client.duplexLost.note()

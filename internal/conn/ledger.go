@@ -257,8 +257,8 @@ func (l *Ledger) Owed() uint64 {
 	return written - answered
 }
 
-// OwesHarmless reports that all that is owed may run twice, in its order, without harm: no request is harmful by itself, and what
-// fills a key and what empties one are not mixed.
+// OwesHarmless reports that all that is owed may run twice, in its order, without harm. No request is harmful by itself then, and what
+// fills a key is not mixed with what empties one.
 func (l *Ledger) OwesHarmless() bool {
 	answered := l.answered.Load()
 	return l.Exact() && l.unsafe.Load() <= answered && (l.fills.Load() <= answered || l.empties.Load() <= answered)

@@ -1,7 +1,7 @@
 package conn
 
-// A push reaches go-redis whole or not at all. Full duplex takes one that ends in the middle for a stream that cannot be read any
-// more, and sends again all that it holds, whatever the error says:
+// A push reaches go-redis whole or not at all. After one that ends in the middle, full duplex sends again all that it holds,
+// whatever the error says:
 //
 //  1. INCR is executed. The connection ends in the middle of a push in front of its reply.
 //  2. The look for pushes fails. Full duplex sends INCR again (errFDPushDrainFailed).
@@ -21,8 +21,8 @@ func (w *pushes) take(p []byte) int {
 	return n
 }
 
-// hold keeps the last bytes of p, n of which were read, if they belong to a push that has not arrived whole, and hands out the one
-// that has. It returns how many bytes of p are for the reader.
+// hold keeps the last bytes of the n that were read into p: they belong to a push that has not arrived whole. It hands out a push that
+// has. It returns how many bytes of p are for the reader.
 func (w *pushes) hold(p []byte, n, last int) int {
 	switch {
 	case w.held == nil && last == 0:

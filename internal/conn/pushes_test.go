@@ -30,8 +30,8 @@ func (c *piecesConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestAPushIsHandedOutWholeOrNotAtAll: of a stream that is cut anywhere, in pieces of any size, a reader of any size gets all bytes but
-// those of a push that has not arrived whole.
+// TestAPushIsHandedOutWholeOrNotAtAll: a stream is cut anywhere, and comes in pieces of any size. A reader gets all bytes but those of a
+// push that has not arrived whole.
 func TestAPushIsHandedOutWholeOrNotAtAll(t *testing.T) {
 	parts := []string{"+OK\r\n", "$5\r\nhello\r\n", ">2\r\n+invalidate\r\n*2\r\n$1\r\nk\r\n$3\r\nkey\r\n", ">1\r\n+x\r\n", "*2\r\n:1\r\n*1\r\n_\r\n", "|1\r\n+a\r\n+b\r\n:7\r\n"}
 	rapid.Check(t, func(t *rapid.T) {

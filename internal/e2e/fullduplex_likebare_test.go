@@ -88,8 +88,8 @@ func TestFullDuplexLosesNoMoreThanWithoutTheHook(t *testing.T) {
 	}
 }
 
-// TestFullDuplexTellsEachCommandItsOwnFate: INCRs are among what is lost with each connection. Each is executed once at most; who is
-// told that his was not sent, or that it was done, is told the truth; and a command behind the last INCR that was sent has no error.
+// TestFullDuplexTellsEachCommandItsOwnFate: INCRs are among what is lost with each connection. Each is executed once at most. Who is
+// told that his was not sent, or that it was done, is told the truth.
 func TestFullDuplexTellsEachCommandItsOwnFate(t *testing.T) {
 	for _, retries := range []int{0, -1} {
 		t.Run(fmt.Sprint("MaxRetries ", retries), func(t *testing.T) {

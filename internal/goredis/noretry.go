@@ -145,9 +145,8 @@ func OfRead(err error) error {
 	return err
 }
 
-// Settled makes err, if NoRetry made it, the end of one request of full duplex and of no other. Full duplex asks of each error that
-// a read returns whether it is a reply: of one that is none it makes the error of everything that it holds. Told that this one is, it
-// goes on with the next request.
+// Settled makes err, if NoRetry made it, the end of one request of full duplex and of no other. Full duplex asks of each error that a
+// read returns whether it is a reply. An error that is none becomes that of everything that it holds. This one is called a reply.
 func Settled(err error) error {
 	if e := asNoRetry(err); e != nil {
 		e.mark.Store(markSettled)
