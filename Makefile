@@ -1,7 +1,7 @@
 # Nothing is tested from the cache. The tests of real servers measure milliseconds, so their packages are tested one after the
 # other; those of the others may run beside one another.
 TEST     = go test -race -count=1 -timeout 40m
-TIMED    = . ./console ./examples/... ./internal/e2e ./internal/e2e/cluster ./internal/testkit/... ./multidbtest ./probes ./pubsubwrap ./txwrap ./window
+TIMED    = . ./console ./examples/... ./internal/e2e ./internal/e2e/cluster ./internal/e2e/matrix ./internal/testkit/... ./multidbtest ./probes ./pubsubwrap ./txwrap ./window
 OTHERS   = $(filter-out $(shell go list $(TIMED)),$(shell go list ./...))
 # The linters, pinned. Go builds them, so nothing has to be installed.
 LINT      = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -11,7 +11,7 @@ MODULES   = $(patsubst %/,%,$(dir $(filter-out ./go.mod,$(shell find . -name go.
 FUZZTIME ?= 30s
 BENCH    ?= .
 # The tests that report a row.
-TABLE     = TestCrash|TestHang|TestUnavailableReplies|TestConnectionResets|TestSlowServer|TestCallersOwnDoing|TestBlackhole|TestBothDown|TestAllDown|TestSubscriptionsFollow|TestHerd
+TABLE     = TestCrash|TestHang|TestUnavailableReplies|TestConnectionResets|TestSlowServer|TestCallersOwnDoing|TestBlackhole|TestBothDown|TestAllDown|TestSubscriptionsFollow|TestHerd|TestHangUnderASubscriptionAlone|TestConnectionsThatAreForgotten|TestReturnOfADistant|TestANewMaster
 
 CLUSTERTABLE = TestThousandPlannedSwitches|TestCrashOfAWholeCluster|TestHangOfAWholeCluster|TestLossOfTheQuorum|TestMaster
 
@@ -33,7 +33,7 @@ test: deps ## Vet and run all tests with the race detector, real redis-server pr
 soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets, 64 databases, 1,000,000 random calls
 	$(TEST) -p 2 $(OTHERS)
 	$(TEST) -p 1 $(TIMED)
-	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput|ProbingCost' . ./internal/e2e ./window ./pubsubwrap
+	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput|ProbingCost|OutageCost' . ./internal/e2e ./window ./pubsubwrap
 
 .PHONY: check
 check: static test ## What a change must pass: static, then test
@@ -56,6 +56,11 @@ table: deps ## Measure the table of docs/measured.md: every fault on real server
 		MULTIDB_TABLE=$(CURDIR)/table.tmp go test -count=1 -short -parallel 1 -run '$(CLUSTERTABLE)' ./internal/e2e/cluster >/dev/null; \
 		{ echo '| fault on the active database | load | next success after | errors at callers |'; echo '|---|---|---|---|'; \
 		cat $(CURDIR)/table.tmp; rm -f $(CURDIR)/table.tmp; }
+
+.PHONY: matrix
+matrix: deps ## Measure docs/matrix.md: every kind of fault under every kind of load, real servers, no race detector
+	@rm -f docs/matrix.md
+	MULTIDB_MATRIX=$(CURDIR)/docs/matrix.md go test -count=1 -timeout 30m ./internal/e2e/matrix
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for a while (FUZZTIME=30s)

@@ -14,6 +14,7 @@ import (
 	"github.com/redishook/multidb/internal/health"
 	"github.com/redishook/multidb/internal/optioncheck"
 	"github.com/redishook/multidb/internal/prober"
+	"github.com/redishook/multidb/internal/sentinel"
 	"github.com/redishook/multidb/internal/traffic"
 )
 
@@ -32,6 +33,10 @@ func (b builder) newDatabase(spec Database, order int) (*database.Database, erro
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
+	var closed func()
+	if spec.Failover != nil && !spec.Failover.ReplicaOnly {
+		client, closed = hearSentinels(b.h, db, client, spec.Failover)
+	}
 	db.Options = client.Options()
 	checks := b.h.opt.Health.Checks
 	if spec.Checks != nil {
@@ -42,6 +47,7 @@ func (b builder) newDatabase(spec Database, order int) (*database.Database, erro
 	db.Prober = prober.New(client, prober.Config{
 		Name: spec.Name, HealthCheckURL: spec.HealthCheckURL, Timeout: b.h.opt.Health.Timeout, Checks: checks,
 		Reached: func(nc net.Conn) { db.Conns.Reached(nc) }, Late: func() { db.Health.Late() }, Go: b.h.workers.Go, Ctx: b.h.ctx,
+		Forgotten: db.Forgotten, Closed: closed, Reads: func() uint64 { n, _ := db.Conns.Progress(); return n },
 		Cluster: clusterOpt, Takeover: b.h.opt.Health.Takeover, Usable: func() bool { return db.Health.Usable() },
 		Changed:  func(*cluster.Topology) { all.topologyChanged() },
 		Failed:   func(err error) (enough bool) { return all.takeoverFailed(err) },
@@ -53,6 +59,18 @@ func (b builder) newDatabase(spec Database, order int) (*database.Database, erro
 	return db, nil
 }
 
+// hearSentinels gives a client a dialer that hears of a new master when the sentinels tell it, and waits for none that is silent.
+// That of go-redis hears it for connections of its own pool.
+func hearSentinels(h *Hook, db *database.Database, client *redis.Client, group *redis.FailoverOptions) (*redis.Client, func()) {
+	heard := sentinel.New(sentinel.Config{
+		Options: prober.FailoverOptions(group), Go: h.workers.Go, Ctx: h.ctx, Moved: func() { db.Conns.CutAll() },
+	})
+	opt := *client.Options()
+	_ = client.Close()
+	opt.Dialer = heard.Dial
+	return redis.NewClient(&opt), heard.Close
+}
+
 func (b builder) healthConfig(db *database.Database) health.Config {
 	opt := &b.h.opt
 	return health.Config{
@@ -61,7 +79,7 @@ func (b builder) healthConfig(db *database.Database) health.Config {
 		Grace: health.GraceRule{
 			Period: opt.Failback.GracePeriod, Max: opt.Failback.MaxGracePeriod, Factor: opt.Failback.Factor, Jitter: opt.Failback.Jitter,
 		},
-		Databases: len(opt.Databases), StartedAt: b.h.startedAt, Locate: db.Locate,
+		Databases: len(opt.Databases), StartedAt: b.h.startedAt, Locate: db.Locate, Connections: db.Connections,
 	}
 }
 

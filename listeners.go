@@ -61,6 +61,7 @@ type listener struct {
 	db     *database.Database
 }
 
+// Suspected and Changed are called with the lock that Remove takes, and not after it. The rest may be late: it is dropped.
 func (l listener) Suspected(cause error) { l.events.suspected(l.db.Name, cause) }
 
 func (l listener) Changed(c health.Change) {
@@ -70,14 +71,21 @@ func (l listener) Changed(c health.Change) {
 }
 
 func (l listener) Cleared(cause error, after time.Duration) {
-	l.events.cleared(l.db.Name, cause, after)
+	if !l.db.Health.Removed() {
+		l.events.cleared(l.db.Name, cause, after)
+	}
 }
 
 func (l listener) Checked(err error, took time.Duration, quick bool) {
-	l.events.checked(HealthCheck{Database: l.db.Name, Err: err, Took: took, Quick: quick})
+	if !l.db.Health.Removed() {
+		l.events.checked(HealthCheck{Database: l.db.Name, Err: err, Took: took, Quick: quick})
+	}
 }
 
-func (l listener) OwnFault(err error)            { l.events.ownFault(l.db.Name, err) }
+func (l listener) OwnFault(err error) {
+	l.db.Traffic.OwnFaults.Add(1)
+	l.events.ownFault(l.db.Name, err)
+}
 func (l listener) ProberCannotConnect(err error) { l.events.proberCannotConnect(l.db.Name, err) }
 func (l listener) NowhereBetter(err error)       { l.events.nowhereBetter(l.db.Name, err) }
 
@@ -86,7 +94,7 @@ const remindForbidden = time.Hour
 
 // Forbidden mentions that a check of the database is not permitted, now and every hour as long as that is so.
 func (l listener) Forbidden(err error) {
-	if l.db.MayMention(remindForbidden) {
+	if !l.db.Health.Removed() && l.db.MayMention(remindForbidden) {
 		l.events.checkForbidden(l.db.Name, l.db.Endpoint().Addr, err)
 	}
 }

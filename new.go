@@ -59,15 +59,14 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 		MaxWait: opt.MaxWait, DryRun: opt.DryRun, Owner: h, Routing: h.dialer.Routing, Ctx: h.ctx, Refused: h.events.refusal,
 	})
 	h.monitor = monitor.New(monitor.Config{
-		Choice: h.selector, Listener: h.events, DryRun: opt.DryRun, StallTimeout: opt.Health.StallTimeout,
-		ActiveInterval: opt.Health.ActiveInterval, Dials: h.dialer.Dials, Ctx: h.ctx,
+		Choice: h.selector, Listener: h.events, DryRun: opt.DryRun, Limits: limitsOf(&opt), Dials: h.dialer.Dials, Ctx: h.ctx,
 	})
 	h.clusters = clusterhook.New(clusterhook.Config{
 		Choice: h.selector, Runner: h.runner, Dialer: h.dialer, Errors: commandErrors{}, Old: oldConns(h.ctx), Ctx: h.ctx, Go: h.workers.Go,
 	})
 	h.switchover = switchover.New(switchover.Config{
 		Choice: h.selector, Waiting: &h.waiting, DrainTimeout: opt.DrainTimeout, FollowEpoch: h.clusters.FollowEpoch, Listener: h.events,
-		Ctx: h.ctx, Go: h.workers.Go,
+		Limits: limitsOf(&opt), Ctx: h.ctx, Go: h.workers.Go,
 	})
 	h.preparers = prepare.New(prepare.Config{Contain: h.events.Contain, Ctx: h.ctx, Go: h.workers.Go})
 	if err := h.start(ctx); err != nil {
@@ -77,6 +76,11 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 	warnOfSamePlaces(opt.Databases, h.events)
 	openHooks.Store(h, nil)
 	return h, nil
+}
+
+// limitsOf are how long a database may owe something.
+func limitsOf(opt *Options) database.Limits {
+	return database.Limits{Stall: opt.Health.StallTimeout, Total: opt.Health.Timeout, Pause: opt.Health.ActiveInterval}
 }
 
 // start builds the databases, begins their health checks and waits for the initial policy.

@@ -142,19 +142,17 @@ type Health struct {
 	Interval time.Duration
 
 	// ActiveInterval is the time between two checks of the active database while no traffic proves it alive. A
-	// process that only subscribes learns of a dead database by it. Default: 1s.
+	// process that only subscribes learns of a dead database by it. Default: 500ms.
 	ActiveInterval time.Duration
 
-	// Timeout bounds one probe of a suspect, and one PING of the active database. It is never less than four round trips,
-	// as PINGs over established connections have found them, so that a distant database is not taken for a dead one.
-	// Default: 400ms.
-	//
-	// A hang is noticed after StallTimeout, the resolution of which is 50ms, and Timeout: with the defaults after 700ms
-	// near by, and after 850ms at a round trip of 100ms, where both are 400ms.
+	// Timeout is how long a database may be silent: it owes replies, or the answer to a PING, and nothing comes. It is never less
+	// than four round trips, as PINGs over established connections have found them, so that a distant database is not taken for a
+	// dead one. A silence is counted from its first look, every 25ms. It is 5s if no other database is usable. Default: 425ms.
 	Timeout time.Duration
 
 	// StallTimeout is how long requests may be outstanding on the active database without one byte read from it
-	// before it is suspected. Never less than four round trips either. Default: 250ms. Negative: off.
+	// before it is suspected and asked by PING, which is part of Timeout. Never less than four round trips either. Default: 100ms.
+	// Negative: off.
 	StallTimeout time.Duration
 
 	// Takeover is how long a database that is a cluster may leave slots unserved while it replaces a master of its own. Until
@@ -213,9 +211,9 @@ const (
 	defaultName           = "default"
 	defaultWeight         = 1.0
 	defaultInterval       = 5 * time.Second
-	defaultActiveInterval = time.Second
-	defaultTimeout        = 400 * time.Millisecond
-	defaultStallTimeout   = 250 * time.Millisecond
+	defaultActiveInterval = 500 * time.Millisecond
+	defaultTimeout        = 425 * time.Millisecond
+	defaultStallTimeout   = 100 * time.Millisecond
 	defaultBreakerDelay   = time.Second
 	defaultSuccesses      = 3
 	defaultGracePeriod    = 15 * time.Second

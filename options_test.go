@@ -56,8 +56,14 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 		"breaker delay":     {func(o *multidb.Options) { o.Breaker.Delay = -1 }, []string{"Breaker.Delay"}},
 		"breaker successes": {func(o *multidb.Options) { o.Breaker.Successes = -1 }, []string{"Breaker.Successes = -1"}},
 		"factor":            {func(o *multidb.Options) { o.Failback.Factor = 0.5 }, []string{"Failback.Factor = 0.5", ">= 1"}},
-		"NaN factor":        {func(o *multidb.Options) { o.Failback.Factor = math.NaN() }, []string{"Failback.Factor = NaN"}},
-		"jitter":            {func(o *multidb.Options) { o.Failback.Jitter = 2 }, []string{"Failback.Jitter = 2"}},
+		"grace for ever":    {func(o *multidb.Options) { o.Failback.GracePeriod = math.MaxInt64 }, []string{"Failback.GracePeriod", "must be <= 87600h"}},
+		"timeout for ever":  {func(o *multidb.Options) { o.Health.Timeout = math.MaxInt64 }, []string{"Health.Timeout", "must be <= 87600h"}},
+		"many successes":    {func(o *multidb.Options) { o.Breaker.Successes = math.MaxInt }, []string{"Breaker.Successes", "must be <= 1000"}},
+		"check for ever": {func(o *multidb.Options) {
+			o.Health.Checks = []probes.Check{{Probe: probes.Ping(), Timeout: math.MaxInt64, Delay: math.MaxInt64}}
+		}, []string{"Health.Checks[0]", "Timeout", "Delay", "must be <= 24h"}},
+		"NaN factor": {func(o *multidb.Options) { o.Failback.Factor = math.NaN() }, []string{"Failback.Factor = NaN"}},
+		"jitter":     {func(o *multidb.Options) { o.Failback.Jitter = 2 }, []string{"Failback.Jitter = 2"}},
 		"max grace": {func(o *multidb.Options) {
 			o.Failback = multidb.Failback{GracePeriod: time.Hour, MaxGracePeriod: time.Minute}
 		}, []string{"Failback.MaxGracePeriod = 1m0s", "Failback.GracePeriod (1h0m0s)"}},

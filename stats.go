@@ -40,6 +40,12 @@ type DatabaseStats struct {
 	// at once and all others were asked as well. Cleared counts those that a quick probe has cleared; what is left are
 	// outages. Many that are cleared tell of connections that break, or of a network that loses packets.
 	Suspicions, Cleared uint64
+	// Evidence counts what has made it suspect, by kind: "connect" (a dial or a login), "request" (a connection that broke),
+	// "silence" (no answer in time) and "refusal" (replies that say it cannot serve now, put to the other databases). nil if there
+	// was none.
+	Evidence map[string]uint64
+	// OwnFaults counts failures that this process has met by itself, such as no descriptors left. They are no evidence.
+	OwnFaults uint64
 	// GateError is what keeps it from being moved to: what a check that only gates (replication lag, say) has answered the
 	// last time. nil if nothing does, if it is active, or if it is not usable anyway.
 	GateError error
@@ -104,7 +110,7 @@ func statsOf(db *database.Database) DatabaseStats {
 		Breaker: BreakerState(well.State), Since: well.Since, LastError: well.LastError, GracePeriod: well.GracePeriod,
 		Suspicions: well.Suspicions, Cleared: well.Cleared, GateError: well.GateError,
 		NotSent: db.Traffic.NotSent.Load(), CannotServe: db.Traffic.CannotServe.Load(), Unanswered: db.Traffic.Unanswered.Load(),
-		Replies: db.Replies.Snapshot(),
+		Replies: db.Replies.Snapshot(), Evidence: db.Traffic.Evidence.ByKind(), OwnFaults: db.Traffic.OwnFaults.Load(),
 	}
 	at := db.Endpoint()
 	s.Network, s.Addr, s.DB = at.Network, at.Addr, at.DB

@@ -14,6 +14,12 @@ import (
 	"github.com/redishook/multidb/probes"
 )
 
+// most is more than anybody means: sums of longer times have no place in a number.
+const most = 10 * 365 * 24 * time.Hour
+
+// mostSuccesses bounds what the breaker remembers.
+const mostSuccesses = 1000
+
 // leastDuration is less than anybody means: what is shorter was written without a unit.
 const leastDuration = 10 * time.Microsecond
 
@@ -64,6 +70,20 @@ func (o *Options) validate() (replay.Rules, error) {
 			wrong(d.field, d.value, fmt.Sprintf("must be >= %v: a bare number counts nanoseconds, write %d * time.Second", leastDuration, int64(d.value)))
 		}
 	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{
+		{"Health.Interval", o.Health.Interval}, {"Health.ActiveInterval", o.Health.ActiveInterval},
+		{"Health.Timeout", o.Health.Timeout}, {"Health.StallTimeout", o.Health.StallTimeout}, {"Health.Takeover", o.Health.Takeover},
+		{"Breaker.Delay", o.Breaker.Delay}, {"Failback.GracePeriod", o.Failback.GracePeriod},
+		{"Failback.MaxGracePeriod", o.Failback.MaxGracePeriod}, {"MaxWait", o.MaxWait}, {"DrainTimeout", o.DrainTimeout},
+		{"Retry.MinBackoff", o.Retry.MinBackoff}, {"Retry.MaxBackoff", o.Retry.MaxBackoff},
+	} {
+		if d.value > most {
+			wrong(d.field, d.value, fmt.Sprintf("must be <= %v", most))
+		}
+	}
 	if o.Retry.MinBackoff > 0 && o.Retry.MaxBackoff > 0 && o.Retry.MaxBackoff <= o.Retry.MinBackoff {
 		wrong("Retry.MaxBackoff", o.Retry.MaxBackoff, fmt.Sprintf("must be > Retry.MinBackoff (%v)", o.Retry.MinBackoff))
 	}
@@ -79,6 +99,9 @@ func (o *Options) validate() (replay.Rules, error) {
 	}
 	if o.Breaker.Successes <= 0 {
 		wrong("Breaker.Successes", o.Breaker.Successes, "must be > 0 (0 is the default)")
+	}
+	if o.Breaker.Successes > mostSuccesses {
+		wrong("Breaker.Successes", o.Breaker.Successes, fmt.Sprintf("must be <= %d", mostSuccesses))
 	}
 	if err := probes.Checks(o.Health.Checks).Validate(); err != nil {
 		problems.Add(optioncheck.Prefixed("Health.Checks", err))

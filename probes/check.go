@@ -13,6 +13,8 @@ const (
 	defaultProbes  = 3
 	defaultDelay   = 500 * time.Millisecond
 	defaultTimeout = time.Second
+
+	maxTimeout = 24 * time.Hour // more than anybody means: the end of a longer one may be after the end of time
 )
 
 // Check is a probe run several times, and the policy that makes one verdict of the
@@ -54,6 +56,12 @@ func (c Check) problems() []error {
 	}
 	if c.Timeout < 0 {
 		problems = append(problems, fmt.Errorf("Timeout = %v; must be > 0, or 0 for %v", c.Timeout, defaultTimeout))
+	}
+	if c.Timeout > maxTimeout {
+		problems = append(problems, fmt.Errorf("Timeout = %v; must be <= %v", c.Timeout, maxTimeout))
+	}
+	if c.Delay > maxTimeout {
+		problems = append(problems, fmt.Errorf("Delay = %v; must be <= %v", c.Delay, maxTimeout))
 	}
 	if c.Policy < All || c.Policy > Any {
 		problems = append(problems, fmt.Errorf("Policy = %d; must be All, Majority or Any", int(c.Policy)))

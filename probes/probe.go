@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redishook/multidb/internal/callback"
 )
 
 // Target is a database being probed.
@@ -76,10 +77,12 @@ func Func(name string, check func(ctx context.Context, db Target) error) Probe {
 func (p *funcProbe) Check(ctx context.Context, db Target) error { return p.check(ctx, db) }
 func (p *funcProbe) String() string                             { return p.name }
 
-// Name returns what error texts call a probe: its String(), or else its type.
+// Name returns what error texts call a probe: its String(), or else its type, also if its String panics.
 func Name(p Probe) string {
 	if s, ok := find[fmt.Stringer](p); ok {
-		return s.String()
+		if name := callback.Ask(s.String, ""); name != "" {
+			return name
+		}
 	}
 	return fmt.Sprintf("%T", p)
 }
@@ -94,7 +97,7 @@ func Name(p Probe) string {
 // all the same, because an outage is worse than data that lags.
 func GatesOnly(p Probe) bool {
 	g, ok := find[interface{ GatesOnly() bool }](p)
-	return ok && g.GatesOnly()
+	return ok && callback.Ask(g.GatesOnly, false)
 }
 
 // Close releases what a probe holds, if it is an [io.Closer].

@@ -39,10 +39,20 @@ func (s *Set) Oldest(now time.Time) (oldest Oldest) {
 	return oldest
 }
 
+// CutSilent closes the connections that owe a reply for that long, as Oldest counts it. Not for more than one goroutine, which is that
+// of Oldest.
+func (s *Set) CutSilent(now time.Time, age time.Duration) {
+	cutAll(s.matching(func(c *Conn) bool { return c.owesFor(now) >= age }))
+}
+
 // owesFor returns the age of the oldest reply that the connection owes, see Oldest.
 func (c *Conn) owesFor(now time.Time) time.Duration {
 	seen := c.ledger.Answered() + c.ledger.Reads()
-	if !c.countsDebts() || c.owedSince.IsZero() || seen != c.seen {
+	if !c.countsDebts() {
+		c.owedSince = time.Time{} // what is owed the next time has not been owed until now
+		return 0
+	}
+	if c.owedSince.IsZero() || seen != c.seen {
 		c.seen, c.owedSince = seen, now
 	}
 	own, blocks := c.ledger.Blocking()

@@ -48,6 +48,8 @@ type Database struct {
 
 	begun     time.Time
 	mentioned atomic.Int64 // see MayMention; ns since begun, 0: never
+	seen      atomic.Int64 // how many connections there were at the last look of a Watch
+	forgot    atomic.Int64 // when its connections were found to be forgotten on their way; ns since begun, 0: never
 }
 
 // New makes a database without its parts.

@@ -102,6 +102,7 @@ func (d *Dialer) Dial(ctx context.Context, traits *conn.Client, node *clustercli
 			return nil, fail(false, err)
 		}
 		if ownfault.Is(err) {
+			now.DB.Traffic.OwnFaults.Add(1)
 			d.cfg.OwnFault(now.DB.Name, err)
 			return goredis.DeadConn{Err: goredis.Handshake(fail(false, err))}, nil
 		}

@@ -236,6 +236,7 @@ func TestSuspicionsAreToldInLogAndStats(t *testing.T) {
 	h.Report("east", errors.New("reset by a middlebox"))
 	redistest.Eventually(t, 20*time.Second, "the suspicion to be cleared", func() bool { return h.Stats().Databases[0].Cleared == 1 })
 	require.EqualValues(t, 1, h.Stats().Databases[0].Suspicions)
+	require.Equal(t, map[string]uint64{"request": 1}, h.Stats().Databases[0].Evidence)
 	require.NoError(t, h.Close())
 	var told []string
 	for _, line := range lines {

@@ -21,14 +21,15 @@ type farProxy struct {
 	distance atomic.Int64 // ns, there and back
 	silent   atomic.Bool  // connections accepted from now on are never answered
 
-	mu    sync.Mutex
-	conns map[net.Conn]net.Conn
+	mu        sync.Mutex
+	conns     map[net.Conn]net.Conn
+	forgotten map[net.Conn]bool // by the side of the client
 }
 
 func startFar(t testing.TB, upstream string, distance time.Duration) *farProxy {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &farProxy{Listener: l, upstream: upstream, conns: make(map[net.Conn]net.Conn)}
+	p := &farProxy{Listener: l, upstream: upstream, conns: make(map[net.Conn]net.Conn), forgotten: make(map[net.Conn]bool)}
 	p.distance.Store(int64(distance))
 	var all sync.WaitGroup
 	t.Cleanup(func() { _ = l.Close(); p.reset(); all.Wait() })
@@ -76,7 +77,9 @@ func (p *farProxy) serve(down, up net.Conn, silent bool) {
 	all.Go(func() {
 		for c := range late {
 			time.Sleep(time.Until(c.at))
-			_, _ = down.Write(c.b)
+			if !p.isForgotten(down) {
+				_, _ = down.Write(c.b)
+			}
 		}
 		if !silent {
 			_ = down.Close()
@@ -85,7 +88,7 @@ func (p *farProxy) serve(down, up net.Conn, silent bool) {
 	b := make([]byte, 32<<10)
 	for {
 		n, err := down.Read(b)
-		if n > 0 && !silent {
+		if n > 0 && !silent && !p.isForgotten(down) {
 			_, _ = up.Write(b[:n])
 		}
 		if err != nil {
@@ -108,6 +111,21 @@ func (p *farProxy) reset() {
 		_ = down.Close()
 		_ = up.Close()
 	}
+}
+
+// forget swallows, from now on, what is sent over the connections that exist. New ones work.
+func (p *farProxy) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for down := range p.conns {
+		p.forgotten[down] = true
+	}
+}
+
+func (p *farProxy) isForgotten(down net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.forgotten[down]
 }
 
 // dialer dials as over a way of that distance: the packets of TCP take their time, too.

@@ -88,6 +88,7 @@ func TestOwnDescriptorsAreNoEvidence(t *testing.T) {
 	time.Sleep(6 * time.Second) // a regular check of each
 	require.Empty(t, p.Switched())
 	require.Zero(t, p.Downs.Load())
+	require.GreaterOrEqual(t, p.Hook.Stats().Databases[0].OwnFaults, uint64(5))
 	exhausted.Store(false)
 	require.NoError(t, p.RDB.Set(ctx, "k", 1, 0).Err())
 }
@@ -192,7 +193,7 @@ func TestFarDatabaseKeepsItsPlaceAfterAReset(t *testing.T) {
 				o.Initial = multidb.InitialAll
 				r.TLSConfig = nil
 			})
-			l := load.Start(4, paced(load.SetGet(p.RDB))) // fewer commands in flight than a failure detector needs
+			l := load.Start(12, paced(load.SetGet(p.RDB))) // more commands in flight than a failure detector needs, of few
 			defer l.End()
 			redistest.Eventually(t, 20*time.Second, "load to run", func() bool { return l.Ops.Load() > 20 })
 			require.Equal(t, "east", p.Hook.Active())

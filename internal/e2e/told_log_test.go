@@ -91,7 +91,7 @@ func TestLogSaysThatADatabaseIsUnusableAndUsableAgain(t *testing.T) {
 	}, stripped(log.with("UNUSABLE")))
 	again := log.with("usable again")
 	require.Len(t, again, 1)
-	require.Contains(t, again[0], `level=INFO msg="multidb: database usable again" database=a addr=a:6379 unusable_for=9.5s`)
+	require.Contains(t, again[0], `level=INFO msg="multidb: database usable again" database=a addr=a:6379 unusable_for=10.5s`)
 	switches := log.with("multidb: switched")
 	require.Len(t, switches, 2)
 	require.Contains(t, switches[0], "level=WARN")

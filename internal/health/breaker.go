@@ -127,6 +127,10 @@ func (h *Health) Trip(generation uint64, outage Outage) bool {
 func (h *Health) OpenBreaker(generation uint64, outage Outage) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.removed.Load() {
+		h.noteVerdict() // for who waits for it
+		return false
+	}
 	if h.generation != generation {
 		return false
 	}
@@ -179,6 +183,9 @@ func (h *Health) closeLocked() {
 		return
 	}
 	h.noteVerdict()
+	if h.removed.Load() {
+		return
+	}
 	h.breaker.Close()
 	h.closedLocked(was)
 }
@@ -204,7 +211,7 @@ func (h *Health) recordTrial(generation uint64, err error) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case h.generation != generation:
+	case h.generation != generation, h.removed.Load():
 		return false
 	case err != nil:
 		h.breaker.RecordFailure()

@@ -15,8 +15,9 @@ import (
 
 // pingOnce sends PING. A probe that is not permitted to ask proves that the database answers; one whose login is refused is no
 // place to go to.
-func (h *Health) pingOnce(ctx context.Context) error {
-	err := h.prober.Ping(ctx)
+func (h *Health) pingOnce(ctx context.Context) error { return unlessForbidden(h, h.prober.Ping(ctx)) }
+
+func unlessForbidden(h *Health, err error) error {
 	if h.prober.Cluster() == nil && probes.OutcomeOf(err) == probes.NotPermitted && (!redis.IsAuthError(err) || h.inUse()) {
 		h.listener.Forbidden(err)
 		return nil
@@ -84,6 +85,11 @@ func (h *Health) checkRegularly(ctx context.Context) error {
 			return h.excuse(quick)
 		}
 		if err = h.check(ctx, h.prober.Checks().Evicting); err != nil {
+			// PING passes, so what fails may be what the check leans on: an API, say, that is away for all databases.
+			if h.inUse() && ctx.Err() == nil && !h.fleet.AlternativePasses(Checks(ctx)) {
+				h.listener.NowhereBetter(err)
+				return nil
+			}
 			return err
 		}
 	}
@@ -102,15 +108,15 @@ func (h *Health) checkOnce(ctx context.Context) error {
 	return h.check(ctx, h.prober.Checks().Evicting)
 }
 
-// checkBriefly asks a database for the quickest answer that there is.
+// checkBriefly asks a database for the quickest answer that there is: over a new connection, because everybody needs one.
 func (h *Health) checkBriefly(ctx context.Context) error {
-	if err := h.prober.Ask(ctx, 1, h.ping); err != nil {
-		return err
+	began := time.Now()
+	err := h.prober.AskNew(ctx, 1, func(ctx context.Context) error { return unlessForbidden(h, h.prober.Return(ctx)) })
+	h.listener.Checked(err, time.Since(began), true)
+	if brief := h.prober.Checks().Brief; err == nil && len(brief) > 0 {
+		err = h.check(ctx, brief)
 	}
-	if err := h.prober.AskConnect(ctx, 1); err != nil {
-		return err
-	}
-	return h.check(ctx, h.prober.Checks().Brief)
+	return err
 }
 
 // Probe runs the whole set of checks for a caller: a round of its own, after the one that is under way. The error is that of ctx,

@@ -100,7 +100,7 @@ func (h *Health) finishRun(r *checkRun, err error) {
 			h.fleet.Review()
 		}
 	case outageRun:
-		r.again = time.Now().Add(downInterval)
+		r.again = time.Now().Add(downPace(h.cfg.Databases))
 		if _, down := h.fleet.Role(); err == nil && down {
 			h.Restore(r.generation)
 		}

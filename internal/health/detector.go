@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/wait"
 	"github.com/redishook/multidb/window"
 )
@@ -36,6 +37,9 @@ func (e *DetectorError) Unwrap() error { return e.last }
 func (h *Health) Failed(cause error) {
 	h.traffic.Failures.Add(1)
 	h.Suspect(cause)
+	if !goredis.IsReply(cause) && h.cfg.Connections != nil && h.traffic.PartOfBurst(time.Now(), h.cfg.Connections()) {
+		return // one event has taken many connections, and was counted
+	}
 	h.Consult(1)
 }
 

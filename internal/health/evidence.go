@@ -11,6 +11,7 @@ import (
 	"github.com/redishook/multidb/internal/goredis"
 	"github.com/redishook/multidb/internal/ownfault"
 	"github.com/redishook/multidb/internal/prober"
+	"github.com/redishook/multidb/internal/traffic"
 )
 
 // A suspicion has kinds, and is confirmed by the same acts. A PING over a connection that has stood for hours is answered while
@@ -25,6 +26,20 @@ const (
 	kindWrite                            // a request without an answer, which may be a write that is held back: asked by PUBLISH
 	kindReply                            // requests that are refused: asked of the other databases, by a write that changes nothing
 )
+
+// count counts evidence by its kind.
+func (k evidenceKind) count(e *traffic.Evidence) {
+	switch {
+	case k&kindConnect != 0:
+		e.Connect.Add(1)
+	case k&kindReply != 0:
+		e.Refusal.Add(1)
+	case k&kindWrite != 0:
+		e.Silence.Add(1)
+	default:
+		e.Request.Add(1)
+	}
+}
 
 // kindOf tells the acts that an error is evidence of.
 func kindOf(cause error) evidenceKind {
@@ -64,8 +79,21 @@ type writeError struct{ err error }
 func (e writeError) Error() string { return "reads are answered and writes are not: " + e.err.Error() }
 func (e writeError) Unwrap() error { return e.err }
 
-// confirm asks by PING.
-func (h *Health) confirm() error { return h.prober.Ask(h.ctx, confirmProbes, h.ping) }
+// lonely is how long the silence of a database lasts before it is a verdict, if there is no other one to go to: as long as a client
+// without the hook waits for a reply.
+const lonely = 5 * time.Second
+
+// confirm asks by PING. What is known to have been silent for a while has less time left, so that all silences are equally long.
+func (h *Health) confirm() error {
+	within := h.cfg.Timeout
+	if h.inUse() && !h.fleet.HasAlternative() {
+		within = max(within, lonely)
+	} else {
+		_, silent := h.evidence()
+		within -= min(silent, within/2)
+	}
+	return h.prober.AskWithin(h.ctx, confirmProbes, within, h.ping)
+}
 
 // confirmAs asks a suspect by the acts that have failed. It returns the verdict, or nil.
 func (h *Health) confirmAs() error {
@@ -78,7 +106,8 @@ func (h *Health) confirmAs() error {
 		asked |= kindConnect | kindWrite // its survey asks each node; these would ask one, which may be the one that is being replaced
 	}
 	for {
-		kinds := h.suspectedOf() &^ asked // evidence of another kind may have come meanwhile
+		kinds, _ := h.evidence() // of another kind may have come meanwhile
+		kinds &^= asked
 		switch refused := asRefusing(h).verdict(); {
 		case refused != nil && asked&kindReply == 0:
 			asked |= kindReply
@@ -158,6 +187,22 @@ func Connects(h *Health) bool { return h.prober.AskConnect(h.ctx, 1) == nil }
 func Writes(h *Health) bool {
 	return asRefusing(h).steady() && h.prober.Ask(h.ctx, 1, h.prober.Write) == nil
 }
+
+// Checks is the act of passing all checks that may evict.
+func Checks(ctx context.Context) Act {
+	return func(h *Health) bool {
+		ctx, cancel := context.WithTimeout(ctx, otherRound)
+		defer cancel()
+		if h.lockChecks(ctx) != nil {
+			return false
+		}
+		defer h.unlockChecks()
+		return h.check(ctx, h.prober.Checks().Evicting) == nil
+	}
+}
+
+// otherRound is how long a round of checks of another database may take that is asked because one fails here.
+const otherRound = 10 * time.Second
 
 // Serves is the act of doing what was refused with a reply.
 func Serves(refused error) Act {

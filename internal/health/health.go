@@ -32,6 +32,9 @@ type Config struct {
 	Databases int
 	StartedAt time.Time
 
+	// Connections is how many connections the database has, or had a moment ago; nil: nobody knows.
+	Connections func() int
+
 	// Locate adds the place of the database to an error that does not name it. It is called with the lock of health held.
 	Locate func(error) error
 }
@@ -141,9 +144,11 @@ func New(ctx context.Context, cfg Config, p *prober.Prober, t *traffic.Traffic, 
 // Mutex returns the lock, for a test that looks whether it is held where it must not be.
 func (h *Health) Mutex() *sync.Mutex { return &h.mu }
 
-// Remove notes that the database belongs to nobody any more: it is not usable, and Run ends.
+// Remove notes that the database belongs to nobody any more: it is not usable, Run ends, and no change is told from here on.
 func (h *Health) Remove() {
+	h.mu.Lock()
 	h.removed.Store(true)
+	h.mu.Unlock()
 	h.Nudge()
 }
 

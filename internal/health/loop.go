@@ -8,6 +8,11 @@ import (
 // downInterval is the pace of probing while nothing is usable: the first database to answer is used at once.
 const downInterval = 50 * time.Millisecond
 
+// downPace is downInterval for many databases, which would take up the process if all were asked at that pace.
+func downPace(databases int) time.Duration {
+	return max(downInterval, time.Duration(databases)*8*time.Millisecond)
+}
+
 // Run is the health loop of the database, until the hook ends or Remove. order is the place of the database among the others.
 // After the first check it never waits for what a user has written: a round of checks, which may take as long as the user allows
 // it to, runs beside it, one at a time, so that a suspicion that comes up meanwhile is confirmed at once.
@@ -91,7 +96,7 @@ func (h *Health) stagger(order int) time.Duration {
 // pace is the time to the next regular look.
 func (h *Health) pace() time.Duration {
 	if !h.Usable() {
-		return downInterval
+		return downPace(h.cfg.Databases)
 	}
 	if h.isActive() {
 		return h.cfg.ActiveInterval - h.silence()

@@ -39,6 +39,7 @@ func (h *Health) Suspect(cause error) <-chan struct{} {
 
 // suspectLocked adds evidence to the suspicion of now, or begins one. Caller must hold mu.
 func (h *Health) suspectLocked(cause error, kinds evidenceKind) *suspicion {
+	kinds.count(&h.traffic.Evidence)
 	if s := h.suspicion; s != nil {
 		s.kinds |= kinds
 		return s
@@ -84,14 +85,26 @@ func (h *Health) suspected() (*suspicion, time.Duration) {
 	return h.suspicion, time.Until(h.calmedAt.Add(suspicionFloor))
 }
 
-// suspectedOf returns the acts that have failed.
-func (h *Health) suspectedOf() evidenceKind {
+// evidence returns the acts that have failed, and how long the database had been silent by now, if that is the evidence.
+func (h *Health) evidence() (kinds evidenceKind, silent time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.suspicion == nil {
-		return 0
+	s := h.suspicion
+	if s == nil {
+		return 0, 0
 	}
-	return h.suspicion.kinds
+	var stalled Stall
+	var slow slowConnect
+	var beside SuspectedWith
+	switch {
+	case errors.As(s.cause, &stalled):
+		silent = time.Duration(stalled) + time.Since(s.began)
+	case errors.As(s.cause, &slow):
+		silent = slow.after + time.Since(s.began)
+	case errors.As(s.cause, &beside):
+		silent = max(0, h.cfg.StallTimeout) // as the one has that it is asked beside, so that both verdicts come together
+	}
+	return s.kinds, silent
 }
 
 // resolve ends the suspicion and releases everybody who waits for the verdict. It comes after what the verdict caused

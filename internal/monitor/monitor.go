@@ -7,16 +7,14 @@ import (
 	"time"
 
 	"github.com/redishook/multidb/internal/database"
-	"github.com/redishook/multidb/internal/health"
 	"github.com/redishook/multidb/internal/selector"
-	"github.com/redishook/multidb/internal/traffic"
 )
 
 // monitorInterval is the resolution of stall detection and of the detectors' successes.
-const monitorInterval = 50 * time.Millisecond
+const monitorInterval = 25 * time.Millisecond
 
 // restInterval is monitorInterval while nothing happens. A process that does nothing but wait wakes up for little else.
-const restInterval = 5 * monitorInterval
+const restInterval = 10 * monitorInterval
 
 // Config is what a monitor is made of. It must not be changed.
 type Config struct {
@@ -24,8 +22,7 @@ type Config struct {
 	Listener Listener
 	DryRun   bool
 
-	StallTimeout   time.Duration // how long a database that owes replies may be silent; negative: for ever
-	ActiveInterval time.Duration // of the health checks of the active database
+	Limits database.Limits // how long a database may owe something
 
 	// Dials returns how many connections were dialed for clients.
 	Dials func() uint64
@@ -69,7 +66,7 @@ func New(cfg Config) *Monitor { return &Monitor{cfg: cfg, wake: make(chan struct
 func (m *Monitor) Run() {
 	timer := time.NewTimer(monitorInterval)
 	defer timer.Stop()
-	s := stalls{of: make(map[string]*traffic.Stall)}
+	watch, wasDown := database.NewWatch(m.cfg.Limits), true
 	var said reminders
 	for ticks := 0; ; ticks++ {
 		stirred := false
@@ -82,16 +79,17 @@ func (m *Monitor) Run() {
 		}
 		resting := m.resting.Swap(false)
 		now := m.cfg.Choice.Current()
-		before := s.whole
+		before := *watch
 		if !now.Down {
-			m.watchForStall(&s, now.DB, resting || stirred)
+			watch.Look(now.DB, resting || stirred || wasDown, time.Now())
 		}
-		if resting || ticks%2 == 0 {
+		wasDown = now.Down
+		if resting || ticks%4 == 0 {
 			now.DB.Health.Consult(0)
 			m.warnIfUnrouted(now.DB)
 			m.remind(&said, time.Now())
 		}
-		if !stirred && s.whole.Calm(before) {
+		if !stirred && watch.Calm(before) {
 			// In this order: a request that begins now either finds the monitor at rest or is found by it.
 			m.resting.Store(true)
 			if _, outstanding := now.DB.Conns.Progress(); !outstanding {
@@ -111,45 +109,6 @@ func (m *Monitor) Wake() {
 		case m.wake <- struct{}{}:
 		default:
 		}
-	}
-}
-
-// stalls are the silences of the active database, and of each node of one that is a cluster: the replies of the others hide the
-// silence of one node.
-type stalls struct {
-	whole traffic.Stall
-	of    map[string]*traffic.Stall
-}
-
-// watchForStall makes a database suspect that owes replies and is silent.
-func (m *Monitor) watchForStall(s *stalls, db *database.Database, rested bool) {
-	now := time.Now()
-	reads, outstanding := db.Conns.Progress()
-	quiet, served := s.whole.Look(db, reads, outstanding, rested, now)
-	if served {
-		db.Health.Served(now)
-	}
-	m.suspectIfSilent(&s.whole, db, quiet, now)
-	if db.Cluster == nil {
-		return
-	}
-	next := make(map[string]*traffic.Stall, len(s.of))
-	for node, p := range db.Conns.ProgressByNode() {
-		one := s.of[node]
-		if one == nil {
-			one = &traffic.Stall{}
-		}
-		next[node] = one
-		quiet, _ := one.Look(db, p.Reads, p.Outstanding, rested, now)
-		m.suspectIfSilent(one, db, quiet, now)
-	}
-	s.of = next
-}
-
-func (m *Monitor) suspectIfSilent(s *traffic.Stall, db *database.Database, quiet time.Duration, now time.Time) {
-	if limit := m.cfg.StallTimeout; limit > 0 && quiet >= db.Prober.Scaled(limit) {
-		db.Health.Suspect(health.Stall(quiet))
-		s.PutOff(now, m.cfg.ActiveInterval-limit)
 	}
 }
 

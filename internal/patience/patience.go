@@ -38,10 +38,15 @@ func New(now time.Time, timeout, roundTrip time.Duration) *Patience {
 func (p *Patience) Step() time.Duration { return p.step }
 
 // Tick is called after every Step and reports whether the patience is over. A tick that is late counts as one that is in time
-// with a quarter more: the process was paused or starved, so the silence may be our own.
+// with a quarter more: the process was paused or starved, so the silence may be our own. After one that is late by a quarter of the
+// budget the wait begins anew.
 func (p *Patience) Tick(now time.Time) (over bool) {
-	d := min(now.Sub(p.last), p.step*5/4)
+	took := now.Sub(p.last)
+	d := min(took, p.step*5/4)
 	p.last = now
+	if took-p.step > p.budget()/4 {
+		p.waited = 0
+	}
 	p.waited += d
 	p.total += d
 	return p.waited >= p.budget() || p.total >= Phases*p.budget()

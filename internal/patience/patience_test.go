@@ -1,6 +1,7 @@
 package patience
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -81,7 +82,7 @@ func TestStarvedProcessComesToAVerdict(t *testing.T) {
 	for now := start; !p.Tick(now); now = now.Add(300 * time.Millisecond) {
 		n++
 	}
-	if n < 12 || n > 20 {
+	if n < Phases*12 || n > Phases*20 {
 		t.Errorf("over after %d ticks", n)
 	}
 }
@@ -93,5 +94,29 @@ func TestSignsOfLifeAreBounded(t *testing.T) {
 	p.Reached(0)
 	if got := until(p, start, func(time.Duration) { p.Alive() }); got != Phases*timeout {
 		t.Errorf("over after %v", got)
+	}
+}
+
+// Two hundred pauses of the process, of 0.1 to 5 s, each while a question waits for its answer. The answer has come after the round trip,
+// and is read when the process runs again; the tick comes first.
+func TestPausesAtAnyMomentAreNoVerdict(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range 200 {
+		roundTrip := time.Duration(1+r.IntN(100)) * time.Millisecond
+		pauseAt := time.Duration(r.Int64N(int64(roundTrip)))
+		pause := 100*time.Millisecond + time.Duration(r.Int64N(int64(4900*time.Millisecond)))
+		start := time.Now()
+		p := New(start, timeout, roundTrip)
+		p.Reached(0)
+		for now := p.Step(); now < roundTrip+pause; now += p.Step() {
+			at := now
+			if pauseAt < at && at < pauseAt+pause {
+				at = pauseAt + pause // the one tick that is kept, when the process runs again
+				now = at
+			}
+			if p.Tick(start.Add(at)) {
+				t.Fatalf("%d: a pause of %v is a verdict, at a round trip of %v", i, pause, roundTrip)
+			}
+		}
 	}
 }

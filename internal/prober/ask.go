@@ -24,23 +24,31 @@ type signsOfLife struct {
 // the silence is a verdict. A question that fails fast is followed by the next; one that is slow is joined by the next, on another
 // connection, so that a connection that died quietly costs a fraction of the timeout.
 func (p *Prober) Ask(ctx context.Context, n int, question Question) error {
-	return p.ask(ctx, n, question, newWaiting(p, p.cfg.Timeout))
+	return p.AskWithin(ctx, n, p.cfg.Timeout, question)
 }
 
-// AskConnect asks for a new connection: see Connect and Ask. What other questions meet meanwhile on connections that were there
-// is no sign of it, so the time that suits a first packet goes on until a dial has ended.
-func (p *Prober) AskConnect(ctx context.Context, n int) error {
+// AskWithin is Ask with another time for the answer.
+func (p *Prober) AskWithin(ctx context.Context, n int, timeout time.Duration, question Question) error {
+	return p.ask(ctx, n, timeout, question, newWaiting(p, timeout))
+}
+
+// AskConnect asks for a new connection: see Connect and AskNew.
+func (p *Prober) AskConnect(ctx context.Context, n int) error { return p.AskNew(ctx, n, p.Connect) }
+
+// AskNew is Ask for a question that needs a new connection. What other questions meet meanwhile on connections that were there is no
+// sign of it, so the time that suits a first packet goes on until a dial has ended.
+func (p *Prober) AskNew(ctx context.Context, n int, question Question) error {
 	patient := newWaiting(p, p.cfg.Timeout)
 	patient.dials = p.cluster == nil // of a cluster, Connect asks over connections that are there
-	return p.ask(ctx, n, p.Connect, patient)
+	return p.ask(ctx, n, p.cfg.Timeout, question, patient)
 }
 
-func (p *Prober) ask(ctx context.Context, n int, question Question, patient *waiting) error {
-	timeout := p.cfg.Timeout
+func (p *Prober) ask(ctx context.Context, n int, timeout time.Duration, question Question, patient *waiting) error {
 	limit := patience.Phases * max(patience.Connect, p.Scaled(timeout))
 	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	defer func() { cancel() }()
 	results := make(chan error, n)
+	stood := p.quick.PoolStats().IdleConns > 0 // the first question has a connection that was there
 	asked, failed := 0, 0
 	askOnce := func() {
 		asked++
@@ -50,15 +58,20 @@ func (p *Prober) ask(ctx context.Context, n int, question Question, patient *wai
 	}
 	tick := time.NewTicker(patient.Step())
 	defer tick.Stop()
-	late := time.NewTimer(max(timeout/16, 2*p.RoundTrip()))
+	late := time.NewTimer(max(p.cfg.Timeout/16, 2*p.RoundTrip()))
 	defer late.Stop()
-	hedge := time.NewTicker(p.Scaled(timeout) / 4)
+	hedge := time.NewTicker(p.Scaled(p.cfg.Timeout) / 4)
 	defer hedge.Stop()
 	askOnce()
 	last := errors.New("no answer")
 	for {
 		select {
 		case err := <-results:
+			if err == nil && stood && asked > failed+1 {
+				end := cancel
+				cancel = func() {} // the first question is still waited for
+				p.cfg.Go(func() { defer end(); p.awaitFirst(results, asked-failed-1) })
+			}
 			if err == nil || p.cfg.Ctx.Err() != nil {
 				return nil // if it is closed, so is the probing client
 			}
@@ -78,7 +91,18 @@ func (p *Prober) ask(ctx context.Context, n int, question Question, patient *wai
 				askOnce()
 			}
 		case now := <-tick.C:
-			if patient.over(now) {
+			if !patient.over(now) {
+				break
+			}
+			wait.For(ctx, lastLook) // what has arrived may not have been read yet, by a process that is short of processors
+			select {
+			case err := <-results:
+				if err == nil {
+					return nil
+				}
+			default:
+			}
+			if !patient.heard() {
 				return fmt.Errorf("%w: %w", errNoAnswer{patient.Waited().Round(time.Millisecond)}, last)
 			}
 		case <-ctx.Done():
@@ -90,16 +114,42 @@ func (p *Prober) ask(ctx context.Context, n int, question Question, patient *wai
 	}
 }
 
+// lastLook is how long before a verdict of silence is looked once more for an answer.
+const lastLook = 3 * time.Millisecond
+
+// awaitFirst waits a little for the answers to earlier questions, when a later one, on a connection that was made for it, has been
+// answered. A server that was frozen answers all of them at once. One that has forgotten its connections, or something in between,
+// does not.
+func (p *Prober) awaitFirst(results <-chan error, pending int) {
+	patience := time.NewTimer(max(50*time.Millisecond, 2*p.RoundTrip()))
+	defer patience.Stop()
+	for range pending {
+		select {
+		case err := <-results:
+			if err == nil {
+				return
+			}
+		case <-patience.C:
+			p.cfg.Forgotten()
+			return
+		case <-p.cfg.Ctx.Done():
+			return
+		}
+	}
+}
+
 // waiting is the patience with one question, fed by what the connections meet.
 type waiting struct {
 	*patience.Patience
 	signs                 *signsOfLife
+	served                func() uint64
 	dialed, written, read uint64
-	dials                 bool // nothing counts before a dial has ended
+	reads                 uint64 // by users
+	dials                 bool   // nothing counts before a dial has ended
 }
 
 func newWaiting(p *Prober, timeout time.Duration) *waiting {
-	w := &waiting{Patience: patience.New(time.Now(), timeout, p.RoundTrip()), signs: &p.signs}
+	w := &waiting{Patience: patience.New(time.Now(), timeout, p.RoundTrip()), signs: &p.signs, served: p.cfg.Reads, reads: p.cfg.Reads()}
 	w.dialed, w.written, w.read = w.signs.dialed.Load(), w.signs.written.Load(), w.signs.read.Load()
 	return w
 }
@@ -117,11 +167,20 @@ func (w *waiting) over(now time.Time) bool {
 		w.dialed = dialed
 		w.Reached(time.Duration(w.signs.dialTook.Load()))
 	}
-	if read := w.signs.read.Load(); read != w.read {
-		w.read = read
-		w.Alive()
-	}
+	w.heard()
 	return w.Tick(now)
+}
+
+// heard reports whether something was read since the last time. What users have read counts: the way may have become longer than the
+// answer may take, and replies arrive.
+func (w *waiting) heard() bool {
+	read, reads := w.signs.read.Load(), w.served()
+	if read == w.read && reads == w.reads {
+		return false
+	}
+	w.read, w.reads = read, reads
+	w.Alive()
+	return true
 }
 
 // errNoAnswer is the verdict on a database that does not answer.

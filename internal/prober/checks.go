@@ -12,7 +12,7 @@ type Checks struct {
 	All      probes.Checks // as they were given
 	Evicting probes.Checks // what may cause a move away from it, and must pass before one to it
 	Gates    probes.Checks // what must pass before a planned move to it, and causes none away from it
-	Brief    probes.Checks // the evicting ones with one probe each: what is asked while nothing is usable
+	Brief    probes.Checks // the evicting ones but PING, with one probe each: what is asked while nothing is usable
 }
 
 // NewChecks makes what the database is asked of checks as they were given. It calls functions of the user's.
@@ -28,7 +28,7 @@ func (p *Prober) NewChecks(all probes.Checks) *Checks {
 		// Checks that only gate would leave nobody to notice a death.
 		set.Evicting = p.shareProbeConn(probes.Checks{{Probe: probes.Ping(), Probes: 1}})
 	}
-	set.Brief = slices.Clone(set.Evicting)
+	set.Brief = slices.DeleteFunc(slices.Clone(set.Evicting), func(c probes.Check) bool { return c.Probe == quickPing{p} })
 	for i := range set.Brief {
 		set.Brief[i].Probes = 1
 	}

@@ -33,6 +33,12 @@ type Config struct {
 	Go func(func()) bool
 	// Late is told that a question has not been answered at once, or has failed.
 	Late func()
+	// Forgotten is told that a connection which had stood stays silent while a new one is answered.
+	Forgotten func()
+	// Closed is called at the end of Close; it may be nil.
+	Closed func()
+	// Reads is how often anything was read over the connections of users: a sign of life; nil: there is none.
+	Reads func() uint64
 	// Ctx ends when all ends. No question has failed from then on.
 	Ctx context.Context
 
@@ -73,6 +79,12 @@ type Prober struct {
 // New makes a prober. Its client for quick questions is the given one, made with [Options] or [FailoverOptions]; the prober
 // closes it.
 func New(client *redis.Client, cfg Config) *Prober {
+	if cfg.Forgotten == nil {
+		cfg.Forgotten = func() {}
+	}
+	if cfg.Reads == nil {
+		cfg.Reads = func() uint64 { return 0 }
+	}
 	p := &Prober{cfg: cfg, quick: client, checker: redis.NewClient(checkerOptions(client.Options())), clockStart: time.Now()}
 	p.strays.Patience = 2 * probeGrace
 	p.dialing, p.endDials = context.WithCancel(context.Background())
@@ -95,6 +107,9 @@ func (p *Prober) Close() error {
 	err := errors.Join(p.checker.Close(), p.quick.Close())
 	if p.cluster != nil {
 		err = errors.Join(err, p.cluster.close())
+	}
+	if p.cfg.Closed != nil {
+		p.cfg.Closed()
 	}
 	return err
 }
@@ -128,6 +143,21 @@ func (p *Prober) Connect(ctx context.Context) error {
 		client.AddHook(dialHook{p})
 		defer client.Close()
 		return unlessRefused(client.Ping(ctx).Err())
+	})
+}
+
+// Return is Connect with an ear for what PING is told, of a database that was not usable.
+func (p *Prober) Return(ctx context.Context) error {
+	if p.cluster != nil {
+		return p.Ping(ctx)
+	}
+	return p.beside(ctx, func() error {
+		client := redis.NewClient(onceOptions(p.quick.Options()))
+		client.AddHook(dialHook{p})
+		defer client.Close()
+		target := p.target
+		target.Client = client
+		return p.refusal.learn(probes.Ping().Check(ctx, target))
 	})
 }
 

@@ -42,7 +42,7 @@ func (r *Runner) awaitDatabase(ctx context.Context, now *selector.Epoch, last er
 			case <-timer.C:
 				return r.refuse(now, last)
 			case <-ctx.Done():
-				return now, errors.Join(failure.NoDatabase(last), ctx.Err())
+				return now, errors.Join(r.errors.noDatabase(now, last), ctx.Err())
 			case <-r.cfg.Ctx.Done():
 				return now, nil
 			}
@@ -54,7 +54,7 @@ func (r *Runner) awaitDatabase(ctx context.Context, now *selector.Epoch, last er
 
 func (r *Runner) refuse(now *selector.Epoch, last error) (*selector.Epoch, error) {
 	now.DB.Traffic.Refused.Add(1)
-	return now, failure.NoDatabase(last)
+	return now, r.errors.noDatabase(now, last)
 }
 
 // awaitTakeover lets work wait that a cluster could not do because it is replacing a master: until the cluster has, a switch is

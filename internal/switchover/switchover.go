@@ -17,6 +17,7 @@ type Config struct {
 	Choice       Choice
 	Waiting      *blocked.Commands
 	DrainTimeout time.Duration // how long sessions may go on; negative: they may not
+	Limits       database.Limits
 	// FollowEpoch makes ClusterClients follow the current choice.
 	FollowEpoch func()
 	Listener    Listener
@@ -110,6 +111,7 @@ func (s *Switchover) run(d *drain) {
 		old := d.old
 		d.restart = cancel
 		s.mu.Unlock()
+		s.cfg.Go(func() { s.watch(ctx, old) })
 		s.moveWaiting(ctx, old)
 		<-ctx.Done()
 		cancel()
@@ -141,6 +143,13 @@ func (s *Switchover) end(old *selector.Epoch) {
 		return // back again meanwhile, so they are good connections
 	}
 	old.DB.Conns.EndDrain(old.Number)
+}
+
+// watch gives the drain up of a database that hangs: sessions that wait for it would wait until the end of the drain.
+func (s *Switchover) watch(ctx context.Context, old *selector.Epoch) {
+	old.DB.WatchDrain(ctx, s.cfg.Limits,
+		func() bool { return s.cfg.Choice.Current().DB == old.DB || !old.DB.Conns.Draining() },
+		func() { old.DB.Conns.EndDrain(old.Number) })
 }
 
 // moveWaiting has the commands move that wait on a database which was left and may still be used. Where CLIENT UNBLOCK is not

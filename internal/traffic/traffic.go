@@ -13,6 +13,7 @@ import (
 type Traffic struct {
 	Counts
 	failing
+	burst
 
 	outcomes  window.Counter // successes that no detector has been told of yet
 	detectors []*detector
@@ -25,6 +26,27 @@ type Counts struct {
 	Successes, Failures, Replayed, Refused, Unknown atomic.Uint64
 	NotSent, CannotServe, Unanswered                atomic.Uint64 // the failures by kind
 	Unblocked                                       atomic.Uint64 // commands that waited and were made to move
+	OwnFaults                                       atomic.Uint64 // failures that this process has met by itself: no evidence
+	Evidence                                        Evidence
+}
+
+// Evidence counts what has made the database suspect, by kind.
+type Evidence struct{ Connect, Request, Silence, Refusal atomic.Uint64 }
+
+// ByKind returns the counts under the names that users see; nil if there is nothing.
+func (e *Evidence) ByKind() map[string]uint64 {
+	counts := map[string]uint64{
+		"connect": e.Connect.Load(), "request": e.Request.Load(), "silence": e.Silence.Load(), "refusal": e.Refusal.Load(),
+	}
+	for kind, n := range counts {
+		if n == 0 {
+			delete(counts, kind)
+		}
+	}
+	if len(counts) == 0 {
+		return nil
+	}
+	return counts
 }
 
 // New makes the traffic of one database, with detectors of its own.

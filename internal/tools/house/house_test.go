@@ -18,7 +18,7 @@ var floors = map[string]int{
 	"window":          0,
 	"internal/replay": 1, "internal/goredis": 1, "probes": 1,
 	"internal/conn": 2, "internal/blocked": 2, "internal/traffic": 2, "internal/clusterclient": 2, "internal/optioncheck": 1, "internal/prober": 2,
-	"internal/health": 3, "internal/oldconns": 3,
+	"internal/health": 3, "internal/oldconns": 3, "internal/sentinel": 2,
 	"internal/database": 4,
 	"internal/selector": 5, "internal/failure": 5,
 	"internal/runner": 6, "internal/dialer": 6, "internal/monitor": 6, "internal/switchover": 6, "internal/prepare": 0,
