@@ -186,7 +186,7 @@ func (h *Health) awaitBestAlternative() {
 	if !h.inUse() {
 		return
 	}
-	patience := time.NewTimer(h.prober.Scaled(h.cfg.Timeout) / 8)
+	patience := time.NewTimer(h.prober.Scaled(h.cfg.Timeout) / 4)
 	defer patience.Stop()
 	for {
 		verdict := h.fleet.BestAlternative()

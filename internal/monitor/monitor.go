@@ -66,7 +66,7 @@ func New(cfg Config) *Monitor { return &Monitor{cfg: cfg, wake: make(chan struct
 func (m *Monitor) Run() {
 	timer := time.NewTimer(monitorInterval)
 	defer timer.Stop()
-	watch, wasDown := database.NewWatch(m.cfg.Limits), true
+	watch, wasDown, rested := database.NewWatch(m.cfg.Limits), true, false
 	var said reminders
 	for ticks := 0; ; ticks++ {
 		stirred := false
@@ -81,9 +81,9 @@ func (m *Monitor) Run() {
 		now := m.cfg.Choice.Current()
 		before := *watch
 		if !now.Down {
-			watch.Look(now.DB, resting || stirred || wasDown, time.Now())
+			watch.Look(now.DB, resting || stirred || wasDown || rested, time.Now())
 		}
-		wasDown = now.Down
+		wasDown, rested = now.Down, false
 		if resting || ticks%4 == 0 {
 			now.DB.Health.Consult(0)
 			m.warnIfUnrouted(now.DB)
@@ -93,6 +93,7 @@ func (m *Monitor) Run() {
 			// In this order: a request that begins now either finds the monitor at rest or is found by it.
 			m.resting.Store(true)
 			if _, outstanding := now.DB.Conns.Progress(); !outstanding {
+				rested = true // whoever ends the rest may not have told it yet
 				timer.Reset(min(now.DB.Health.UntilSlot(restInterval), 2*restInterval))
 				continue
 			}
