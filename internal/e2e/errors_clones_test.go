@@ -70,7 +70,8 @@ func TestClonesGiveTheSameAnswers(t *testing.T) {
 					}
 					r.PipelinePoolSize = -1 // go-redis tries the other pool otherwise, which is a second dial
 					o.Retry.MaxAttempts = -1
-					o.Health.StallTimeout = time.Minute // a switch has nothing to do with it
+					o.Health.StallTimeout = time.Minute   // a switch has nothing to do with it
+					o.Health.ActiveInterval = time.Minute // nor has a check that meets the fault first
 				})
 				bare := redis.NewClient(&redis.Options{Addr: p.ToEast.Addr(), Dialer: dial, MaxRetries: -1, ReadTimeout: patience})
 				defer bare.Close()
