@@ -16,7 +16,7 @@ func TestANewConnectionIsWaitedForWhateverOthersMeet(t *testing.T) {
 	const timeout = 400 * time.Millisecond
 	var signs signsOfLife
 	now := time.Now()
-	w := &waiting{Patience: patience.New(now, timeout, 0), signs: &signs, dials: true}
+	w := &waiting{Patience: patience.New(now, timeout, 0), signs: &signs, served: func() uint64 { return 0 }, dials: true}
 	waits := func(d time.Duration) (over bool) {
 		for end := now.Add(d); now.Before(end) && !over; {
 			now = now.Add(w.Step())
