@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -113,6 +114,9 @@ func (c *Conn) mayShakeHands() error {
 // user's.
 func (c *Conn) handshakeStep(names []string) func(request []byte) error {
 	hs := &c.hello
+	if slices.Contains(names, "client|tracking") {
+		c.set.tracked.Store(true)
+	}
 	switch first := names[0]; {
 	case first == "hello" && len(names) == 1 && hs.phase == expectHello:
 		return c.sendHello

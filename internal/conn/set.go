@@ -76,13 +76,15 @@ type Set struct {
 	role     atomic.Pointer[string] // what HELLO has said last
 	master   atomic.Pointer[string] // where the last dial by way of Sentinel led
 	underWay atomic.Int64           // dials that have not ended
+	tracked  atomic.Bool            // a client with a cache has made a connection
 
 	strays callback.Strays // dialers and providers that nobody waits for any more
 
-	mu     sync.Mutex // leaf lock: nothing is called with it held
-	open   map[*Conn]struct{}
-	dialed uint64
-	reads  uint64 // of connections that are closed
+	mu       sync.Mutex // leaf lock: nothing is called with it held
+	open     map[*Conn]struct{}
+	dialed   uint64
+	reads    uint64 // of connections that are closed
+	requests uint64 // of connections that are closed
 }
 
 // NewSet makes a set without a connection.
@@ -205,6 +207,7 @@ func (s *Set) forget(c *Conn) {
 	if _, ok := s.open[c]; ok {
 		delete(s.open, c)
 		s.reads += c.ledger.Reads()
+		s.requests += c.ledger.Written()
 		if !c.pubsub.Load() {
 			c.hello.client.pooled.Add(-1)
 		}
@@ -235,6 +238,20 @@ func (s *Set) Progress() (reads uint64, outstanding bool) {
 		outstanding = outstanding || c.owesNow()
 	}
 	return reads, outstanding
+}
+
+// Tracked reports whether a connection was made for a client that caches: go-redis asks for CLIENT TRACKING there.
+func (s *Set) Tracked() bool { return s.tracked.Load() }
+
+// Requests returns how many requests were written to the database, those of handshakes included.
+func (s *Set) Requests() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	requests := s.requests
+	for c := range s.open {
+		requests += c.ledger.Written()
+	}
+	return requests
 }
 
 // Count returns how many connections are open, and how many were dialed altogether.

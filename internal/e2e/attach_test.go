@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb"
 	"github.com/redishook/multidb/internal/testkit"
+	"github.com/redishook/multidb/internal/testkit/faultproxy"
 	"github.com/redishook/multidb/internal/testkit/pair"
 	"github.com/redishook/multidb/internal/testkit/redistest"
 )
@@ -122,27 +124,42 @@ func TestAttachRefusesWhatNobodyMade(t *testing.T) {
 }
 
 // TestWarnsOfAClientThatIsNotRouted: a hook added to a client whose connections were there before sees its commands and
-// moves none of them.
+// moves none of them. go-redis dials MinIdleConns before a hook can be added.
 func TestWarnsOfAClientThatIsNotRouted(t *testing.T) {
 	east := redistest.Start(t)
-	log := &shared{}
-	h := pair.Hook(t, multidb.Options{
-		Databases: []multidb.Database{{Name: "east", Options: east.Options()}},
-		Health:    multidb.Health{ActiveInterval: 50 * time.Millisecond},
-		Logger:    slog.New(slog.NewTextHandler(log, nil)),
-	})
-	rdb := redis.NewClient(east.Options())
-	defer rdb.Close()
-	require.NoError(t, rdb.Ping(t.Context()).Err())
-	rdb.AddHook(h)
-	redistest.Eventually(t, 10*time.Second, "the warning", func() bool {
-		require.NoError(t, rdb.Ping(t.Context()).Err())
-		return strings.Contains(log.String(), "Attach")
-	})
-	for end := time.Now().Add(5 * 250 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		require.NoError(t, rdb.Ping(t.Context()).Err())
+	way := faultproxy.Start(t, east.Addr())
+	way.Delay(5 * time.Millisecond) // so that commands need a connection each
+	for _, idle := range []int{0, 3} {
+		options := pair.Through(east, way)
+		options.MinIdleConns = idle
+		log := &shared{}
+		h := pair.Hook(t, multidb.Options{
+			Databases: []multidb.Database{{Name: "east", Options: east.Options()}},
+			Health:    multidb.Health{ActiveInterval: 50 * time.Millisecond},
+			Logger:    slog.New(slog.NewTextHandler(log, nil)),
+		})
+		rdb := redis.NewClient(options)
+		defer rdb.Close()
+		if idle == 0 {
+			require.NoError(t, rdb.Ping(t.Context()).Err())
+		}
+		redistest.Eventually(t, 10*time.Second, "connections from before the hook", func() bool {
+			return rdb.PoolStats().TotalConns >= uint32(max(1, idle)) // IdleConns counts what is being dialed
+		})
+		rdb.AddHook(h)
+		redistest.Eventually(t, 10*time.Second, "the warning", func() bool {
+			var together sync.WaitGroup
+			for range 8 {
+				together.Go(func() { assert.NoError(t, rdb.Ping(t.Context()).Err()) })
+			}
+			together.Wait()
+			return strings.Contains(log.String(), "Attach")
+		})
+		for end := time.Now().Add(5 * 250 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			require.NoError(t, rdb.Ping(t.Context()).Err())
+		}
+		require.Equal(t, 1, strings.Count(log.String(), "Attach"), "once is enough")
 	}
-	require.Equal(t, 1, strings.Count(log.String(), "Attach"), "once is enough")
 }
 
 // Events: MinIdleConns are being dialed in the background while Attach runs. Those dials began without the hook, so

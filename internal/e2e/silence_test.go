@@ -120,7 +120,7 @@ func TestConnectionsThatAreForgottenOnTheirWay(t *testing.T) {
 // Events: writes on east are paused. Many connections read and are answered, and one writes. The silence of that one is seen beside
 // the answers to the others.
 func TestPausedWritesAreSeenBesideReads(t *testing.T) {
-	p := pair.New(t, nil)
+	p := pair.New(t, func(_ *multidb.Options, client *redis.Options) { client.ReadTimeout = time.Minute })
 	reads := load.Start(5, paced(func(ctx context.Context, _, _ int) error {
 		if err := p.RDB.Get(ctx, "k").Err(); !errors.Is(err, redis.Nil) {
 			return err
@@ -132,7 +132,7 @@ func TestPausedWritesAreSeenBesideReads(t *testing.T) {
 	require.NoError(t, p.East.Client().Do(t.Context(), "CLIENT", "PAUSE", 60_000, "WRITE").Err())
 	began := time.Now()
 	require.NoError(t, p.RDB.Set(t.Context(), "w", 1, 0).Err())
-	require.Less(t, time.Since(began), 2*time.Second)
+	require.Less(t, time.Since(began), 20*time.Second)
 	reads.End()
 	require.Empty(t, reads.Errs)
 	require.Len(t, p.Switched(), 1)

@@ -46,7 +46,7 @@ type Listener interface {
 	StillDown(lasted time.Duration, dryRun bool, causes []any)
 	// StillUnusable: a database is not.
 	StillUnusable(database, addr string, lasted time.Duration, cause error)
-	// Unrouted: commands run through the hook, but none of their connections was dialed by it.
+	// Unrouted: commands run through the hook, over connections that were not dialed by it.
 	Unrouted()
 }
 
@@ -86,7 +86,7 @@ func (m *Monitor) Run() {
 		wasDown, rested = now.Down, false
 		if resting || ticks%4 == 0 {
 			now.DB.Health.Consult(0)
-			m.warnIfUnrouted(now.DB)
+			m.warnIfUnrouted()
 			m.remind(&said, time.Now())
 		}
 		if !stirred && watch.Calm(before) {
@@ -111,13 +111,4 @@ func (m *Monitor) Wake() {
 		default:
 		}
 	}
-}
-
-// warnIfUnrouted reports, once, that commands run through the hook but none of their connections was dialed by it.
-func (m *Monitor) warnIfUnrouted(db *database.Database) {
-	if m.unrouted || m.cfg.Dials() > 0 || db.Traffic.Successes.Load() == 0 {
-		return
-	}
-	m.unrouted = true
-	m.cfg.Listener.Unrouted()
 }
