@@ -61,7 +61,7 @@ type Options struct {
 	// follow it in a pipeline, one that waits for longer ends with an error. Negative: not at all, its connections are closed at once.
 	DrainTimeout time.Duration
 
-	// DialLimit is how many connections are dialed to one database at the same time, over all clients of the hook: after a
+	// DialLimit is how many connections are dialed to one database at the same time, over all clients of the hook. After a
 	// failover everybody needs a new one at once. Default: 32. Negative: no limit.
 	DialLimit int
 
@@ -146,12 +146,11 @@ type Health struct {
 	ActiveInterval time.Duration
 
 	// Timeout is how long a database may be silent: it owes replies, or the answer to a PING, and nothing comes. It is never less
-	// than four round trips, as PINGs over established connections have found them, so that a distant database is not taken for a
-	// dead one. A silence is counted from its first look, every 25ms. It is 5s if no other database is usable. Default: 425ms.
+	// than four round trips of PINGs over established connections, because a distant database is not dead. A silence is counted from its first look, every 25ms. It is 5s if no other database is usable. Default: 425ms.
 	Timeout time.Duration
 
-	// StallTimeout is how long requests may be outstanding on the active database without one byte read from it
-	// before it is suspected and asked by PING, which is part of Timeout. Never less than four round trips either. Default: 100ms.
+	// StallTimeout is how long requests may be outstanding on the active database without one byte read from it.
+	// Then it is suspected and asked by PING, which is part of Timeout. Never less than four round trips either. Default: 100ms.
 	// Negative: off.
 	StallTimeout time.Duration
 

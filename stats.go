@@ -40,8 +40,8 @@ type DatabaseStats struct {
 	// at once and all others were asked as well. Cleared counts those that a quick probe has cleared; what is left are
 	// outages. Many that are cleared tell of connections that break, or of a network that loses packets.
 	Suspicions, Cleared uint64
-	// Evidence counts what has made it suspect, by kind: "connect" (a dial or a login), "request" (a connection that broke),
-	// "silence" (no answer in time) and "refusal" (replies that say it cannot serve now, put to the other databases). nil if there
+	// Evidence counts by kind what has made it suspect: "connect" is a dial or a login, "request" a connection that broke,
+	// "silence" no answer in time. "refusal" is a reply that it cannot serve now, put to the other databases as well. nil if there
 	// was none.
 	Evidence map[string]uint64
 	// OwnFaults counts failures that this process has met by itself, such as no descriptors left. They are no evidence.

@@ -24,7 +24,7 @@ var longSentences = map[string]int{
 	"internal/blocked": 2, "internal/callback": 2, "internal/chart": 2, "internal/cluster": 13, "internal/clusterclient": 11,
 	"internal/clusterhook": 1, "internal/conn": 27, "internal/database": 3, "internal/e2e": 74, "internal/e2e/cluster": 3,
 	"internal/e2e/oracle": 2, "internal/e2e/random": 1, "internal/failure": 1, "internal/goredis": 21, "internal/health": 19,
-	"internal/monitor": 1, "internal/oldconns": 3, "internal/optioncheck": 2, "internal/patience": 2, "internal/prober": 11,
+	"internal/oldconns": 3, "internal/optioncheck": 2, "internal/patience": 2, "internal/prober": 11,
 	"internal/replay": 15, "internal/reply": 2, "internal/resp": 5, "internal/runner": 25, "internal/selector": 12,
 	"internal/switchover": 1, "internal/testkit": 1, "internal/testkit/clustertest": 3, "internal/testkit/cost": 1,
 	"internal/testkit/fakeserver": 1, "internal/testkit/faultproxy": 11, "internal/testkit/history": 1,
