@@ -62,7 +62,8 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 		Choice: h.selector, Listener: h.events, DryRun: opt.DryRun, Limits: limitsOf(&opt), Dials: h.dialer.Dials, Ctx: h.ctx,
 	})
 	h.clusters = clusterhook.New(clusterhook.Config{
-		Choice: h.selector, Runner: h.runner, Dialer: h.dialer, Errors: commandErrors{}, Old: oldConns(h.ctx), Ctx: h.ctx, Go: h.workers.Go,
+		Choice: h.selector, Runner: h.runner, Dialer: h.dialer, Errors: commandErrors{}, Old: oldConns(h.ctx), Waiting: &h.waiting,
+		Ctx: h.ctx, Go: h.workers.Go,
 	})
 	h.switchover = switchover.New(switchover.Config{
 		Choice: h.selector, Waiting: &h.waiting, DrainTimeout: opt.DrainTimeout, FollowEpoch: h.clusters.FollowEpoch, Listener: h.events,

@@ -28,6 +28,15 @@ func Misrouted(err error) bool {
 	return ask
 }
 
+// InsteadOf returns what a command has met whose error is a node hook's redirect; any other error as it is.
+func InsteadOf(err error) error {
+	var hint goredis.Moved
+	if errors.As(err, &hint) && hint.Instead != nil {
+		return hint.Instead
+	}
+	return err
+}
+
 // keyOf returns a key of the slot of a command: its first key.
 func keyOf(slot int, cmd redis.Cmder) string {
 	for _, arg := range cmd.Args()[1:] {

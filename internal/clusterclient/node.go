@@ -166,7 +166,7 @@ func (n *Node) redirected(ctx context.Context, cmd redis.Cmder, err error) error
 	if !n.client.host.Refused(err) || goredis.OnSession() {
 		return err
 	}
-	if hint, leads := n.hint(ctx, cmd, false); leads {
+	if hint, leads := n.hint(ctx, cmd, err, false); leads {
 		return hint
 	}
 	return err
@@ -174,7 +174,7 @@ func (n *Node) redirected(ctx context.Context, cmd redis.Cmder, err error) error
 
 // hint is a redirect to where a command belongs under the current choice, if that is known. It leads back to the node itself only if
 // back is set: for other commands the hook on the client sees to that.
-func (n *Node) hint(ctx context.Context, cmd redis.Cmder, back bool) (hint goredis.Moved, leads bool) {
+func (n *Node) hint(ctx context.Context, cmd redis.Cmder, err error, back bool) (hint goredis.Moved, leads bool) {
 	choice := n.client.host.Choice()
 	t := choice.Cluster.Topology()
 	if choice.Down || t == nil || !back && n.member(ctx, choice) {
@@ -182,9 +182,9 @@ func (n *Node) hint(ctx context.Context, cmd redis.Cmder, back bool) (hint gored
 	}
 	slot := cluster.SlotOf(cmd)
 	if addr, served := t.Owner(slot); served {
-		return goredis.Moved{Slot: slot, Addr: addr}, true
+		return goredis.Moved{Slot: slot, Addr: addr, Instead: err}, true
 	}
-	return goredis.Moved{Slot: 0, Addr: t.AnyMaster()}, true
+	return goredis.Moved{Slot: 0, Addr: t.AnyMaster(), Instead: err}, true
 }
 
 // watchFailed is what go-redis' Watch gets for the WATCH that it has sent: a redirect, where that leads on. A refusal by the node
@@ -198,7 +198,7 @@ func (n *Node) watchFailed(ctx context.Context, cmd redis.Cmder, err error) erro
 	}
 	cc := n.client.Value()
 	last := cc == nil || goroutine == "" || w.failed(ctx, goroutine) > cc.Options().MaxRedirects
-	hint, leads := n.hint(ctx, cmd, true)
+	hint, leads := n.hint(ctx, cmd, err, true)
 	switch {
 	case !last && refused && leads:
 		return hint

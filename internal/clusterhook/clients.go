@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/blocked"
 	"github.com/redishook/multidb/internal/clusterclient"
 	"github.com/redishook/multidb/internal/conn"
 	"github.com/redishook/multidb/internal/database"
@@ -29,6 +30,8 @@ type Config struct {
 	Dialer *dialer.Dialer
 	Errors failure.Errors
 	Old    oldconns.Replacer
+	// Waiting are the commands that wait for something to come.
+	Waiting *blocked.Commands
 	// Ctx ends when the hook is closed. Go starts a goroutine that the hook joins; false: it is closed.
 	Ctx context.Context
 	Go  func(func()) bool

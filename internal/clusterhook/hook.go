@@ -14,6 +14,7 @@ import (
 	"github.com/redishook/multidb/internal/database"
 	"github.com/redishook/multidb/internal/failure"
 	"github.com/redishook/multidb/internal/goredis"
+	"github.com/redishook/multidb/internal/replay"
 )
 
 // host is the hook as its ClusterClients have it.
@@ -81,25 +82,32 @@ func (hook) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	split := clusterclient.Whole(next)
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		now := h.cfg.Choice.Current()
 		if goredis.IsHandshake(cmd) {
 			return h.cfg.Runner.Handshake(ctx, cmd, next)
 		}
-		run := next
+		if replay.MayWait(cmd) {
+			return h.cfg.Waiting.Process(ctx, cmd, next, h.process)
+		}
 		if h.client.Splits(ctx, cmd) {
-			run = split
+			return h.process(ctx, cmd, split)
 		}
-		if now.Down {
-			return h.cfg.Runner.Later(ctx, cmd, h.following(run), now)
-		}
-		h.client.Await(ctx, now.Cluster)
-		err := run(ctx, cmd)
-		if err == nil {
-			now.DB.Traffic.Succeeded()
-			return nil
-		}
-		return h.cfg.Runner.AfterFailure(ctx, cmd, h.following(run), now, err)
+		return h.process(ctx, cmd, next)
 	}
+}
+
+// process runs a command, and again as the runner says.
+func (h hook) process(ctx context.Context, cmd redis.Cmder, run redis.ProcessHook) error {
+	now := h.cfg.Choice.Current()
+	if now.Down {
+		return h.cfg.Runner.Later(ctx, cmd, h.following(run), now)
+	}
+	h.client.Await(ctx, now.Cluster)
+	err := run(ctx, cmd)
+	if err == nil {
+		now.DB.Traffic.Succeeded()
+		return nil
+	}
+	return h.cfg.Runner.AfterFailure(ctx, cmd, h.following(run), now, err)
 }
 
 // following runs a command once the client follows the choice of that moment.

@@ -63,9 +63,11 @@ func (c *Conn) owesFor(now time.Time) time.Duration {
 }
 
 // Waiting returns the connections of that term or before on which a request waits for something to come that may be run again
-// elsewhere, by their number in the reply to HELLO: what CLIENT UNBLOCK asks for. A connection is named once after the end of a
+// elsewhere: by the address of their node (empty if the database is no cluster), their number in the reply to HELLO, which CLIENT
+// UNBLOCK asks for. A connection is named once after the end of a
 // term: one that blocks again is in the hands of a session. Connections without a number are left out.
-func (s *Set) Waiting(term uint64) (ids []int64) {
+func (s *Set) Waiting(term uint64) map[string][]int64 {
+	ids := make(map[string][]int64)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
@@ -74,7 +76,7 @@ func (s *Set) Waiting(term uint64) (ids []int64) {
 			continue
 		}
 		c.unblocked = term
-		ids = append(ids, c.id.Load())
+		ids[c.place.Addr] = append(ids[c.place.Addr], c.id.Load())
 	}
 	return ids
 }

@@ -49,13 +49,21 @@ func (p *Passes) Here() bool {
 }
 
 func (p *Passes) walk() (here bool) {
+	client := false
 	stack(func(function string) bool {
-		if strings.HasPrefix(function, ".(*Conn).") || strings.HasPrefix(function, ".(*Tx).") {
+		cluster := strings.HasPrefix(function, ".(*ClusterClient).")
+		switch {
+		case strings.HasPrefix(function, ".(*Conn)."), strings.HasPrefix(function, ".(*Tx)."):
 			here = false
 			return false
+		case client && !cluster:
+			return false // who calls a Client is somebody else, unless it is one of the nodes of a ClusterClient
+		case cluster:
+			client = false
 		}
 		here = here || slices.Contains(p.through, function)
-		return !strings.HasPrefix(function, ".(*Client).") // who calls a Client is somebody else
+		client = strings.HasPrefix(function, ".(*Client).")
+		return true
 	})
 	return here
 }

@@ -12,8 +12,9 @@ import (
 // Moved is the error with which a hook on a node sends a command on to another node. go-redis recognises it by its text, as
 // it does a server's MOVED, and follows it at once, without backoff.
 type Moved struct {
-	Slot int
-	Addr string
+	Slot    int
+	Addr    string
+	Instead error // what the command has met, which its caller gets if the redirect is not followed to its end
 }
 
 func (m Moved) Error() string { return fmt.Sprintf("MOVED %d %s", m.Slot, m.Addr) }

@@ -6,13 +6,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Unblock ends what the connections of those numbers wait for, as if its time were over, and returns how many have waited. It is not
-// for a cluster: the numbers are those of one server.
-func (p *Prober) Unblock(ctx context.Context, ids []int64) (ended uint64, err error) {
+// Unblock ends what the connections of those numbers wait for, as if its time were over, and returns how many have waited. node is the
+// address of the node of a cluster that has numbered them.
+func (p *Prober) Unblock(ctx context.Context, node string, ids []int64) (ended uint64, err error) {
+	client := p.quick
+	if p.cluster != nil {
+		if client, err = p.cluster.nodes.client(node); err != nil {
+			return 0, err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.Scaled(p.cfg.Timeout))
 	defer cancel()
 	replies := make([]*redis.IntCmd, len(ids))
-	_, err = p.quick.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	_, err = client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, id := range ids {
 			replies[i] = pipe.ClientUnblock(ctx, id)
 		}

@@ -124,7 +124,7 @@ func (r *Runner) attemptOf(ctx context.Context, now *selector.Epoch, cmd redis.C
 		kind = misrouted
 	}
 	return &attempt{
-		err: goredis.Cause(err), kind: kind, db: r.databaseOf(now, err), moved: now.Superseded(),
+		err: goredis.Cause(clusterclient.InsteadOf(err)), kind: kind, db: r.databaseOf(now, err), moved: now.Superseded(),
 		final: failure.GaveUp(ctx) || r.isClosed() || r.cfg.DryRun || kind == excluded || kind == sessionDead,
 	}
 }

@@ -131,7 +131,7 @@ func (r *Runner) classifyAttempt(ctx context.Context, now *selector.Epoch, cmd r
 		}
 		db.Health.Failed(err)
 	}
-	a := &attempt{err: goredis.Cause(err), kind: kind, db: db, moved: now.Superseded()}
+	a := &attempt{err: goredis.Cause(clusterclient.InsteadOf(err)), kind: kind, db: db, moved: now.Superseded()}
 	switch kind {
 	case notSent, cannotServe, misrouted:
 		a.final = failure.GaveUp(ctx) || r.isClosed() || cmd != nil && vetoed(err, cmd) || ownfault.Is(err)

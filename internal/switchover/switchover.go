@@ -3,6 +3,7 @@ package switchover
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -155,16 +156,16 @@ func (s *Switchover) watch(ctx context.Context, old *selector.Epoch) {
 // moveWaiting has the commands move that wait on a database which was left and may still be used. Where CLIENT UNBLOCK is not
 // permitted they end by themselves, or with the drain.
 func (s *Switchover) moveWaiting(ctx context.Context, old *selector.Epoch) {
-	if old.DB.Cluster != nil {
-		return // the numbers of connections are those of its nodes
-	}
-	err := s.cfg.Waiting.Move(ctx, old.DB.Prober.Unblock,
-		func() []int64 { return old.DB.Conns.Waiting(old.Number) },
+	s.cfg.Waiting.Move(ctx, old.DB.Prober.Unblock,
+		func() map[string][]int64 { return old.DB.Conns.Waiting(old.Number) },
 		func(n uint64) { old.DB.Traffic.Unblocked.Add(n) },
+		func(node string, err error) {
+			if node != "" {
+				err = fmt.Errorf("node %s: %w", node, err)
+			}
+			s.cfg.Listener.NotUnblocked(old.DB.Name, err)
+		},
 		func() bool { return s.cfg.Choice.Current().DB == old.DB }) // back again, and the next drain is another one
-	if err != nil {
-		s.cfg.Listener.NotUnblocked(old.DB.Name, err)
-	}
 }
 
 // Retire ends a database that has been removed: its sessions drain, and then finish closes what else it has. If the hook closes

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,4 +216,31 @@ func TestPlannedSwitchesOfClustersKeepSplitCommandsWhole(t *testing.T) {
 	p.storm(t, switches, 40*time.Millisecond)
 	l.end(t)
 	require.Zero(t, l.unknown.Load()+l.failed.Load())
+}
+
+// TestRefusedCommandSaysThatItWasNotSent: a client that follows no redirect, and a hook that makes one attempt only. Whoever is told
+// anything in a planned switch is told that nothing was executed, and so it is.
+func TestRefusedCommandSaysThatItWasNotSent(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, setup{hook: func(o *multidb.Options) { o.Retry.MaxAttempts = 1 }, client: func(o *redis.ClusterOptions) { o.MaxRedirects = -1 }})
+	var told atomic.Int64
+	l := start(16, func(ctx context.Context, l *load, g, i int) error {
+		err := p.rdb.Incr(ctx, key("n:", g, i)).Err()
+		var failed *multidb.CommandError
+		switch {
+		case err == nil:
+			l.confirmed.Add(1)
+		case errors.As(err, &failed) && !failed.Sent && multidb.SafeToRetry(err):
+			told.Add(1)
+		default:
+			return err
+		}
+		return nil
+	})
+	for i := 0; i < 200 && told.Load() < 5; i++ {
+		p.storm(t, 2, 10*time.Millisecond)
+	}
+	l.end(t)
+	p.exact(t, l)
+	require.Positive(t, told.Load())
 }
