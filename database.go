@@ -63,7 +63,10 @@ func (b builder) newDatabase(spec Database, order int) (*database.Database, erro
 // That of go-redis hears it for connections of its own pool.
 func hearSentinels(h *Hook, db *database.Database, client *redis.Client, group *redis.FailoverOptions) (*redis.Client, func()) {
 	heard := sentinel.New(sentinel.Config{
-		Options: prober.FailoverOptions(group), Go: h.workers.Go, Ctx: h.ctx, Moved: func() { db.Conns.CutAll() },
+		Options: prober.FailoverOptions(group), Go: h.workers.Go, Ctx: h.ctx, Moved: func(from, to string) {
+			db.Conns.CutAll()
+			h.events.masterMoved(db.Name, from, to)
+		},
 	})
 	opt := *client.Options()
 	_ = client.Close()

@@ -78,6 +78,13 @@ func (d *dispatcher) degraded(c Degraded) {
 	})
 }
 
+// masterMoved says that the sentinels have made another server the master of a group, which is no switch.
+func (d *dispatcher) masterMoved(database, from, to string) {
+	d.Push(func() {
+		d.Log.Warn("multidb: the sentinels have made another master", "database", database, "from", from, "addr", to)
+	})
+}
+
 func (d *dispatcher) allDown(cause error, dry bool) {
 	d.Push(func() {
 		d.Log.Error("multidb: no database is usable", unlessDry(nil, dry, cause)...)

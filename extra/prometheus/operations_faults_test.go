@@ -51,6 +51,15 @@ func init() {
 		redistest.Eventually(t, 10*time.Second, "the outage", func() bool { return s.hook.Stats().Down })
 		s.toWest.Pass()
 	}
+	faults["The sentinels have made another master"] = func(t *testing.T, s *stage) {
+		group := redistest.StartGroup(t)
+		s.start(t, func(o *multidb.Options) {
+			o.Databases[0] = multidb.Database{Name: "east", Failover: &redis.FailoverOptions{
+				MasterName: redistest.GroupName, SentinelAddrs: []string{group.Sentinel},
+			}}
+		})
+		group.Promote(t)
+	}
 	faults["The service does not start: New waits"] = func(t *testing.T, s *stage) {
 		s.toEast.Refuse()
 		s.toWest.Refuse()

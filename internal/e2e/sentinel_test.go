@@ -2,11 +2,7 @@ package e2e_test
 
 import (
 	"context"
-	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,42 +19,6 @@ import (
 )
 
 // Groups that real sentinels watch.
-
-const groupName = "group"
-
-// startSentinel starts a redis-server that is a sentinel of a master, and returns its address.
-func startSentinel(t testing.TB, master string) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := l.Addr().String()
-	require.NoError(t, l.Close())
-	host, port, _ := strings.Cut(master, ":")
-	_, own, _ := strings.Cut(addr, ":")
-	dir := t.TempDir()
-	conf := filepath.Join(dir, "sentinel.conf")
-	require.NoError(t, os.WriteFile(conf, []byte(fmt.Sprintf("bind 127.0.0.1\nport %s\ndir %q\nsentinel monitor %s %s %s 1\n"+
-		"sentinel down-after-milliseconds %s 60000\nsentinel failover-timeout %s 10000\n", own, dir, groupName, host, port, groupName, groupName)), 0o600))
-	cmd := exec.Command("redis-server", conf, "--sentinel")
-	require.NoError(t, cmd.Start())
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	client := redis.NewSentinelClient(&redis.Options{Addr: addr})
-	t.Cleanup(func() { _ = client.Close() })
-	redistest.Eventually(t, 10*time.Second, "a sentinel", func() bool { return client.Ping(context.Background()).Err() == nil })
-	return addr
-}
-
-// startGroup starts a master, a replica and a sentinel.
-func startGroup(t testing.TB) (master, replica *redistest.Redis, sentinel string) {
-	master, replica = redistest.Start(t), redistest.Start(t)
-	host, port, _ := strings.Cut(master.Addr(), ":")
-	ctx := context.Background()
-	require.NoError(t, replica.Client().Do(ctx, "REPLICAOF", host, port).Err())
-	redistest.Eventually(t, 20*time.Second, "the replica", func() bool {
-		info, err := replica.Client().Info(ctx, "replication").Result()
-		return err == nil && strings.Contains(info, "master_link_status:up")
-	})
-	return master, replica, startSentinel(t, master.Addr())
-}
 
 // acceptsInSilence accepts connections and never answers.
 func acceptsInSilence(t testing.TB) (addr string) {
@@ -108,31 +68,29 @@ func arrival(t testing.TB, rdb *redis.Client, old *redistest.Redis, stop *atomic
 // Events: the sentinels make a replica the master. The master of before is healthy, and answers all that is sent to it. The hook
 // hears it from the sentinels, as go-redis' own client does, and is as fast.
 func TestANewMasterIsHeardFromTheSentinels(t *testing.T) {
-	master, _, sentinel := startGroup(t)
-	group := &redis.FailoverOptions{MasterName: groupName, SentinelAddrs: []string{sentinel, acceptsInSilence(t)}}
+	servers := redistest.StartGroup(t)
+	group := &redis.FailoverOptions{MasterName: redistest.GroupName, SentinelAddrs: []string{servers.Sentinel, acceptsInSilence(t)}}
 	began := time.Now()
 	h := pair.Hook(t, multidb.Options{Databases: []multidb.Database{{Name: "group", Failover: group}}})
 	require.Less(t, time.Since(began), 1500*time.Millisecond, "a silent sentinel has delayed New")
 	rdb := redis.NewClient(&redis.Options{Addr: "elsewhere:6379"})
 	defer rdb.Close()
 	rdb.AddHook(h)
-	plain := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: groupName, SentinelAddrs: []string{sentinel}})
+	plain := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: redistest.GroupName, SentinelAddrs: []string{servers.Sentinel}})
 	defer plain.Close()
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop.Store(true)
-	hook, without := arrival(t, rdb, master, &stop, &wg), arrival(t, plain, master, &stop, &wg)
+	hook, without := arrival(t, rdb, servers.Master, &stop, &wg), arrival(t, plain, servers.Master, &stop, &wg)
 
-	admin := redis.NewSentinelClient(&redis.Options{Addr: sentinel})
+	admin := redis.NewSentinelClient(&redis.Options{Addr: servers.Sentinel})
 	defer admin.Close()
 	told := admin.Subscribe(t.Context(), "+switch-master")
 	defer told.Close()
 	_, err := told.Receive(t.Context())
 	require.NoError(t, err)
-	redistest.Eventually(t, 30*time.Second, "a replica that may become the master", func() bool {
-		return admin.Failover(t.Context(), groupName).Err() == nil
-	})
+	servers.Promote(t)
 	_, err = told.ReceiveMessage(t.Context())
 	require.NoError(t, err)
 	at := time.Now().UnixNano()

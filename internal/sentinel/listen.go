@@ -85,11 +85,10 @@ func (g *Group) catchUp(s *sentinel) {
 // moved notes who the master is now. The first sentinel that tells of it is believed.
 func (g *Group) moved(addr string) {
 	g.mu.Lock()
-	news := g.told != addr
+	news, from := g.told != addr, g.dialed
 	g.told, g.toldAt = addr, time.Now()
-	away := news && g.dialed != "" && g.dialed != addr
 	g.mu.Unlock()
-	if away {
-		g.cfg.Moved()
+	if news && from != "" && from != addr {
+		g.cfg.Moved(from, addr)
 	}
 }

@@ -23,7 +23,7 @@ type Config struct {
 	// Ctx ends when all ends.
 	Ctx context.Context
 	// Moved is told that the group has another master: connections to the one of before are of no use.
-	Moved func()
+	Moved func(from, to string)
 }
 
 // Group is one group. Make it with New. Safe for concurrent use.
