@@ -17,7 +17,8 @@ type Options struct {
 	// AfterSwitch is how often a transaction may be run again that was surely not executed. It lost its connection
 	// or its database before EXEC was sent. Or its EXEC was refused because the database cannot serve now
 	// (READONLY, LOADING, ..., and the EXECABORT that comes of it). After a switch this happens at once, else
-	// after a short backoff (5 ms, doubled up to 250 ms). Default: 8.
+	// after a short backoff (5 ms, doubled up to 250 ms). What is lost while a cluster replaces a master does not
+	// count. Default: 8.
 	AfterSwitch int
 
 	// AfterRace is how often a transaction may be run again because a watched key had been changed. A budget of its own:

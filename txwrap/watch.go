@@ -97,7 +97,7 @@ type run struct {
 	onCluster bool
 	slot      int // of the keys, on a cluster
 
-	attempts, races, losses int
+	attempts, races, losses, pauses int
 
 	// The first EXEC that was sent and not answered, and the number of its attempt. It may have been executed, whatever
 	// becomes of the attempts after it.
@@ -161,12 +161,11 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 	case r.hook == nil:
 		return 0, false
 	case r.elsewhere(err):
-		r.losses++
 		if now := r.hook.Choice(); now.Number == r.began {
 			r.hook.ReportMoved(now.Database)
-			pause = backoff(r.losses - 1)
+			pause = r.backoff()
 		}
-		return pause, r.losses <= r.opt.AfterSwitch
+		return pause, r.mayLose()
 	case r.seen.unanswered != nil && !r.opt.RunUnansweredAgain:
 		return 0, false
 	case r.seen.unanswered == nil && !r.seen.harmless(err):
@@ -178,11 +177,37 @@ func (r *run) again(err error) (pause time.Duration, again bool) {
 	if errors.Is(err, errMoved) {
 		return 0, true // once per switch, so they bound it
 	}
-	r.losses++
 	if r.hook.Choice().Number == r.began {
-		pause = backoff(r.losses - 1)
+		pause = r.backoff()
 	}
-	return pause, r.losses <= r.opt.AfterSwitch
+	return pause, r.mayLose()
+}
+
+// mayLose counts an attempt that was lost, and reports whether there may be another one. While the cluster in use replaces a master,
+// attempts do not count. They end nevertheless: a cluster whose time for that is over is left, or nothing is usable.
+func (r *run) mayLose() bool {
+	if r.opt.AfterSwitch > 0 && r.onCluster && r.replacesMaster() {
+		return true
+	}
+	r.losses++
+	return r.losses <= r.opt.AfterSwitch
+}
+
+// replacesMaster reports whether the cluster in use is degraded.
+func (r *run) replacesMaster() bool {
+	now := r.hook.Choice().Database
+	for _, db := range r.hook.Stats().Databases {
+		if db.Name == now {
+			return !db.Degraded.IsZero()
+		}
+	}
+	return false
+}
+
+// backoff is the pause before an attempt where there was no switch.
+func (r *run) backoff() time.Duration {
+	r.pauses++
+	return backoff(r.pauses - 1)
 }
 
 // lostRace reports that a watched key had changed. An EXEC that the function has spelled out answers with nil then.

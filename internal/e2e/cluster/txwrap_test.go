@@ -211,6 +211,30 @@ func TestTransactionsFollowTheirSlot(t *testing.T) {
 	require.Empty(t, p.moves())
 }
 
+// TestTransactionsWaitOutATakeover: a master dies, and its replica is promoted seconds later. Nobody is told an error but whose EXEC
+// was under way. The master ends by a command of its own, in between two requests: what it has answered, its replica has.
+func TestTransactionsWaitOutATakeover(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, setup{})
+	b := p.openBanks(t)
+	b.busy(t)
+	for i := range p.a.Masters {
+		if p.a.Nodes[i] == p.a.Owner(cluster.KeySlot(account(0, 0))) { // it has a bank, so there are transfers
+			_ = p.a.Nodes[i].Client().Do(t.Context(), "shutdown", "nosave", "now", "force").Err() // it does not answer
+			p.a.AwaitMaster(p.a.ReplicaOf(i))
+			break
+		}
+	}
+	for range 5 {
+		b.busy(t)
+	}
+	redistest.Eventually(t, 20*time.Second, "A is whole", func() bool { return p.hook.Stats().Databases[0].Degraded.IsZero() })
+	b.busy(t)
+	b.close(t, p)
+	require.LessOrEqual(t, len(b.unknown), tellers)
+	require.Empty(t, p.moves())
+}
+
 // TestTransactionWithKeysInSeveralSlots is refused with the reason, and executes nothing.
 func TestTransactionWithKeysInSeveralSlots(t *testing.T) {
 	t.Parallel()
