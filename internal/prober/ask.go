@@ -47,13 +47,14 @@ func (p *Prober) ask(ctx context.Context, n int, timeout time.Duration, question
 	limit := patience.Phases * max(patience.Connect, p.Scaled(timeout))
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer func() { cancel() }()
-	results := make(chan error, n)
-	stood := p.quick.PoolStats().IdleConns > 0 // the first question has a connection that was there
+	results := make(chan answer, n)
+	stood := !patient.dials && p.quick.PoolStats().IdleConns > 0 // the first question has a connection that was there
 	asked, failed := 0, 0
 	askOnce := func() {
 		asked++
-		if !p.cfg.Go(func() { results <- question(ctx) }) {
-			results <- context.Canceled
+		number := asked
+		if !p.cfg.Go(func() { results <- answer{question(ctx), number == 1} }) {
+			results <- answer{context.Canceled, number == 1}
 		}
 	}
 	tick := time.NewTicker(patient.Step())
@@ -66,16 +67,19 @@ func (p *Prober) ask(ctx context.Context, n int, timeout time.Duration, question
 	last := errors.New("no answer")
 	for {
 		select {
-		case err := <-results:
-			if err == nil && stood && asked > failed+1 {
+		case a := <-results:
+			stood = stood && !a.first
+			if a.err == nil && stood {
 				end := cancel
 				cancel = func() {} // the first question is still waited for
-				p.cfg.Go(func() { defer end(); p.awaitFirst(results, asked-failed-1) })
+				if !p.cfg.Go(func() { defer end(); p.awaitFirst(results) }) {
+					end()
+				}
 			}
-			if err == nil || p.cfg.Ctx.Err() != nil {
+			if a.err == nil || p.cfg.Ctx.Err() != nil {
 				return nil // if it is closed, so is the probing client
 			}
-			last = err
+			last = a.err
 			p.cfg.Late()
 			if failed++; failed == n {
 				return last
@@ -96,8 +100,8 @@ func (p *Prober) ask(ctx context.Context, n int, timeout time.Duration, question
 			}
 			wait.For(ctx, lastLook) // what has arrived may not have been read yet, by a process that is short of processors
 			select {
-			case err := <-results:
-				if err == nil {
+			case a := <-results:
+				if a.err == nil {
 					return nil
 				}
 			default:
@@ -117,21 +121,34 @@ func (p *Prober) ask(ctx context.Context, n int, timeout time.Duration, question
 // lastLook is how long before a verdict of silence is looked once more for an answer.
 const lastLook = 3 * time.Millisecond
 
-// awaitFirst waits a little for the answers to earlier questions, when a later one, on a connection that was made for it, has been
-// answered. A server that was frozen answers all of them at once. One that has forgotten its connections, or something in between,
-// does not.
-func (p *Prober) awaitFirst(results <-chan error, pending int) {
-	patience := time.NewTimer(max(50*time.Millisecond, 2*p.RoundTrip()))
-	defer patience.Stop()
-	for range pending {
+// answer is what one of several questions has met.
+type answer struct {
+	err   error
+	first bool // it is the answer to the first question
+}
+
+// retransmitted is when a packet that was lost has come after all, near by: it is sent again after 200 ms.
+const retransmitted = 250 * time.Millisecond
+
+// awaitFirst waits a little for the answer to the first question, which was put on a connection that had stood. A later one, on a
+// connection that was made for it, has been answered. A server that was frozen answers all of them at once. One that has forgotten
+// its connections, or something in between, does not.
+func (p *Prober) awaitFirst(results <-chan answer) {
+	silent := patience.New(time.Now(), retransmitted, p.RoundTrip())
+	silent.Reached(0)
+	tick := time.NewTicker(silent.Step())
+	defer tick.Stop()
+	for {
 		select {
-		case err := <-results:
-			if err == nil {
+		case a := <-results:
+			if a.first {
+				return // a connection that broke is not silent
+			}
+		case now := <-tick.C:
+			if silent.Tick(now) {
+				p.cfg.Forgotten()
 				return
 			}
-		case <-patience.C:
-			p.cfg.Forgotten()
-			return
 		case <-p.cfg.Ctx.Done():
 			return
 		}
