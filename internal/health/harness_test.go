@@ -70,13 +70,21 @@ func (l *lone) told() []State {
 // bubble runs f in virtual time with the health of one database that is checked, usable and in use.
 func bubble(t *testing.T, f func(h *Health, fleet *lone, db *virtual.DB)) {
 	t.Helper()
+	bubbleOf(t, func(*redis.Options) {}, f)
+}
+
+// bubbleOf is bubble for a database that is reached in another way.
+func bubbleOf(t *testing.T, set func(*redis.Options), f func(h *Health, fleet *lone, db *virtual.DB)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		v := virtual.New(1)[0]
 		ctx, cancel := context.WithCancel(context.Background())
 		fleet := &lone{}
 		fleet.active.Store(true)
 		var h *Health
-		p := prober.New(redis.NewClient(prober.Options(v.Options("a:6379"))), prober.Config{
+		opt := v.Options("a:6379")
+		set(opt)
+		p := prober.New(redis.NewClient(prober.Options(opt)), prober.Config{
 			Name: "a", Timeout: 400 * time.Millisecond, Checks: probes.Checks{{Probe: probes.Ping(), Probes: 1, Timeout: time.Second}},
 			Reached: func(net.Conn) {}, Go: fleet.Go, Late: func() { h.Late() }, Ctx: ctx, Usable: func() bool { return h.Usable() },
 		})
