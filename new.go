@@ -51,7 +51,7 @@ func New(ctx context.Context, opt Options) (*Hook, error) {
 		},
 	})
 	h.dialer = dialer.New(dialer.Config{
-		Choice: h.selector, Errors: commandErrors{}, DryRun: opt.DryRun, Ctx: h.ctx, OwnFault: h.events.ownFault,
+		Choice: h.selector, Errors: commandErrors{}, DryRun: opt.DryRun, MaxWait: opt.MaxWait, Ctx: h.ctx, OwnFault: h.events.ownFault,
 	})
 	h.runner = runner.New(runner.Config{
 		Choice: h.selector, Rules: rules, Replies: opt.meaning(), Errors: commandErrors{}, Waiting: &h.waiting,

@@ -16,6 +16,9 @@ type Client struct {
 	// pooled is how many routed connections the client has, those of subscriptions left out.
 	pooled atomic.Int64
 
+	// WaitedInVain says that full duplex has just waited for a database and there was none.
+	WaitedInVain atomic.Bool
+
 	missLost   memory // of a coalesced cache miss that was sent and not answered
 	duplexLost memory // of requests of full duplex that were sent and not answered, and go on
 }

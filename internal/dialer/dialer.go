@@ -26,6 +26,8 @@ type Config struct {
 	Choice Choice
 	Errors failure.Errors
 	DryRun bool
+	// MaxWait is how long full duplex waits for a database to be usable.
+	MaxWait time.Duration
 	// Ctx ends when the hook is closed.
 	Ctx context.Context
 	// OwnFault is told of an error that no database is to blame for.
@@ -73,7 +75,7 @@ func (d *Dialer) Dial(ctx context.Context, traits *conn.Client, node *clustercli
 	for {
 		now := d.cfg.Choice.Current()
 		if now.Down && !d.isClosed() {
-			return traits.Unreached(database.ErrNone, func(sent bool, cause error) error { return d.fail(nil, "", sent, cause) }), nil
+			return d.unreached(traits, nil, "", database.ErrNone), nil
 		}
 		at, err := nodePlace(ctx, now, node)
 		if err == ErrNotAttached { //nolint:errorlint // returned as it is
@@ -94,26 +96,57 @@ func (d *Dialer) Dial(ctx context.Context, traits *conn.Client, node *clustercli
 			d.dials.Add(1)
 			return nc, nil
 		}
-		fail := func(sent bool, cause error) error { return d.fail(now.DB, at.Addr, sent, cause) }
 		switch {
 		case failure.GaveUp(ctx) && !d.cfg.DryRun: // or its DialTimeout is over: whoever waits tries again
-			return traits.Unreached(err, fail), nil
+			return d.unreached(traits, now.DB, at.Addr, err), nil
 		case failure.GaveUp(ctx) || d.isClosed():
-			return nil, fail(false, err)
+			return nil, d.fail(now.DB, at.Addr, false, err)
 		}
 		if ownfault.Is(err) {
 			now.DB.Traffic.OwnFaults.Add(1)
 			d.cfg.OwnFault(now.DB.Name, err)
-			return goredis.DeadConn{Err: goredis.Handshake(fail(false, err))}, nil
+			return goredis.DeadConn{Err: goredis.Handshake(d.fail(now.DB, at.Addr, false, err))}, nil
 		}
-		verdict := now.DB.Health.Suspect(goredis.Handshake(fail(false, err)))
+		verdict := now.DB.Health.Suspect(goredis.Handshake(d.fail(now.DB, at.Addr, false, err)))
 		if d.cfg.DryRun {
-			return nil, fail(false, err) // as without the hook
+			return nil, d.fail(now.DB, at.Addr, false, err) // as without the hook
 		}
 		if !now.Await(ctx, verdict, time.Until(deadline)) || !now.Superseded() {
-			return traits.Unreached(err, fail), nil
+			return d.unreached(traits, now.DB, at.Addr, err), nil
 		}
 	}
+}
+
+// unreached is what go-redis gets in place of a connection that could not be dialed.
+func (d *Dialer) unreached(traits *conn.Client, db *database.Database, node string, err error) net.Conn {
+	return traits.Unreached(err, func(sent bool, cause error) error {
+		if d.awaitForFullDuplex(traits) {
+			cause = conn.Refusal("a database is usable again")
+		}
+		return d.fail(db, node, sent, cause)
+	})
+}
+
+// awaitForFullDuplex lets full duplex wait for a database. It runs a command whatever its hooks say, so they cannot wait in its place.
+// It reports whether one was not usable and is again. go-redis asks for a connection of its pipelines first, and then for one of its
+// other pool: who has waited in vain for the first one does not wait for the second.
+func (d *Dialer) awaitForFullDuplex(traits *conn.Client) bool {
+	if d.cfg.MaxWait <= 0 || !d.cfg.Choice.Current().Down || !goredis.InFullDuplex() || traits.WaitedInVain.Swap(false) {
+		return false
+	}
+	timer := time.NewTimer(d.cfg.MaxWait)
+	defer timer.Stop()
+	for now := d.cfg.Choice.Current(); now.Down; now = d.cfg.Choice.Current() {
+		select {
+		case <-now.Over():
+		case <-timer.C:
+			traits.WaitedInVain.Store(true)
+			return false
+		case <-d.cfg.Ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 // fail is the error of a dial.
