@@ -25,12 +25,13 @@ help: ## Show the targets
 test: deps ## Vet and run all tests with the race detector, real redis-server processes included
 	go vet ./...
 	$(TEST) -short -p 2 $(OTHERS)
+	$(TEST) -short -tags multidb_nopoolcheck ./internal/conn
 	$(TEST) -short -p 1 $(TIMED)
 	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput' . ./internal/e2e ./window ./pubsubwrap ./console
 	@set -e; for dir in $(MODULES); do echo "$$dir"; (cd $$dir && go vet ./... && go test -race -count=1 -timeout 10m -p 1 -short ./...); done
 
 .PHONY: soak
-soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets, 64 databases, 1,000,000 random calls
+soak: deps ## The same at full length: 1,000 planned switches, 200 faults, 100 crashes, 30 s of resets, 64 databases, 1,000,000 random calls, 30,000 sessions of full duplex, 5,000 new connections under FLUSHDB
 	$(TEST) -p 2 $(OTHERS)
 	$(TEST) -p 1 $(TIMED)
 	go test -count=1 -p 1 -run 'Allocates|WhatA|Throughput|ProbingCost|OutageCost' . ./internal/e2e ./window ./pubsubwrap
@@ -70,6 +71,10 @@ fuzz: ## Fuzz every target for a while (FUZZTIME=30s)
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; \
 	done
+
+.PHONY: large
+large: deps ## Measure what is left of the throughput of large replies with the hook, in one run
+	MULTIDB_LARGE=1 go test -count=1 -run TestLargeReplies -v ./internal/e2e
 
 .PHONY: demo
 demo: ## Watch a failover: two servers, load, one is killed and comes back

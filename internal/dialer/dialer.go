@@ -129,7 +129,7 @@ func (d *Dialer) unreached(traits *conn.Client, db *database.Database, node stri
 
 // awaitForFullDuplex lets full duplex wait for a database. It runs a command whatever its hooks say, so they cannot wait in its place.
 // It reports whether one was not usable and is again. go-redis asks for a connection of its pipelines first, and then for one of its
-// other pool: who has waited in vain for the first one does not wait for the second.
+// other pool. Who has waited in vain for the first one does not wait for the second.
 func (d *Dialer) awaitForFullDuplex(traits *conn.Client) bool {
 	if d.cfg.MaxWait <= 0 || !d.cfg.Choice.Current().Down || !goredis.InFullDuplex() || traits.WaitedInVain.Swap(false) {
 		return false

@@ -24,8 +24,8 @@ func manyRetries(r *redis.Options) {
 	r.MaxRetries, r.MinRetryBackoff, r.MaxRetryBackoff = 3000, 2*time.Second, 2*time.Second
 }
 
-// Events: both databases are down for a while, and one returns. A handshake that was under way on a connection that was dead already was
-// repeated there, MaxRetries times with backoff: a caller was stuck for minutes.
+// Events: both databases are down for a while, and one returns. A handshake on a connection that was dead already was repeated there,
+// MaxRetries times with backoff. A caller was stuck for minutes.
 func TestNobodyIsStuckAfterAnOutageWhateverMaxRetriesSays(t *testing.T) {
 	outage := 12 * time.Second
 	if testing.Short() {

@@ -66,7 +66,7 @@ func executed(t *testing.T, p *pair.Pair, keys []string) (sum int) {
 	return sum
 }
 
-// TestFullDuplexSessionsAreExact: 10,000 times a few INCRs by full duplex, and others by the same pools, while connections are lost before
+// TestFullDuplexSessionsAreExact: full duplex runs a few INCRs 10,000 times, and others use the same pools. Connections are lost before
 // a request is executed and after. Each INCR is executed as its caller is told.
 func TestFullDuplexSessionsAreExact(t *testing.T) {
 	sessions := 10_000
