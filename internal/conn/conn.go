@@ -123,13 +123,13 @@ func (c *Conn) writeRequest(p []byte) (int, error) {
 		return len(p), nil
 	}
 	idle := c.set.cfg.Timed && c.ledger.Owed() == 0
-	class, mark := c.ledger.Begin(p)
+	class := c.ledger.Begin(p)
 	if c.sub != nil {
 		if class&Subscribes != 0 {
 			c.sub.note(p)
 		}
 		if next := c.sub.moved(); next != nil { // after Begin: who goes over looks what is owed
-			c.ledger.Undo(mark, p, 0)
+			c.ledger.Undo(p, 0)
 			return next.Write(p)
 		}
 	}
@@ -141,7 +141,7 @@ func (c *Conn) writeRequest(p []byte) (int, error) {
 		}
 	}
 	if c.refused.Load() != nil || c.failed.Load() != nil { // after Begin: see Ledger
-		c.ledger.Undo(mark, p, 0)
+		c.ledger.Undo(p, 0)
 		c.wakeReader()
 		return len(p), nil
 	}
@@ -157,7 +157,7 @@ func (c *Conn) writeRequest(p []byte) (int, error) {
 		return n, nil
 	}
 	// TLS counts whole records, and a record that is not whole cannot be read by the other side.
-	c.ledger.Undo(mark, p, n)
+	c.ledger.Undo(p, n)
 	c.torn.Store(!c.ledger.Between())
 	c.end(&c.refused, &connFailure{err, class&Multi != 0})
 	c.wakeReader()

@@ -33,6 +33,7 @@ type Ledger struct {
 	awaits   atomic.Uint64 // the last one that waits for something to come: WAIT and WAITAOF are about their own connection
 	state    atomic.Uint32 // the session, see below
 	cut      []byte        // the beginning of a request whose name has not arrived whole
+	before   mark          // where the last Begin has begun
 
 	_ [64]byte // the writer and the reader may run on two processors
 
@@ -56,20 +57,35 @@ const (
 // NewLedger makes a ledger at the beginning of a connection. table may be nil.
 func NewLedger(table *Table) *Ledger { return &Ledger{table: table} }
 
-// Mark is a place in the ledger to which Undo returns.
-type Mark struct {
+// mark is a place in the ledger to which Undo returns.
+type mark struct {
 	requests                                  resp.Requests
 	written, unsafe, fills, empties, blocking uint64
 }
 
 // Begin counts the requests that begin in p, which is about to be handed to the socket. It returns what their classes have in
-// common with those of a session, and the place before them.
-func (l *Ledger) Begin(p []byte) (Class, Mark) {
-	m := Mark{l.requests, l.written.Load(), l.unsafe.Load(), l.fills.Load(), l.empties.Load(), l.blocking.Load()}
-	if l.answered.Load() > m.written {
+// common with those of a session. Until the next call, Undo takes it back.
+func (l *Ledger) Begin(p []byte) Class {
+	written := l.written.Load()
+	l.before.written, l.before.unsafe, l.before.blocking = written, l.unsafe.Load(), l.blocking.Load()
+	l.before.fills, l.before.empties = l.fills.Load(), l.empties.Load()
+	if l.answered.Load() > written {
 		l.set(stateInexact) // a reply that nobody has asked for
 	}
-	return l.count(p, m.written), m
+	if l.before.requests = l.requests; l.requests.Idle() {
+		// Most often p is one request and no more, and the connection is the same after it.
+		if n, name, args := resp.Whole(p); n == len(p) {
+			if class := l.table.Of(name, args); class&special == 0 {
+				written++
+				if class&Again == 0 && !l.composes(p, class, args, written) {
+					l.unsafe.Store(written)
+				}
+				l.written.Store(written)
+				return 0
+			}
+		}
+	}
+	return l.count(p, written)
 }
 
 // BeginHandshake counts the requests in p, which make a connection what it is to everybody: they begin no session. p holds
@@ -94,14 +110,18 @@ func (l *Ledger) count(p []byte, written uint64) (classes Class) {
 		classes, written = class&special, written+more
 	}
 	for len(p) > 0 {
+		n := 0
 		if l.requests.Idle() {
 			written++
-			name, args := resp.Arg(p, 0)
+			var name []byte
+			var args int
+			if n, name, args = resp.Whole(p); n == 0 {
+				if name, args = resp.Arg(p, 0); name == nil {
+					l.cut = append([]byte(nil), p[:min(len(p), maxCut)]...)
+				}
+			}
 			class := l.table.Of(name, args)
-			switch {
-			case name == nil:
-				l.cut = append([]byte(nil), p[:min(len(p), maxCut)]...)
-			case class&special != 0:
+			if class&special != 0 {
 				classes |= class & special
 				written += l.begin(p, class, args, written)
 			}
@@ -109,7 +129,9 @@ func (l *Ledger) count(p []byte, written uint64) (classes Class) {
 				unsafe = written
 			}
 		}
-		n, _ := l.requests.Next(p)
+		if n == 0 {
+			n, _ = l.requests.Next(p)
+		}
 		p = p[n:]
 	}
 	if unsafe > 0 {
@@ -199,8 +221,9 @@ func (l *Ledger) begin(p []byte, class Class, args int, written uint64) (more ui
 	return 0
 }
 
-// Undo takes back what Begin has counted of p, of which the socket has taken n bytes only.
-func (l *Ledger) Undo(m Mark, p []byte, n int) {
+// Undo takes back what the last Begin has counted of p, of which the socket has taken n bytes only.
+func (l *Ledger) Undo(p []byte, n int) {
+	m := &l.before
 	l.requests, l.cut = m.requests, nil
 	l.unsafe.Store(m.unsafe)
 	l.fills.Store(m.fills)

@@ -1,5 +1,7 @@
 package resp
 
+import "encoding/binary"
+
 // Requests finds where each request of a stream begins and ends, in pieces cut at any byte: arrays of bulk strings, which is
 // what go-redis writes. It allocates nothing and skips arguments by their length.
 //
@@ -21,24 +23,12 @@ func (r *Requests) Idle() bool { return r.open == 0 && r.skip == 0 && r.head == 
 // Next reads p up to the end of the request under way. It returns how many bytes that takes and whether the request ends
 // there; if p ends first, all of p and false.
 func (r *Requests) Next(p []byte) (n int, ends bool) {
-	i := 0
-	if r.open == 0 && r.skip == 0 && r.head == 0 && !r.lost && len(p) > 3 && p[0] == '*' {
-		// Short requests, which are in p as a whole, need no state.
-		next, open := length(p, 1)
-		for ; next > 0 && open > 0 && next < len(p) && p[next] == '$'; open-- {
-			i, size := length(p, next+1)
-			if i == 0 || i+size+2 > len(p) {
-				break
-			}
-			next = i + size + 2
-		}
-		if next > 0 && open == 0 {
-			return next, true
-		}
-		if next > 0 {
-			r.open, i = int64(open), next
+	if r.Idle() {
+		if n, _, _ := Whole(p); n > 0 {
+			return n, true
 		}
 	}
+	i := 0
 	if r.lost {
 		return len(p), false
 	}
@@ -91,4 +81,42 @@ func (r *Requests) Next(p []byte) (n int, ends bool) {
 		r.head, r.skip = 0, r.size+2
 		r.open--
 	}
+}
+
+// Whole returns the length of the request that p begins with, its name, and how many arguments it has, the name included. The length
+// is 0 if p does not hold all of it. It is 0 as well for what Requests must look at: a header of more than nine digits, no argument.
+func Whole(p []byte) (n int, name []byte, args int) {
+	if len(p) < 4 || p[0] != '*' {
+		return 0, nil, 0
+	}
+	// Nearly all numbers have one digit, and their headers are one word.
+	at, args := 4, int(p[1]-'0')
+	if uint(args) > 9 || p[2] != '\r' || p[3] != '\n' {
+		at, args = length(p, 1)
+	}
+	if at == 0 || args == 0 {
+		return 0, nil, 0
+	}
+	for i := args; i > 0; i-- {
+		if at+4 > len(p) {
+			return 0, nil, 0
+		}
+		header := binary.LittleEndian.Uint32(p[at:])
+		if byte(header) != '$' {
+			return 0, nil, 0
+		}
+		next, size := at+4, int(byte(header>>8)-'0')
+		if size > 9 || header>>16 != '\r'|'\n'<<8 {
+			if next, size = length(p, at+1); next == 0 {
+				return 0, nil, 0
+			}
+		}
+		if at = next + size + 2; at > len(p) {
+			return 0, nil, 0
+		}
+		if i == args {
+			name = p[next : next+size]
+		}
+	}
+	return at, name, args
 }

@@ -93,3 +93,23 @@ func BenchmarkRequests(b *testing.B) {
 		})
 	}
 }
+
+func TestAWholeRequestIsReadAtOnce(t *testing.T) {
+	for _, args := range [][]string{
+		{"PING"}, {"get", ""}, {"set", "k", strings.Repeat("v", 12345)}, {"mget", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"}, {"", "a"},
+	} {
+		p := request(args...)
+		n, name, count := Whole([]byte(p + "*1\r\n"))
+		require.Equal(t, len(p), n)
+		require.Equal(t, args[0], string(name))
+		require.Equal(t, len(args), count)
+		for cut := range len(p) {
+			n, _, _ := Whole([]byte(p[:cut]))
+			require.Zero(t, n, "%q", p[:cut])
+		}
+	}
+	for _, p := range []string{"*0\r\n", "*1\r\n:1234\r\n", "*1\r\n$x\r\na\r\n", "*:\r\n$1\r\na\r\n", "*1\r\n$-1\r\n\r\n", "+OK\r\n", "*1\n\n$1\r\na\r\n", "*1\r\n$1234567890\r\na\r\n"} {
+		n, _, _ := Whole([]byte(p))
+		require.Zero(t, n, "%q", p)
+	}
+}
