@@ -22,16 +22,25 @@ type Replacer struct {
 }
 
 // ReplaceIdle replaces the idle connections, and for up to 1 s those that are in use, as they return to the pool. own knows which
-// connections are of the hook; nil: they are asked. The pool of go-redis tells nobody of a connection that returns, so it is looked
-// at again and again.
+// connections are of the hook; nil: they are asked.
+//
+// It looks again and again, ever more rarely, because there is no event. The pool of go-redis has hooks that hear of each connection
+// that returns (pool.PoolHook), but the type is internal to go-redis and no method of a client takes one. Nor do commands tell: those
+// that hold the old connections began before the hook was added, and pass none of its functions.
 func (r Replacer) ReplaceIdle(client *redis.Client, own *conn.Client) {
-	for until := time.Now().Add(time.Second); time.Now().Before(until) && r.Ctx.Err() == nil; wait.For(r.Ctx, 5*time.Millisecond) {
+	ctx, cancel := context.WithTimeout(r.Ctx, time.Second)
+	defer cancel()
+	for looks := 0; ctx.Err() == nil; looks++ {
 		warm := prewarmed(client) // before the purge, or a connection may arrive in between
 		if r.Purge(client) == 0 && warm && older(client, own) <= 0 {
-			break
+			return
 		}
+		wait.For(ctx, wait.Backoff(looks, firstPause, longestPause))
 	}
 }
+
+// Between two looks of ReplaceIdle. The first may be soon: most of what is in use at that moment returns within a round trip.
+const firstPause, longestPause = time.Millisecond, 50 * time.Millisecond
 
 // Later returns what replaces the connections that were in use when the client was attached, as they come back to the pool, and
 // those that were being dialed. It ends with the last of them, or with the client.
@@ -42,7 +51,7 @@ func (r Replacer) Later(client *redis.Client, own *conn.Client) func() {
 
 func (r Replacer) later(pointer weak.Pointer[redis.Client], own *conn.Client, dialTimeout time.Duration) {
 	until := time.Now().Add(max(dialTimeout, time.Second))
-	for delay := 50 * time.Millisecond; ; {
+	for delay := longestPause; ; {
 		wait.For(r.Ctx, delay)
 		client := pointer.Value()
 		if client == nil || r.Ctx.Err() != nil {
