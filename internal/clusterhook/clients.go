@@ -25,7 +25,7 @@ import (
 
 // Config is what the clients of a hook have in common. It must not be changed.
 type Config struct {
-	Choice Choice
+	Choice *selector.Selector
 	Runner *runner.Runner
 	Dialer *dialer.Dialer
 	Errors failure.Errors
@@ -35,14 +35,6 @@ type Config struct {
 	// Ctx ends when the hook is closed. Go starts a goroutine that the hook joins; false: it is closed.
 	Ctx context.Context
 	Go  func(func()) bool
-}
-
-// Choice is what the clients need of the choice of a database. *selector.Selector is one.
-type Choice interface {
-	// Current returns the database in use, or the one that was in use last.
-	Current() *selector.Epoch
-	// All returns all databases.
-	All() []*database.Database
 }
 
 // Clients are the ClusterClients that follow a hook. Safe for concurrent use.

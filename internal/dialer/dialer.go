@@ -23,7 +23,7 @@ const dialPatience = 2 * time.Second
 
 // Config is what a dialer is made of. It must not be changed.
 type Config struct {
-	Choice Choice
+	Choice *selector.Selector
 	Errors failure.Errors
 	DryRun bool
 	// MaxWait is how long full duplex waits for a database to be usable.
@@ -32,12 +32,6 @@ type Config struct {
 	Ctx context.Context
 	// OwnFault is told of an error that no database is to blame for.
 	OwnFault func(database string, err error)
-}
-
-// Choice is what a dialer needs of the choice of a database. *selector.Selector is one.
-type Choice interface {
-	// Current returns the database in use, or the one that was in use last.
-	Current() *selector.Epoch
 }
 
 // Dialer dials for clients. Safe for concurrent use.

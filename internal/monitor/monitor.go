@@ -18,7 +18,7 @@ const restInterval = 10 * monitorInterval
 
 // Config is what a monitor is made of. It must not be changed.
 type Config struct {
-	Choice   Choice
+	Choice   *selector.Selector
 	Listener Listener
 	DryRun   bool
 
@@ -28,16 +28,6 @@ type Config struct {
 	Dials func() uint64
 	// Ctx ends when the hook is closed.
 	Ctx context.Context
-}
-
-// Choice is what a monitor needs of the choice of a database. *selector.Selector is one.
-type Choice interface {
-	// Current returns the database in use, or the one that was in use last.
-	Current() *selector.Epoch
-	// Effective is Current, or in a dry run what Current would be.
-	Effective() *selector.Epoch
-	// All returns all databases.
-	All() []*database.Database
 }
 
 // Listener is told what goes on.

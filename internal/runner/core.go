@@ -17,7 +17,7 @@ import (
 
 // Config is what a runner is made of. It must not be changed.
 type Config struct {
-	Choice  Choice
+	Choice  *selector.Selector
 	Rules   replay.Rules
 	Replies func(reply error, known Meaning) Meaning // the user's word about replies; may be nil
 	Errors  failure.Errors
@@ -38,18 +38,10 @@ type Config struct {
 	Refused func(database, code string, reply error)
 }
 
-// Choice is what a runner needs of the choice of a database. *selector.Selector is one.
-type Choice interface {
-	// Current returns the database in use, or the one that was in use last.
-	Current() *selector.Epoch
-	// Effective is Current, or in a dry run what Current would be.
-	Effective() *selector.Epoch
-}
-
 // Runner runs commands. Safe for concurrent use.
 type Runner struct {
 	cfg     Config
-	choice  Choice
+	choice  *selector.Selector
 	errors  failures
 	replies judge
 	retry   failsafe.Executor[any]

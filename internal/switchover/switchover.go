@@ -15,7 +15,7 @@ import (
 
 // Config is what a Switchover is made of. It must not be changed.
 type Config struct {
-	Choice       Choice
+	Choice       *selector.Selector
 	Waiting      *blocked.Commands
 	DrainTimeout time.Duration // how long sessions may go on; negative: they may not
 	Limits       database.Limits
@@ -25,14 +25,6 @@ type Config struct {
 	// Ctx ends when the hook is closed. Go starts a goroutine that the hook joins; false: it is closed.
 	Ctx context.Context
 	Go  func(func()) bool
-}
-
-// Choice is what a Switchover needs of the choice of a database. *selector.Selector is one.
-type Choice interface {
-	// Current returns the database in use, or the one that was in use last.
-	Current() *selector.Epoch
-	// All returns all databases.
-	All() []*database.Database
 }
 
 // Listener is told what could not be done.
