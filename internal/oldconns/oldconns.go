@@ -24,9 +24,10 @@ type Replacer struct {
 // ReplaceIdle replaces the idle connections, and for up to 1 s those that are in use, as they return to the pool. own knows which
 // connections are of the hook; nil: they are asked.
 //
-// It looks again and again, ever more rarely, because there is no event. The pool of go-redis has hooks that hear of each connection
-// that returns (pool.PoolHook), but the type is internal to go-redis and no method of a client takes one. Nor do commands tell: those
-// that hold the old connections began before the hook was added, and pass none of its functions.
+// It looks again and again, ever more rarely, because there is no event. The pool of go-redis has hooks that hear
+// of each connection that returns (pool.PoolHook). But the type is internal to go-redis, and no method of a client
+// takes one. Nor do commands tell: those that hold the old connections began before the hook was added, and pass
+// none of its functions.
 func (r Replacer) ReplaceIdle(client *redis.Client, own *conn.Client) {
 	ctx, cancel := context.WithTimeout(r.Ctx, time.Second)
 	defer cancel()
