@@ -12,12 +12,26 @@ import (
 // rule failsafe-go does not have (N failures and a rate). It has no listeners: a transition is made by whoever reports it, and a
 // listener that panicked would end the process.
 
-func newBreaker(cfg Config) circuitbreaker.CircuitBreaker[any] {
-	return circuitbreaker.NewBuilder[any]().
+// breaker is the state of a database, and what it was before. Its methods want Health.mu held.
+type breaker struct {
+	circuit      circuitbreaker.CircuitBreaker[any]
+	checked      bool          // the first check is over: before that nothing is known
+	firstVerdict chan struct{} // closed then
+	since        time.Time     // when the breaker changed last
+	generation   uint64        // how often it has: a result that was begun before is void
+	lastErr      error         // of the last failed check
+	outageBegan  time.Time     // when the database became unusable the last time
+	lastOutage   Outage        // why it became unusable the last time
+	grace        grace
+}
+
+func newBreaker(cfg Config, now time.Time) breaker {
+	circuit := circuitbreaker.NewBuilder[any]().
 		WithFailureThreshold(1).
 		WithSuccessThreshold(uint(max(1, cfg.BreakerSuccesses))).
 		WithDelay(cfg.BreakerDelay).
 		Build()
+	return breaker{circuit: circuit, firstVerdict: make(chan struct{}), since: now, grace: newGrace(cfg.Grace)}
 }
 
 // State is the state of the circuit breaker of a database.
@@ -40,14 +54,14 @@ type Outage struct {
 // errNotChecked is why a database is not usable that was not asked yet.
 var errNotChecked = errors.New("its first health check has not ended yet")
 
-// stateLocked is the state of the breaker. Caller must hold mu.
-func (h *Health) stateLocked() State {
+// state is Health.State.
+func (b *breaker) state() State {
 	switch {
-	case !h.checked:
+	case !b.checked:
 		return Unknown
-	case h.breaker.IsClosed():
+	case b.circuit.IsClosed():
 		return Closed
-	case h.breaker.IsOpen():
+	case b.circuit.IsOpen():
 		return Open
 	}
 	return HalfOpen
@@ -57,38 +71,38 @@ func (h *Health) stateLocked() State {
 func (h *Health) State() State {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.stateLocked()
+	return h.breaker.state()
 }
 
 // Usable reports whether commands may go there: it was checked, and its breaker is closed.
 func (h *Health) Usable() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.checked && !h.removed.Load() && h.breaker.IsClosed()
+	return h.breaker.checked && !h.removed.Load() && h.breaker.circuit.IsClosed()
 }
 
 // Generation is how often the breaker has been opened or closed.
 func (h *Health) Generation() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.generation
+	return h.breaker.generation
 }
 
 // Trouble is why the database is not usable.
 func (h *Health) Trouble() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.lastErr == nil {
+	if h.breaker.lastErr == nil {
 		return errNotChecked
 	}
-	return h.lastErr
+	return h.breaker.lastErr
 }
 
 // Outage returns why the database became unusable the last time.
 func (h *Health) Outage() Outage {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.lastOutage
+	return h.breaker.lastOutage
 }
 
 // Snapshot is what a dashboard needs.
@@ -106,9 +120,9 @@ func (h *Health) Snapshot() Snapshot {
 	s := Snapshot{Suspicions: h.suspicions.Load(), Cleared: h.cleared.Load(), GateError: h.GateError()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s.State, s.Since, s.LastError, s.GracePeriod = h.stateLocked(), h.since, h.lastErr, h.grace.current
-	if h.grace.rule.Period < 0 {
-		s.GracePeriod = h.grace.rule.Period
+	s.State, s.Since, s.LastError, s.GracePeriod = h.breaker.state(), h.breaker.since, h.breaker.lastErr, h.breaker.grace.current
+	if h.breaker.grace.rule.Period < 0 {
+		s.GracePeriod = h.breaker.grace.rule.Period
 	}
 	return s
 }
@@ -121,35 +135,35 @@ func (h *Health) Trip(generation uint64, outage Outage) bool {
 	return opened
 }
 
-// OpenBreaker opens the breaker and asks for no decision. It is void like Trip. Like everything that changes it, it tells the listener before it lets go of mu, so that what is told of
-// a database is in the order of its states and before the switch that follows. The first reason of an outage stays with the
-// database: whoever reviews first tells it.
+// OpenBreaker opens the breaker and asks for no decision. It is void like Trip. Like everything that changes the breaker, it tells the
+// listener before it lets go of mu. So what is told of a database is in the order of its states, and before the switch that follows.
+// The first reason of an outage stays with the database: whoever reviews first tells it.
 func (h *Health) OpenBreaker(generation uint64, outage Outage) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.removed.Load() {
-		h.noteVerdict() // for who waits for it
+		h.breaker.noteVerdict() // for who waits for it
 		return false
 	}
-	if h.generation != generation {
+	if h.breaker.generation != generation {
 		return false
 	}
-	was := h.stateLocked()
+	was := h.breaker.state()
 	outage.Cause = h.cfg.Locate(outage.Cause)
-	h.noteVerdict()
-	h.lastErr = outage.Cause
-	h.gateErr.Store(nil) // of before; its gates are asked again when it is back
-	h.breaker.Open()
+	h.breaker.noteVerdict()
+	h.breaker.lastErr = outage.Cause
+	h.checks.gateErr.Store(nil) // of before; its gates are asked again when it is back
+	h.breaker.circuit.Open()
 	if was != Open {
-		h.since = time.Now()
-		h.generation++
+		h.breaker.since = time.Now()
+		h.breaker.generation++
 	}
 	if was == Closed || was == Unknown {
 		// One that was down at the start has failed like any other: it is returned to after its grace period.
-		h.grace.relapsed(h.since)
-		h.lastOutage = outage
+		h.breaker.grace.relapsed(h.breaker.since)
+		h.breaker.lastOutage = outage
 		h.listener.Changed(Change{State: Open, From: was, Cause: outage.Cause})
-		h.outageBegan = h.since
+		h.breaker.outageBegan = h.breaker.since
 	}
 	return true
 }
@@ -168,7 +182,7 @@ func (h *Health) Restore(generation uint64) {
 	if !h.Usable() {
 		h.traffic.Reset() // the detectors may be a user's, so without the lock
 		h.mu.Lock()
-		if h.generation == generation {
+		if h.breaker.generation == generation {
 			h.closeLocked()
 		}
 		h.mu.Unlock()
@@ -178,69 +192,38 @@ func (h *Health) Restore(generation uint64) {
 
 // closeLocked closes the breaker if it is not closed. Caller must hold mu.
 func (h *Health) closeLocked() {
-	was := h.stateLocked()
+	was := h.breaker.state()
 	if was == Closed {
 		return
 	}
-	h.noteVerdict()
+	h.breaker.noteVerdict()
 	if h.removed.Load() {
 		return
 	}
-	h.breaker.Close()
+	h.breaker.circuit.Close()
 	h.closedLocked(was)
 }
 
-// permit asks the breaker whether a check may try it, or says when to ask again. It is asked here, because the delay is not
-// watched by the breaker itself: it half-opens when it is asked.
-func (h *Health) permit() (generation uint64, wait time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.breaker.IsClosed() {
-		return h.generation, downInterval // somebody has closed it since it was seen to be open: there is nothing to try
+// noteVerdict notes that the state of the database is known.
+func (b *breaker) noteVerdict() {
+	if !b.checked {
+		b.checked = true
+		close(b.firstVerdict)
 	}
-	if wait = h.breaker.RemainingDelay(); wait > 0 || !h.breaker.TryAcquirePermit() {
-		return h.generation, max(wait, downInterval)
-	}
-	return h.generation, 0
 }
 
-// recordTrial records what a check of a half-open database has found and reports whether the breaker has closed by it. The
-// result is void if somebody has changed the breaker meanwhile: recorded on one that was closed by force, a failure would
-// open it, and nobody would look at what follows from that.
-func (h *Health) recordTrial(generation uint64, err error) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case h.generation != generation, h.removed.Load():
-		return false
-	case err != nil:
-		h.breaker.RecordFailure()
-		h.lastErr = h.cfg.Locate(err)
-		return false
-	}
-	h.breaker.RecordSuccess()
-	if !h.breaker.IsClosed() {
-		return false
-	}
-	h.closedLocked(HalfOpen)
-	return true
-}
-
-// noteVerdict notes that the state of the database is known. Caller must hold mu.
-func (h *Health) noteVerdict() {
-	if !h.checked {
-		h.checked = true
-		close(h.firstVerdict)
-	}
+// closed notes that the breaker has closed, and what it was before. It returns what is to be told.
+func (b *breaker) closed(was State) Change {
+	b.generation++
+	b.since, b.lastErr = time.Now(), nil
+	b.grace.recovered()
+	return Change{State: Closed, From: was, Lasted: b.since.Sub(b.outageBegan).Round(time.Millisecond)}
 }
 
 // closedLocked notes that the breaker has closed, and what it was before. Caller must hold mu.
 func (h *Health) closedLocked(was State) {
-	h.generation++
-	h.since, h.lastErr = time.Now(), nil
-	lasted := h.since.Sub(h.outageBegan).Round(time.Millisecond)
-	h.Heard(h.since)
-	h.grace.recovered()
+	change := h.breaker.closed(was)
+	h.pulse.heard(h.breaker.since)
 	h.recheck.Store(true) // when the next regular check is due was decided before it failed, and the grace may end earlier
-	h.listener.Changed(Change{State: Closed, From: was, Lasted: lasted})
+	h.listener.Changed(change)
 }

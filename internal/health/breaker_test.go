@@ -14,10 +14,10 @@ import (
 // breaker of a usable database without an event, and without a look at what follows from it.
 func TestClosedBreakerIsNotTried(t *testing.T) {
 	bubble(t, func(h *Health, _ *lone, _ *virtual.DB) {
-		_, wait := h.permit()
+		_, wait := (&loop{h}).permit()
 		require.Positive(t, wait)
 		h.Trip(h.Generation(), Outage{Cause: virtual.ErrUnreachable})
-		_, wait = h.permit()
+		_, wait = (&loop{h}).permit()
 		require.Positive(t, wait, "its delay has just begun")
 		require.False(t, h.Usable())
 		time.Sleep(wait + 100*time.Millisecond) // the health loop takes the permit in that very moment
@@ -31,7 +31,7 @@ func TestFailureOfAnEarlierCheckIsVoid(t *testing.T) {
 		h.Trip(h.Generation(), Outage{Cause: virtual.ErrUnreachable})
 		before := h.Generation()
 		h.Force()
-		require.False(t, h.recordTrial(before, virtual.ErrUnreachable))
+		require.False(t, (&loop{h}).recordTrial(before, virtual.ErrUnreachable))
 		require.True(t, h.Usable())
 		require.NoError(t, h.Snapshot().LastError)
 	})
@@ -41,10 +41,10 @@ func TestFailureOfAnEarlierCheckIsVoid(t *testing.T) {
 func TestLateResultIsVoid(t *testing.T) {
 	bubble(t, func(h *Health, _ *lone, _ *virtual.DB) {
 		for _, kind := range []runKind{routineRun, halfOpenRun} {
-			h.finishRun(&checkRun{kind: kind, generation: h.Generation() - 1, cancel: func() {}}, virtual.ErrUnreachable)
+			(&loop{h}).finish(&checkRun{kind: kind, generation: h.Generation() - 1, cancel: func() {}}, virtual.ErrUnreachable)
 			require.True(t, h.Usable(), "kind %d", kind)
 		}
-		h.finishRun(&checkRun{kind: routineRun, generation: h.Generation(), cancel: func() {}}, virtual.ErrUnreachable)
+		(&loop{h}).finish(&checkRun{kind: routineRun, generation: h.Generation(), cancel: func() {}}, virtual.ErrUnreachable)
 		require.False(t, h.Usable(), "one that is not late does")
 	})
 }

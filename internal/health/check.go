@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -11,11 +12,39 @@ import (
 	"github.com/redishook/multidb/probes"
 )
 
-// What the answers of checks mean: which pass, which only gate, and which have no right to ask.
+// checks is what the answers of checks mean: which pass, which only gate, and which have no right to ask.
+type checks struct {
+	h       *Health
+	gateErr atomic.Pointer[error] // what a check that only gates has answered the last time, if that keeps it out; or nil
+	lock    chan struct{}         // held by the round of checks that is under way, capacity 1
+}
+
+// begin waits until nobody else runs a round of checks of the database: a method of control asks it beside the health
+// loop, and a check must not be run twice at a time. Brief rounds have no turn.
+func (c *checks) begin(ctx context.Context) error {
+	select {
+	case c.lock <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *checks) end() { <-c.lock }
+
+// ping is one quick probe. An answer of any kind that is about the prober's rights proves the database alive.
+func (c *checks) ping(ctx context.Context) error {
+	began := time.Now()
+	err := c.pingOnce(ctx)
+	c.h.listener.Checked(err, time.Since(began), true)
+	return err
+}
 
 // pingOnce sends PING. A probe that is not permitted to ask proves that the database answers; one whose login is refused is no
 // place to go to.
-func (h *Health) pingOnce(ctx context.Context) error { return unlessForbidden(h, h.prober.Ping(ctx)) }
+func (c *checks) pingOnce(ctx context.Context) error {
+	return unlessForbidden(c.h, c.h.prober.Ping(ctx))
+}
 
 func unlessForbidden(h *Health, err error) error {
 	if h.prober.Cluster() == nil && probes.OutcomeOf(err) == probes.NotPermitted && (!redis.IsAuthError(err) || h.inUse()) {
@@ -25,22 +54,22 @@ func unlessForbidden(h *Health, err error) error {
 	return err
 }
 
-// check runs checks and returns nil if they pass. A probe that is not permitted to ask proves that the database answers, which is
+// run runs checks and returns nil if they pass. A probe that is not permitted to ask proves that the database answers, which is
 // enough to stay there; one whose login is refused is no place to go to.
-func (h *Health) check(ctx context.Context, checks probes.Checks) error {
+func (c *checks) run(ctx context.Context, checks probes.Checks) error {
 	began := time.Now()
-	err := h.prober.Run(ctx, checks)
-	h.listener.Checked(err, time.Since(began), false)
+	err := c.h.prober.Run(ctx, checks)
+	c.h.listener.Checked(err, time.Since(began), false)
 	if errors.Is(err, redis.ErrPoolTimeout) {
 		// The checks have waited for one another, which says nothing about the database.
-		err = h.confirm()
+		err = c.h.confirmer.quickly()
 	}
 	switch probes.OutcomeOf(err) {
 	case probes.NotPermitted:
-		if redis.IsAuthError(err) && !h.inUse() {
+		if redis.IsAuthError(err) && !c.h.inUse() {
 			return err
 		}
-		h.listener.Forbidden(err)
+		c.h.listener.Forbidden(err)
 		return nil
 	case probes.Passed:
 		return nil
@@ -48,73 +77,50 @@ func (h *Health) check(ctx context.Context, checks probes.Checks) error {
 	return err
 }
 
-// firstCheck finds out what the database is like before it may be chosen.
-func (h *Health) firstCheck() {
-	generation := h.Generation()
-	if h.lockChecks(h.ctx) != nil {
-		return
-	}
-	err := h.prober.AskConnect(h.ctx, 1) // however far it is: what follows finds the distance known
-	if err == nil {
-		err = h.prober.Ask(h.ctx, 1, h.pingOnce) // a quick probe that must dial first has to wait as long as a dial may take
-	}
-	if err == nil {
-		err = h.check(h.ctx, h.prober.Checks().Evicting)
-	}
-	h.unlockChecks()
-	switch {
-	case h.isClosed():
-	case err != nil:
-		h.Trip(generation, Outage{Cause: err}) // unless ForceActive, which needs no check, has come first
-	default:
-		h.Restore(generation)
-	}
-}
-
-// checkRegularly asks a usable database, and considers a return to it if it passes.
-func (h *Health) checkRegularly(ctx context.Context) error {
-	if !h.isActive() {
+// regularly asks a usable database, and considers a return to it if it passes.
+func (c *checks) regularly(ctx context.Context) error {
+	if !c.h.isActive() {
 		// It may be needed at any moment, and then everybody needs a new connection.
-		if err := h.prober.AskConnect(ctx, confirmProbes); err != nil && ctx.Err() == nil && !ownfault.Is(err) {
+		if err := c.h.prober.AskConnect(ctx, confirmProbes); err != nil && ctx.Err() == nil && !ownfault.Is(err) {
 			return err
 		}
 	}
-	if err := h.check(ctx, h.prober.Checks().Evicting); err != nil {
+	if err := c.run(ctx, c.h.prober.Checks().Evicting); err != nil {
 		// Once more before the verdict: one lost packet is no outage.
-		if quick := h.confirm(); quick != nil {
-			return h.excuse(quick)
+		if quick := c.h.confirmer.quickly(); quick != nil {
+			return c.h.confirmer.excuse(quick)
 		}
-		if err = h.check(ctx, h.prober.Checks().Evicting); err != nil {
+		if err = c.run(ctx, c.h.prober.Checks().Evicting); err != nil {
 			// PING passes, so what fails may be what the check leans on: an API, say, that is away for all databases.
-			if h.inUse() && ctx.Err() == nil && !h.fleet.AlternativePasses(Checks(ctx)) {
-				h.listener.NowhereBetter(err)
+			if c.h.inUse() && ctx.Err() == nil && !c.h.fleet.AlternativePasses(Checks(ctx)) {
+				c.h.listener.NowhereBetter(err)
 				return nil
 			}
 			return err
 		}
 	}
-	h.Heard(time.Now())
-	if h.askGates(ctx) == nil {
-		h.fleet.Failback(ctx)
+	c.h.pulse.heard(time.Now())
+	if c.askGates(ctx) == nil {
+		c.h.fleet.Failback(ctx)
 	}
 	return nil
 }
 
-// checkOnce asks a half-open database.
-func (h *Health) checkOnce(ctx context.Context) error {
-	if err := h.prober.AskConnect(ctx, 1); err != nil {
+// once asks a half-open database.
+func (c *checks) once(ctx context.Context) error {
+	if err := c.h.prober.AskConnect(ctx, 1); err != nil {
 		return err
 	}
-	return h.check(ctx, h.prober.Checks().Evicting)
+	return c.run(ctx, c.h.prober.Checks().Evicting)
 }
 
-// checkBriefly asks a database for the quickest answer that there is: over a new connection, because everybody needs one.
-func (h *Health) checkBriefly(ctx context.Context) error {
+// briefly asks a database for the quickest answer that there is: over a new connection, because everybody needs one.
+func (c *checks) briefly(ctx context.Context) error {
 	began := time.Now()
-	err := h.prober.AskNew(ctx, 1, func(ctx context.Context) error { return unlessForbidden(h, h.prober.Return(ctx)) })
-	h.listener.Checked(err, time.Since(began), true)
-	if brief := h.prober.Checks().Brief; err == nil && len(brief) > 0 {
-		err = h.check(ctx, brief)
+	err := c.h.prober.AskNew(ctx, 1, func(ctx context.Context) error { return unlessForbidden(c.h, c.h.prober.Return(ctx)) })
+	c.h.listener.Checked(err, time.Since(began), true)
+	if brief := c.h.prober.Checks().Brief; err == nil && len(brief) > 0 {
+		err = c.run(ctx, brief)
 	}
 	return err
 }
@@ -126,12 +132,12 @@ func (h *Health) Probe(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(h.ctx, cancel)()
 	generation := h.Generation()
-	err := h.prober.Ask(ctx, 1, h.ping)
+	err := h.prober.Ask(ctx, 1, h.checks.ping)
 	if err == nil {
 		err = h.prober.AskConnect(ctx, 1)
 	}
 	if err == nil {
-		err = h.checkWholly(ctx)
+		err = h.checks.wholly(ctx)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -146,68 +152,68 @@ func (h *Health) Probe(ctx context.Context) error {
 	return nil
 }
 
-// checkWholly asks whatever a planned move to the database must pass. What may evict has the same say as in the background: a
+// wholly asks whatever a planned move to the database must pass. What may evict has the same say as in the background: a
 // probe that is not permitted to ask keeps nobody out. A gate that is not permitted does.
-func (h *Health) checkWholly(ctx context.Context) error {
-	if err := h.lockChecks(ctx); err != nil {
+func (c *checks) wholly(ctx context.Context) error {
+	if err := c.begin(ctx); err != nil {
 		return err
 	}
-	defer h.unlockChecks()
-	set := h.prober.Checks()
-	if err := h.check(ctx, set.Evicting); err != nil {
+	defer c.end()
+	set := c.h.prober.Checks()
+	if err := c.run(ctx, set.Evicting); err != nil {
 		return err
 	}
-	if err := h.prober.Degraded(); err != nil {
+	if err := c.h.prober.Degraded(); err != nil {
 		return err
 	}
-	if err := h.replica(); err != nil {
+	if err := c.replica(); err != nil {
 		return err
 	}
-	if err := asRefusing(h).still(ctx); err != nil {
+	if err := asRefusing(c.h).still(ctx); err != nil {
 		return err
 	}
 	if len(set.Gates) == 0 {
 		return nil
 	}
-	return h.prober.Run(ctx, set.Gates)
+	return c.h.prober.Run(ctx, set.Gates)
 }
 
 // askGates runs the checks that only gate against a database that is not in use. What they say is kept, so that a failover
 // can prefer one that they would let it move to without asking anybody. One that is not permitted to ask has not asked, and
 // lets nobody pass.
-func (h *Health) askGates(ctx context.Context) error {
-	if err := h.prober.Degraded(); err != nil && !h.isActive() {
+func (c *checks) askGates(ctx context.Context) error {
+	if err := c.h.prober.Degraded(); err != nil && !c.h.isActive() {
 		return err
 	}
-	if err := h.replica(); err != nil {
+	if err := c.replica(); err != nil {
 		return err
 	}
-	if err := asRefusing(h).still(ctx); err != nil {
-		h.gateErr.Store(&err)
+	if err := asRefusing(c.h).still(ctx); err != nil {
+		c.gateErr.Store(&err)
 		return err
 	}
-	gates := h.prober.Checks().Gates
-	if len(gates) == 0 || h.isActive() {
-		h.gateErr.Store(nil)
+	gates := c.h.prober.Checks().Gates
+	if len(gates) == 0 || c.h.isActive() {
+		c.gateErr.Store(nil)
 		return nil
 	}
 	began := time.Now()
-	err := h.prober.Run(ctx, gates)
-	h.listener.Checked(err, time.Since(began), false)
+	err := c.h.prober.Run(ctx, gates)
+	c.h.listener.Checked(err, time.Since(began), false)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err() // the database has failed meanwhile
 	case err == nil:
-		h.gateErr.Store(nil)
+		c.gateErr.Store(nil)
 		return nil
 	}
 	if probes.OutcomeOf(err) == probes.NotPermitted {
-		h.listener.Forbidden(err)
+		c.h.listener.Forbidden(err)
 	}
-	if wasOpen := h.gateErr.Load() == nil; wasOpen && h.fleet.Prefers() {
-		defer h.fleet.Recheck() // the choice is among the others now
+	if wasOpen := c.gateErr.Load() == nil; wasOpen && c.h.fleet.Prefers() {
+		defer c.h.fleet.Recheck() // the choice is among the others now
 	}
-	h.gateErr.Store(&err)
+	c.gateErr.Store(&err)
 	return err
 }
 
@@ -215,8 +221,8 @@ func (h *Health) askGates(ctx context.Context) error {
 var errReplica = errors.New("the database is a replica")
 
 // replica returns an error if the database is a replica and is not in use, and the one in use is none: who uses replicas only reads.
-func (h *Health) replica() error {
-	if h.prober.Replica() && !h.isActive() && !h.fleet.AmongReplicas() {
+func (c *checks) replica() error {
+	if c.h.prober.Replica() && !c.h.isActive() && !c.h.fleet.AmongReplicas() {
 		return errReplica
 	}
 	return nil
@@ -225,10 +231,10 @@ func (h *Health) replica() error {
 // GateError is what keeps the database from being moved to as planned: that it is a replica, or what a check that only gates has
 // answered the last time. nil if nothing does.
 func (h *Health) GateError() error {
-	if err := h.replica(); err != nil {
+	if err := h.checks.replica(); err != nil {
 		return err
 	}
-	if err := h.gateErr.Load(); err != nil {
+	if err := h.checks.gateErr.Load(); err != nil {
 		return *err
 	}
 	return nil

@@ -3,6 +3,7 @@ package health
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redishook/multidb/internal/goredis"
@@ -11,6 +12,12 @@ import (
 )
 
 // What failure detectors say about the traffic, and what follows from it.
+
+// reexamination is a verdict of the detectors that is being put to a cluster.
+type reexamination struct {
+	h        *Health
+	underWay atomic.Bool
+}
 
 // reexamineAfter is how long traffic must go on to fail on a cluster that is whole.
 const reexamineAfter = 100 * time.Millisecond
@@ -51,36 +58,36 @@ func (h *Health) Consult(failures uint64) {
 		return
 	}
 	if h.prober.Cluster() != nil {
-		h.reexamine(generation, verdict)
+		h.reexamination.begin(generation, verdict)
 		return
 	}
 	h.TripByTraffic(generation, verdict.Reason)
 }
 
-// reexamine puts the verdict of a detector to the cluster. If a master of the cluster is being replaced, the traffic of that
+// begin puts the verdict of a detector to the cluster. If a master of the cluster is being replaced, the traffic of that
 // one fails, and the verdict is void. Otherwise traffic that keeps failing has the word, as everywhere.
-func (h *Health) reexamine(generation uint64, verdict window.Verdict) {
-	if !h.reexamining.CompareAndSwap(false, true) {
+func (r *reexamination) begin(generation uint64, verdict window.Verdict) {
+	if !r.underWay.CompareAndSwap(false, true) {
 		return
 	}
-	started := h.fleet.Go(func() {
-		defer h.reexamining.Store(false)
-		ctx, cancel := context.WithTimeout(h.ctx, h.prober.Scaled(h.cfg.Timeout))
+	started := r.h.fleet.Go(func() {
+		defer r.underWay.Store(false)
+		ctx, cancel := context.WithTimeout(r.h.ctx, r.h.prober.Scaled(r.h.cfg.Timeout))
 		defer cancel()
-		if err := h.ping(ctx); err != nil {
-			h.Suspect(err)
+		if err := r.h.checks.ping(ctx); err != nil {
+			r.h.Suspect(err)
 			return
 		}
-		if h.prober.Degraded() != nil {
-			h.traffic.Reset()
+		if r.h.prober.Degraded() != nil {
+			r.h.traffic.Reset()
 			return
 		}
-		wait.For(h.ctx, reexamineAfter)
-		if again := h.traffic.Sample(0); again.Failing && h.prober.Degraded() == nil {
-			h.TripByTraffic(generation, verdict.Reason)
+		wait.For(r.h.ctx, reexamineAfter)
+		if again := r.h.traffic.Sample(0); again.Failing && r.h.prober.Degraded() == nil {
+			r.h.TripByTraffic(generation, verdict.Reason)
 		}
 	})
 	if !started {
-		h.reexamining.Store(false)
+		r.underWay.Store(false)
 	}
 }

@@ -83,45 +83,48 @@ func (e writeError) Unwrap() error { return e.err }
 // without the hook waits for a reply.
 const lonely = 5 * time.Second
 
-// confirm asks by PING. What is known to have been silent for a while has less time left, so that all silences are equally long.
-func (h *Health) confirm() error {
-	within := h.cfg.Timeout
-	if h.inUse() && !h.fleet.HasAlternative() {
+// confirmer turns a suspicion into a verdict: it asks the database, and the others if it must. It holds no lock while it asks.
+type confirmer struct{ h *Health }
+
+// quickly asks by PING. What is known to have been silent for a while has less time left, so that all silences are equally long.
+func (c confirmer) quickly() error {
+	within := c.h.cfg.Timeout
+	if c.h.inUse() && !c.h.fleet.HasAlternative() {
 		within = max(within, lonely)
 	} else {
-		_, silent := h.evidence()
+		_, silent := c.evidence()
 		within -= min(silent, within/2)
 	}
-	return h.prober.AskWithin(h.ctx, confirmProbes, within, h.ping)
+	return c.h.prober.AskWithin(c.h.ctx, confirmProbes, within, c.h.checks.ping)
 }
 
-// confirmAs asks a suspect by the acts that have failed. It returns the verdict, or nil.
-func (h *Health) confirmAs() error {
-	err := h.confirm()
+// byActs asks a suspect by the acts that have failed. It returns the verdict, or nil.
+func (c confirmer) byActs() error {
+	err := c.quickly()
 	if err != nil {
-		return h.excuse(err)
+		return c.excuse(err)
 	}
 	asked := kindRequest
-	if h.prober.Cluster() != nil {
+	if c.h.prober.Cluster() != nil {
 		asked |= kindConnect | kindWrite // its survey asks each node; these would ask one, which may be the one that is being replaced
 	}
 	for {
-		kinds, _ := h.evidence() // of another kind may have come meanwhile
+		kinds, _ := c.evidence() // of another kind may have come meanwhile
 		kinds &^= asked
-		switch refused := asRefusing(h).verdict(); {
+		switch refused := asRefusing(c.h).verdict(); {
 		case refused != nil && asked&kindReply == 0:
 			asked |= kindReply
-			if err = asRefusing(h).confirm(refused); err != nil {
+			if err = asRefusing(c.h).confirm(refused); err != nil {
 				return err
 			}
 		case kinds&kindConnect != 0:
 			asked |= kindConnect
-			if err = h.confirmConnect(); err != nil {
+			if err = c.byConnecting(); err != nil {
 				return err
 			}
 		case kinds&kindWrite != 0:
 			asked |= kindWrite
-			if err = h.confirmWrite(); err != nil {
+			if err = c.byWriting(); err != nil {
 				return err
 			}
 		default:
@@ -134,44 +137,44 @@ func (h *Health) confirmAs() error {
 //   - the prober has met a fault of this process,
 //   - the prober cannot connect, and the traffic is served over the connections that there are. If traffic fails to connect as
 //     well, that is evidence of its own kind.
-func (h *Health) excuse(err error) error {
+func (c confirmer) excuse(err error) error {
 	switch {
 	case ownfault.Is(err):
-		h.listener.OwnFault(err)
+		c.h.listener.OwnFault(err)
 		return nil
-	case h.inUse() && prober.CannotConnect(err) && h.servedWithin(2*time.Second):
-		h.listener.ProberCannotConnect(err)
+	case c.h.inUse() && prober.CannotConnect(err) && c.h.pulse.servedWithin(2*time.Second):
+		c.h.listener.ProberCannotConnect(err)
 		return nil
 	}
 	return err
 }
 
-// confirmConnect makes a new connection, with its login. If that fails, there must be another database that takes one: two in
+// byConnecting makes a new connection, with its login. If that fails, there must be another database that takes one: two in
 // the same trouble are no reason to move.
-func (h *Health) confirmConnect() error {
-	err := h.prober.AskConnect(h.ctx, confirmProbes)
+func (c confirmer) byConnecting() error {
+	err := c.h.prober.AskConnect(c.h.ctx, confirmProbes)
 	if err == nil {
 		return nil
 	}
 	if ownfault.Is(err) {
-		h.listener.OwnFault(err)
+		c.h.listener.OwnFault(err)
 		return nil
 	}
-	if h.inUse() && !h.fleet.AlternativePasses(Connects) {
-		h.listener.NowhereBetter(err)
+	if c.h.inUse() && !c.h.fleet.AlternativePasses(Connects) {
+		c.h.listener.NowhereBetter(err)
 		return nil
 	}
 	return noConnectionError{err}
 }
 
-// confirmWrite asks for a harmless write.
-func (h *Health) confirmWrite() error {
-	err := h.prober.Ask(h.ctx, 1, h.prober.Write)
+// byWriting asks for a harmless write.
+func (c confirmer) byWriting() error {
+	err := c.h.prober.Ask(c.h.ctx, 1, c.h.prober.Write)
 	if err == nil {
 		return nil
 	}
-	if h.inUse() && !h.fleet.AlternativePasses(Writes) {
-		h.listener.NowhereBetter(err)
+	if c.h.inUse() && !c.h.fleet.AlternativePasses(Writes) {
+		c.h.listener.NowhereBetter(err)
 		return nil
 	}
 	return writeError{err}
@@ -193,11 +196,11 @@ func Checks(ctx context.Context) Act {
 	return func(h *Health) bool {
 		ctx, cancel := context.WithTimeout(ctx, otherRound)
 		defer cancel()
-		if h.lockChecks(ctx) != nil {
+		if h.checks.begin(ctx) != nil {
 			return false
 		}
-		defer h.unlockChecks()
-		return h.check(ctx, h.prober.Checks().Evicting) == nil
+		defer h.checks.end()
+		return h.checks.run(ctx, h.prober.Checks().Evicting) == nil
 	}
 }
 
@@ -237,7 +240,7 @@ func (h *Health) WatchConnect(what string, over func() bool) (stop func()) {
 }
 
 // noteFailing notes evidence that users have felt. That another database is suspected is not felt by anybody.
-func (h *Health) noteFailing(cause error) {
+func noteFailing(t *traffic.Traffic, cause error) {
 	var beside SuspectedWith
 	if errors.As(cause, &beside) {
 		return
@@ -248,13 +251,5 @@ func (h *Health) noteFailing(cause error) {
 	if errors.As(cause, &quiet) {
 		at = now.Add(-time.Duration(quiet))
 	}
-	h.traffic.NoteFailing(at, now, goredis.Cause(cause))
-}
-
-// ping is one quick probe. An answer of any kind that is about the prober's rights proves the database alive.
-func (h *Health) ping(ctx context.Context) error {
-	began := time.Now()
-	err := h.pingOnce(ctx)
-	h.listener.Checked(err, time.Since(began), true)
-	return err
+	t.NoteFailing(at, now, goredis.Cause(cause))
 }

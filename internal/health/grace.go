@@ -68,11 +68,11 @@ func (h *Health) GraceOver(now time.Time) bool {
 func (h *Health) graceEnd() (at time.Time, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.grace.rule.Period < 0 || h.stateLocked() != Closed {
+	if h.breaker.grace.rule.Period < 0 || h.breaker.state() != Closed {
 		return time.Time{}, false
 	}
-	if h.grace.failed.IsZero() {
-		return h.since, true // it has never failed: nothing to be careful about
+	if h.breaker.grace.failed.IsZero() {
+		return h.breaker.since, true // it has never failed: nothing to be careful about
 	}
-	return h.since.Add(h.grace.current), true
+	return h.breaker.since.Add(h.breaker.grace.current), true
 }

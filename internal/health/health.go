@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/failsafe-go/failsafe-go/circuitbreaker"
-
 	"github.com/redishook/multidb/internal/prober"
 	"github.com/redishook/multidb/internal/traffic"
 )
@@ -94,6 +92,10 @@ type Change struct {
 }
 
 // Health is whether one database is well. Make it with New, and have Run running. Safe for concurrent use.
+//
+// Its parts have a type each: breaker (the state), confirmer (what becomes of a suspicion), checks (what the answers of checks mean),
+// refusing (traffic that is refused), reexamination (detectors against a cluster), pulse (when it proved alive) and loop, which has
+// all of them asked in turn. One lock, mu, is for the breaker and the suspicion, because a verdict moves both.
 type Health struct {
 	cfg      Config
 	ctx      context.Context // ends with the hook
@@ -103,42 +105,35 @@ type Health struct {
 	listener Listener
 
 	mu           sync.Mutex
-	breaker      circuitbreaker.CircuitBreaker[any] // Guarded by mu
-	checked      bool                               // Guarded by mu. The first check is over: before that nothing is known
-	firstVerdict chan struct{}                      // closed then
-	suspicion    *suspicion                         // Guarded by mu
-	since        time.Time                          // Guarded by mu. When the breaker changed last
-	generation   uint64                             // Guarded by mu. How often it has: a result that was begun before is void
-	lastErr      error                              // Guarded by mu. Of the last failed check
-	outageBegan  time.Time                          // Guarded by mu. When it became unusable the last time
-	lastOutage   Outage                             // Guarded by mu. Why it became unusable the last time
-	calmedAt     time.Time                          // Guarded by mu. When the last suspicion ended
-	nowhereUntil time.Time                          // Guarded by mu. Until when no other database is asked what is refused here
-	grace        grace                              // Guarded by mu
+	breaker      breaker    // Guarded by mu, but for firstVerdict
+	suspicion    *suspicion // Guarded by mu
+	calmedAt     time.Time  // Guarded by mu. When the last suspicion ended
+	nowhereUntil time.Time  // Guarded by mu. Until when no other database is asked what is refused here
 
 	removed             atomic.Bool
 	suspicions, cleared atomic.Uint64
+	othersSuspectedAt   atomic.Int64 // when the others were asked because of it; ns since the pulse's clockStart
 
-	clockStart        time.Time
-	lastHeard         atomic.Int64 // when it proved alive last, by traffic or by a probe; ns since clockStart, so that no clock step counts
-	served            atomic.Int64 // when traffic was answered last; ns since clockStart, 0: never
-	othersSuspectedAt atomic.Int64 // when the others were asked because of it; ns since clockStart
+	pulse         pulse
+	confirmer     confirmer
+	checks        checks
+	reexamination reexamination
 
-	gateErr     atomic.Pointer[error] // what a check that only gates has answered the last time, if that keeps it out; or nil
-	checkLock   chan struct{}         // held by the round of checks that is under way, capacity 1
-	recheck     atomic.Bool           // a regular check is wanted now, because a choice may follow from it
-	wake        chan struct{}         // asks the loop to look again, capacity 1
-	reexamining atomic.Bool           // a verdict of the detectors is being put to a cluster
+	recheck atomic.Bool   // a regular check is wanted now, because a choice may follow from it
+	wake    chan struct{} // asks the loop to look again, capacity 1
 }
 
 // New makes the health of a database of which nothing is known. ctx ends with the hook.
 func New(ctx context.Context, cfg Config, p *prober.Prober, t *traffic.Traffic, fleet Fleet, listener Listener) *Health {
 	now := time.Now()
-	return &Health{
+	h := &Health{
 		cfg: cfg, ctx: ctx, prober: p, traffic: t, fleet: fleet, listener: listener,
-		breaker: newBreaker(cfg), grace: newGrace(cfg.Grace), since: now, clockStart: now,
-		firstVerdict: make(chan struct{}), checkLock: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		breaker: newBreaker(cfg, now), pulse: pulse{clockStart: now}, wake: make(chan struct{}, 1),
 	}
+	h.confirmer = confirmer{h}
+	h.checks = checks{h: h, lock: make(chan struct{}, 1)}
+	h.reexamination = reexamination{h: h}
+	return h
 }
 
 // Mutex returns the lock, for a test that looks whether it is held where it must not be.
@@ -170,7 +165,7 @@ func (h *Health) Recheck() {
 }
 
 // FirstVerdict is closed when the first check is over.
-func (h *Health) FirstVerdict() <-chan struct{} { return h.firstVerdict }
+func (h *Health) FirstVerdict() <-chan struct{} { return h.breaker.firstVerdict }
 
 // inUse reports whether commands go to the database now, or in a dry run would.
 func (h *Health) inUse() bool {
@@ -185,22 +180,5 @@ func (h *Health) isActive() bool {
 
 func (h *Health) isClosed() bool { return h.ctx.Err() != nil }
 
-// Heard notes that the database has proved alive.
-func (h *Health) Heard(at time.Time) { h.lastHeard.Store(int64(at.Sub(h.clockStart))) }
-
 // Served notes that traffic was answered.
-func (h *Health) Served(at time.Time) {
-	h.served.Store(int64(at.Sub(h.clockStart)))
-	h.Heard(at)
-}
-
-// silence is how long ago the database has proved alive.
-func (h *Health) silence() time.Duration {
-	return time.Since(h.clockStart) - time.Duration(h.lastHeard.Load())
-}
-
-// servedWithin reports whether traffic has been answered in that time.
-func (h *Health) servedWithin(d time.Duration) bool {
-	at := h.served.Load()
-	return at != 0 && time.Since(h.clockStart)-time.Duration(at) < d
-}
+func (h *Health) Served(at time.Time) { h.pulse.answered(at) }

@@ -42,7 +42,7 @@ func (h *Health) TripByTraffic(generation uint64, reason string) {
 // suspect makes the database suspect of refusing what another one would do.
 func (h refusing) suspect(generation uint64, verdict *DetectorError) {
 	h.mu.Lock()
-	known := h.generation != generation || time.Now().Before(h.nowhereUntil)
+	known := h.breaker.generation != generation || time.Now().Before(h.nowhereUntil)
 	if !known {
 		if s := h.suspectLocked(verdict, kindReply); s.refused == nil {
 			s.refused = verdict
@@ -88,10 +88,10 @@ func (h refusing) verdict() *DetectorError {
 func (h refusing) steady() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.grace.failed.IsZero() || !h.lastOutage.answered() && h.grace.period <= h.grace.least() {
+	if h.breaker.grace.failed.IsZero() || !h.breaker.lastOutage.answered() && h.breaker.grace.period <= h.breaker.grace.least() {
 		return true
 	}
-	return h.stateLocked() == Closed && time.Since(h.since) >= h.grace.current
+	return h.breaker.state() == Closed && time.Since(h.breaker.since) >= h.breaker.grace.current
 }
 
 // answered reports an outage of a database that answered PING.

@@ -29,7 +29,7 @@ type suspicion struct {
 
 // Suspect makes the database suspect and returns a channel that is closed with the verdict.
 func (h *Health) Suspect(cause error) <-chan struct{} {
-	h.noteFailing(cause)
+	noteFailing(h.traffic, cause)
 	h.mu.Lock()
 	s := h.suspectLocked(cause, kindOf(cause))
 	h.mu.Unlock()
@@ -75,21 +75,11 @@ func (h *Health) SuspectedAt() (time.Time, bool) {
 	return h.suspicion.began, true
 }
 
-// suspected returns the suspicion to confirm and how long it must wait for its turn.
-func (h *Health) suspected() (*suspicion, time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.suspicion == nil {
-		return nil, 0
-	}
-	return h.suspicion, time.Until(h.calmedAt.Add(suspicionFloor))
-}
-
 // evidence returns the acts that have failed, and how long the database had been silent by now, if that is the evidence.
-func (h *Health) evidence() (kinds evidenceKind, silent time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s := h.suspicion
+func (c confirmer) evidence() (kinds evidenceKind, silent time.Duration) {
+	c.h.mu.Lock()
+	defer c.h.mu.Unlock()
+	s := c.h.suspicion
 	if s == nil {
 		return 0, 0
 	}
@@ -102,7 +92,7 @@ func (h *Health) evidence() (kinds evidenceKind, silent time.Duration) {
 	case errors.As(s.cause, &slow):
 		silent = slow.after + time.Since(s.began)
 	case errors.As(s.cause, &beside):
-		silent = max(0, h.cfg.StallTimeout) // as the one has that it is asked beside, so that both verdicts come together
+		silent = max(0, c.h.cfg.StallTimeout) // as the one has that it is asked beside, so that both verdicts come together
 	}
 	if h.prober.Cluster() == nil {
 		// One request or one dial may be slow beside others that are answered. The nodes of a cluster are silent one by one.
@@ -123,19 +113,19 @@ func (h *Health) resolve() {
 	}
 }
 
-// confirmSuspicion turns a suspicion into a verdict.
-func (h *Health) confirmSuspicion(s *suspicion, generation uint64) {
-	if err := h.confirmAs(); err == nil {
-		h.cleared.Add(1)
-		h.listener.Cleared(s.cause, time.Since(s.began))
+// suspicion turns a suspicion into a verdict.
+func (c confirmer) suspicion(s *suspicion, generation uint64) {
+	if err := c.byActs(); err == nil {
+		c.h.cleared.Add(1)
+		c.h.listener.Cleared(s.cause, time.Since(s.began))
 	} else {
-		h.awaitBestAlternative()
-		if !h.Trip(generation, outageFor(s.cause, err)) && h.Usable() {
-			h.Nudge() // there may be evidence that has come after it was closed, so the question is asked again
+		c.awaitBestAlternative()
+		if !c.h.Trip(generation, outageFor(s.cause, err)) && c.h.Usable() {
+			c.h.Nudge() // there may be evidence that has come after it was closed, so the question is asked again
 			return
 		}
 	}
-	h.resolve()
+	c.h.resolve()
 }
 
 // outageFor makes an outage of a suspicion and its verdict.
@@ -150,19 +140,19 @@ func outageFor(cause, verdict error) Outage {
 	return Outage{Cause: cause}
 }
 
-// confirmAlive asks the active database when nothing has been read from it for a while, as if it were suspect: a
+// alive asks the active database when nothing has been read from it for a while, as if it were suspect: a
 // process that only subscribes learns of a hang this way, with the short timeout and not with that of the checks.
-func (h *Health) confirmAlive(generation uint64) {
-	err := h.excuse(h.confirm())
-	if refused := asRefusing(h).verdict(); err == nil && refused != nil {
-		err = asRefusing(h).confirm(refused)
+func (c confirmer) alive(generation uint64) {
+	err := c.excuse(c.quickly())
+	if refused := asRefusing(c.h).verdict(); err == nil && refused != nil {
+		err = asRefusing(c.h).confirm(refused)
 	}
 	if err != nil {
-		h.awaitBestAlternative()
-		h.Trip(generation, outageFor(err, err))
+		c.awaitBestAlternative()
+		c.h.Trip(generation, outageFor(err, err))
 		return
 	}
-	h.Heard(time.Now())
+	c.h.pulse.heard(time.Now())
 }
 
 // Late is for prober.Config: it makes all other usable databases suspect as well when the active one has not answered at once.
@@ -170,7 +160,7 @@ func (h *Health) confirmAlive(generation uint64) {
 // its own. There is a floor, because an active database that answers every other time would otherwise have all others asked
 // whenever it is suspected.
 func (h *Health) Late() {
-	now, last := int64(time.Since(h.clockStart)), h.othersSuspectedAt.Load()
+	now, last := int64(time.Since(h.pulse.clockStart)), h.othersSuspectedAt.Load()
 	if !h.inUse() || last > 0 && time.Duration(now-last) < h.cfg.Timeout || !h.othersSuspectedAt.CompareAndSwap(last, now) {
 		return
 	}
@@ -186,14 +176,14 @@ func (e SuspectedWith) Error() string {
 
 // awaitBestAlternative gives the database that would be moved to a moment to answer, if it was asked beside this one and has
 // not: it was asked a little later, so its verdict comes a little later too. One that is healthy has long answered.
-func (h *Health) awaitBestAlternative() {
-	if !h.inUse() {
+func (c confirmer) awaitBestAlternative() {
+	if !c.h.inUse() {
 		return
 	}
-	patience := time.NewTimer(h.prober.Scaled(h.cfg.Timeout) / 4)
+	patience := time.NewTimer(c.h.prober.Scaled(c.h.cfg.Timeout) / 4)
 	defer patience.Stop()
 	for {
-		verdict := h.fleet.BestAlternative()
+		verdict := c.h.fleet.BestAlternative()
 		if verdict == nil {
 			return
 		}
@@ -201,7 +191,7 @@ func (h *Health) awaitBestAlternative() {
 		case <-verdict:
 		case <-patience.C:
 			return
-		case <-h.ctx.Done():
+		case <-c.h.ctx.Done():
 			return
 		}
 	}

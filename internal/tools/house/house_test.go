@@ -104,7 +104,7 @@ func TestFilesAreShort(t *testing.T) {
 
 // circles are the packages in which more than maxCircle files need each other today. These limits may only be lowered, too.
 var circles = map[string]int{
-	module + "/internal/conn": 11, module + "/internal/health": 10, module + "/internal/prober": 8, module + "/internal/selector": 5,
+	module + "/internal/conn": 11, module + "/internal/health": 8, module + "/internal/prober": 8, module + "/internal/selector": 5,
 	module + "/internal/goredis": 5, module + "/pubsubwrap": 13, module + "/examples/failover": 11,
 }
 
@@ -130,8 +130,7 @@ func TestFilesNeedEachOther(t *testing.T) {
 
 // larger are the types that have more methods than that today. These limits may only be lowered, too.
 var larger = map[string]int{
-	module + ".Hook":                   40,
-	module + "/internal/health.Health": 78,
+	module + ".Hook": 40,
 }
 
 func TestNoTypeHasTooManyMethods(t *testing.T) {
