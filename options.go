@@ -48,17 +48,19 @@ type Options struct {
 	// idempotent), or overrules the one it knows. Names in any case, e.g. {"json.get": ReplayRead}.
 	ReplayCommands map[string]Replay
 
-	// Replies is asked about each error reply to a command, and says what it means. known is what the library takes it for:
-	// LOADING, READONLY and their like, and the texts of the usual proxies, are ReplyRefused or ReplyDoubtful, OOM is
-	// ReplyRefusedHere, all else is ReplyAnswer. It is for the texts of other proxies, and for leaving a database that is
-	// full. It must be quick and safe for concurrent use; one that panics has no opinion. Default: known stands.
+	// Replies is asked about each error reply to a command, and says what it means. known is what the library
+	// takes it for. LOADING, READONLY and their like, and the texts of the usual proxies, are ReplyRefused or
+	// ReplyDoubtful. OOM is ReplyRefusedHere, all else is ReplyAnswer. It is for the texts of other proxies, and
+	// for leaving a database that is full. It must be quick and safe for concurrent use; one that panics has no
+	// opinion. Default: known stands.
 	Replies func(reply error, known ReplyMeaning) ReplyMeaning
 
-	// DrainTimeout is how long a session (a Conn, a Tx, a reply still owed) may go on on the old, healthy database
-	// after a planned switch. The default, 10s, is longer than the full-duplex autopipeliner of go-redis holds a
-	// connection (its FullDuplexMaxHold, 5s), so that it returns it by itself. A blocking
-	// command (BLPOP, XREAD with BLOCK, ...) moves at once, by CLIENT UNBLOCK; where that is not permitted, or others
-	// follow it in a pipeline, one that waits for longer ends with an error. Negative: not at all, its connections are closed at once.
+	// DrainTimeout is how long a session (a Conn, a Tx, a reply still owed) may go on on the old database after a
+	// planned switch. The default, 10s, is longer than the full-duplex autopipeliner of go-redis holds a
+	// connection (its FullDuplexMaxHold, 5s), so that it returns it by itself. A blocking command (BLPOP, XREAD
+	// with BLOCK, ...) moves at once, by CLIENT UNBLOCK. Where that is not permitted, or others follow it in a
+	// pipeline, one that waits for longer ends with an error. Negative: not at all, its connections are closed at
+	// once.
 	DrainTimeout time.Duration
 
 	// DialLimit is how many connections are dialed to one database at the same time, over all clients of the hook. After a
@@ -66,14 +68,16 @@ type Options struct {
 	DialLimit int
 
 	// MaxWait is how long a command waits for a database when none is usable. Default: it does not wait but fails
-	// with ErrNoDatabase at once. The caller's context cuts it short. It is also how long a command waits for a cluster that
-	// replaces a master of its own; by default it is run again as long as Retry.MaxAttempts lasts.
+	// with ErrNoDatabase at once. The caller's context cuts it short. It is also how long a command waits for a
+	// cluster that replaces a master of its own. By default such a command is run again as long as
+	// Retry.MaxAttempts lasts.
 	MaxWait time.Duration
 
 	// DryRun decides, counts and reports what it would have done, and switches nothing of its own accord: for trying settings
-	// in production. Failovers, returns, the loss of all databases and its end are told as they would have been, each on
-	// the ground of the one before (Switch.DryRun is set); commands stay on one database and meet what they would meet
-	// without the hook. What is asked for by hand (SetActive, ForceActive, Remove) is done. Default: false.
+	// in production. Failovers, returns, the loss of all databases and its end are told as they would have been
+	// (Switch.DryRun is set). Each is decided on the ground of the one before. Commands stay on one database and
+	// meet what they would meet without the hook. What is asked for by hand (SetActive, ForceActive, Remove) is
+	// done. Default: false.
 	DryRun bool
 
 	// Strategy chooses the database. Default: highest weight, then the active one, then the lower latency, then the
@@ -101,15 +105,16 @@ type Database struct {
 	URL string
 
 	// Options describe a single server. Address, network, dialer, TLS, credentials (also CredentialsProvider and
-	// CredentialsProviderContext) and DB are used; pool sizes and timeouts are those of the client that has the hook.
-	// DB 0 names no index: each client uses its own. So it is with the other sources.
+	// CredentialsProviderContext) and DB are used. Pool sizes and timeouts are those of the client that has the
+	// hook. DB 0 names no index: each client uses its own. So it is with the other sources.
 	Options *redis.Options
 
 	// Failover describes a group watched by Redis Sentinel; connections go to its master.
 	Failover *redis.FailoverOptions
 
-	// Client is a ready *redis.Client, whose address, dialer, credentials and DB are used as those of Options, or a ready
-	// *redis.ClusterClient, whose options are used as those of Cluster. It is never used for commands and never closed.
+	// Client is a ready *redis.Client, whose address, dialer, credentials and DB are used as those of Options. Or
+	// it is a ready *redis.ClusterClient, whose options are used as those of Cluster. It is never used for
+	// commands and never closed.
 	Client redis.UniversalClient
 
 	// Cluster describes a Redis Cluster, for hooks that are attached to a *redis.ClusterClient. Addrs (the nodes to ask first),
@@ -146,7 +151,8 @@ type Health struct {
 	ActiveInterval time.Duration
 
 	// Timeout is how long a database may be silent: it owes replies, or the answer to a PING, and nothing comes. It is never less
-	// than four round trips of PINGs over established connections, because a distant database is not dead. A silence is counted from its first look, every 25ms. It is 5s if no other database is usable. Default: 425ms.
+	// than four round trips of PINGs over established connections, because a distant database is not dead. A
+	// silence is counted from its first look, every 25ms. It is 5s if no other database is usable. Default: 425ms.
 	Timeout time.Duration
 
 	// StallTimeout is how long requests may be outstanding on the active database without one byte read from it.
@@ -164,8 +170,8 @@ type Health struct {
 	Checks []probes.Check
 }
 
-// Breaker configures the circuit breaker of a database: closed while it is usable, open after a verdict against it,
-// half-open while health probes (never commands) try it again.
+// Breaker configures the circuit breaker of a database. It is closed while the database is usable, and open after
+// a verdict against it. It is half-open while health probes (never commands) try it again.
 type Breaker struct {
 	// Delay is the time between opening and the first half-open probe. It is short on purpose: only probes pay for
 	// it, and how long a recovered database is left alone is Failback.GracePeriod. Default: 1s.

@@ -36,13 +36,14 @@ type DatabaseStats struct {
 	Since   time.Time
 	// LastError is why it is not usable; nil if it is.
 	LastError error
-	// Suspicions counts how often it was suspected: something failed or stalled on it, or the active database did not answer
-	// at once and all others were asked as well. Cleared counts those that a quick probe has cleared; what is left are
-	// outages. Many that are cleared tell of connections that break, or of a network that loses packets.
+	// Suspicions counts how often it was suspected: something failed or stalled on it. Or the active database did
+	// not answer at once, and all others were asked as well. Cleared counts those that a quick probe has cleared;
+	// what is left are outages. Many that are cleared tell of connections that break, or of a network that loses
+	// packets.
 	Suspicions, Cleared uint64
-	// Evidence counts by kind what has made it suspect: "connect" is a dial or a login, "request" a connection that broke,
-	// "silence" no answer in time. "refusal" is a reply that it cannot serve now, put to the other databases as well. nil if there
-	// was none.
+	// Evidence counts by kind what has made it suspect. "connect" is a dial or a login, "request" a connection
+	// that broke, "silence" no answer in time. "refusal" is a reply that it cannot serve now, put to the other
+	// databases as well. nil if there was none.
 	Evidence map[string]uint64
 	// OwnFaults counts failures that this process has met by itself, such as no descriptors left. They are no evidence.
 	OwnFaults uint64
@@ -55,12 +56,12 @@ type DatabaseStats struct {
 	Latency time.Duration
 	// Successes and Failures count commands (a pipeline is one) by how they ended on this database.
 	Successes, Failures uint64
-	// NotSent, CannotServe and Unanswered are the Failures by kind: the request was not sent; the database has replied that it
-	// cannot serve now; the request was sent and not answered.
+	// NotSent, CannotServe and Unanswered are the Failures by kind. The request was not sent, the database has
+	// replied that it cannot serve now, or the request was sent and not answered.
 	NotSent, CannotServe, Unanswered uint64
-	// Replies counts error replies by code. It has only codes by which a server refuses whatever it is asked (READONLY, OOM,
-	// NOAUTH, ...), and "other" for replies that count as failures without such a code: a pipeline counts each code once.
-	// nil if there were none.
+	// Replies counts error replies by code. It has only codes by which a server refuses whatever it is asked:
+	// READONLY, OOM, NOAUTH, and so on. "other" is for replies that count as failures without such a code. A
+	// pipeline counts each code once. nil if there were none.
 	Replies map[string]uint64
 	// WindowFailures and WindowCommands are what the failure detector sees now: failures, and commands altogether, within
 	// its window; 0 if no detector tells (see window.Counting).

@@ -94,9 +94,9 @@ func (c confirmer) evidence() (kinds evidenceKind, silent time.Duration) {
 	case errors.As(s.cause, &beside):
 		silent = max(0, c.h.cfg.StallTimeout) // as the one has that it is asked beside, so that both verdicts come together
 	}
-	if h.prober.Cluster() == nil {
+	if c.h.prober.Cluster() == nil {
 		// One request or one dial may be slow beside others that are answered. The nodes of a cluster are silent one by one.
-		silent = min(silent, h.silence())
+		silent = min(silent, c.h.pulse.silence())
 	}
 	return s.kinds, silent
 }

@@ -20,21 +20,21 @@ const maxWords = 25
 
 // longSentences are the directories and pages that have sentences of more words today, and how many. These limits may only be lowered.
 var longSentences = map[string]int{
-	".": 29, "DESIGN.md": 88, "docs/options.md": 4, "examples/failover": 6, "extra/otel": 3, "extra/prometheus": 1,
-	"internal/blocked": 2, "internal/callback": 2, "internal/chart": 2, "internal/cluster": 13, "internal/clusterclient": 11,
+	".": 15, "DESIGN.md": 88, "examples/failover": 6, "extra/otel": 3, "extra/prometheus": 1, "internal/blocked": 2,
+	"internal/callback": 2, "internal/chart": 2, "internal/cluster": 13, "internal/clusterclient": 10,
 	"internal/clusterhook": 1, "internal/conn": 27, "internal/database": 3, "internal/e2e": 74, "internal/e2e/cluster": 3,
 	"internal/e2e/oracle": 2, "internal/e2e/random": 1, "internal/failure": 1, "internal/goredis": 21, "internal/health": 19,
-	"internal/oldconns": 3, "internal/optioncheck": 2, "internal/patience": 2, "internal/prober": 11,
-	"internal/replay": 15, "internal/reply": 2, "internal/resp": 5, "internal/runner": 25, "internal/selector": 12,
-	"internal/switchover": 1, "internal/testkit": 1, "internal/testkit/clustertest": 3, "internal/testkit/cost": 1,
-	"internal/testkit/fakeserver": 1, "internal/testkit/faultproxy": 11, "internal/testkit/history": 1,
-	"internal/testkit/memnet": 2, "internal/testkit/pair": 5, "internal/testkit/redistest": 4, "internal/testkit/samples": 1,
-	"internal/testkit/testmain": 2, "internal/testkit/virtual": 1, "internal/tools/house": 2, "internal/tools/pictures": 1,
-	"internal/traffic": 3, "multidbtest": 1, "probes": 8, "pubsubwrap": 55, "txwrap": 11, "window": 18,
+	"internal/oldconns": 3, "internal/optioncheck": 2, "internal/patience": 2, "internal/prober": 11, "internal/replay": 15,
+	"internal/reply": 2, "internal/resp": 5, "internal/runner": 25, "internal/selector": 12, "internal/switchover": 1,
+	"internal/testkit": 1, "internal/testkit/clustertest": 3, "internal/testkit/cost": 1, "internal/testkit/fakeserver": 1,
+	"internal/testkit/faultproxy": 11, "internal/testkit/history": 1, "internal/testkit/memnet": 2, "internal/testkit/pair": 5,
+	"internal/testkit/redistest": 4, "internal/testkit/samples": 1, "internal/testkit/testmain": 2,
+	"internal/testkit/virtual": 1, "internal/tools/house": 2, "internal/tools/pictures": 1, "internal/traffic": 3,
+	"multidbtest": 1, "probes": 8, "pubsubwrap": 55, "txwrap": 11, "window": 18,
 }
 
 // documented are the packages of which go doc shows no sentence of more words.
-var documented = []string{"console", "multidbtest", "probes", "pubsubwrap", "txwrap", "window"}
+var documented = []string{".", "console", "multidbtest", "probes", "pubsubwrap", "txwrap", "window"}
 
 // Where a sentence is too long: split it, say one condition in each, and name the noun again.
 func TestSentencesAreShort(t *testing.T) {
