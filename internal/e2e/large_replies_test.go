@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb"
@@ -18,7 +19,7 @@ import (
 )
 
 // TestLargeReplies measures what is left of the throughput of large replies with the hook: make large. Bare and hooked take turns in one
-// run, and the medians are compared.
+// run, and the fastest tenth of each is compared. Whatever else the machine does makes a round slower and none faster.
 func TestLargeReplies(t *testing.T) {
 	if os.Getenv("MULTIDB_LARGE") == "" {
 		t.Skip("a measurement: make large")
@@ -40,10 +41,11 @@ func TestLargeReplies(t *testing.T) {
 		"1 MB values":               func(ctx context.Context, rdb *redis.Client) error { return rdb.Get(ctx, "value").Err() },
 		"arrays of 10,000 elements": func(ctx context.Context, rdb *redis.Client) error { return rdb.LRange(ctx, "list", 0, -1).Err() },
 	} {
-		const rounds, reads = 61, 40
+		const rounds, reads = 400, 8
 		took := map[*redis.Client][]time.Duration{}
-		for range rounds {
-			for _, rdb := range []*redis.Client{bare, hooked} {
+		for round := range rounds {
+			for turn := range 2 {
+				rdb := []*redis.Client{bare, hooked}[(round+turn)%2]
 				began := time.Now()
 				for range reads {
 					require.NoError(t, read(ctx, rdb))
@@ -51,12 +53,12 @@ func TestLargeReplies(t *testing.T) {
 				took[rdb] = append(took[rdb], time.Since(began)/reads)
 			}
 		}
-		median := func(rdb *redis.Client) time.Duration {
+		fast := func(rdb *redis.Client) time.Duration {
 			slices.Sort(took[rdb])
-			return took[rdb][rounds/2]
+			return took[rdb][rounds/10]
 		}
-		ratio := float64(median(bare)) / float64(median(hooked))
-		t.Logf("%s: %v without the hook, %v with it: %.1f %% of the throughput", name, median(bare), median(hooked), 100*ratio)
-		require.GreaterOrEqual(t, ratio, 0.98, name)
+		ratio := float64(fast(bare)) / float64(fast(hooked))
+		t.Logf("%s: %v without the hook, %v with it: %.1f %% of the throughput", name, fast(bare), fast(hooked), 100*ratio)
+		assert.GreaterOrEqual(t, ratio, 0.98, name)
 	}
 }
