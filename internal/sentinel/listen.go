@@ -3,6 +3,7 @@ package sentinel
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,9 +61,11 @@ func (g *Group) catchUp(s *sentinel) {
 	defer cancel()
 	if addr, err := g.askOne(ctx, s); err == nil {
 		g.mu.Lock()
-		elsewhere := g.dialed != "" && g.dialed != addr && (g.told == "" || time.Since(g.toldAt) >= fresh)
+		dialed := g.dialed
+		elsewhere := dialed != "" && dialed != addr && (g.told == "" || time.Since(g.toldAt) >= fresh)
+		others := slices.DeleteFunc(slices.Clone(g.sentinels), func(other *sentinel) bool { return other == s })
 		g.mu.Unlock()
-		if elsewhere {
+		if elsewhere && g.mostSay(ctx, others, addr, dialed) {
 			g.moved(addr)
 		}
 	}
@@ -82,10 +85,35 @@ func (g *Group) catchUp(s *sentinel) {
 	}
 }
 
+// mostSay reports whether more sentinels say that addr is the master than that old still is. One has said so already. If that one was
+// away during a failover, it says for some seconds what its file says.
+func (g *Group) mostSay(ctx context.Context, others []*sentinel, addr, old string) bool {
+	answers := make(chan string, len(others))
+	for _, other := range others {
+		if !g.cfg.Go(func() {
+			answer, _ := g.askOne(ctx, other)
+			answers <- answer
+		}) {
+			answers <- ""
+		}
+	}
+	votes := 1
+	for left := len(others); votes-left <= 0 && votes+left > 0; left-- { // nobody waits for a silent one that decides nothing
+		switch <-answers {
+		case addr:
+			votes++
+		case old:
+			votes--
+		}
+	}
+	return votes > 0
+}
+
 // moved notes who the master is now. The first sentinel that tells of it is believed.
 func (g *Group) moved(addr string) {
 	g.mu.Lock()
-	news, from := g.told != addr, g.dialed
+	news := g.told != addr || time.Since(g.toldAt) >= fresh // what was told long ago may have been undone since, unheard
+	from := g.dialed
 	g.told, g.toldAt = addr, time.Now()
 	g.mu.Unlock()
 	if news && from != "" && from != addr {
