@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/redishook/multidb/internal/callback"
 	"github.com/redishook/multidb/internal/goredis"
 )
 
@@ -32,6 +33,9 @@ type Group struct {
 	ctx  context.Context
 	end  context.CancelFunc
 	dial goredis.Dialer
+
+	dialSentinel goredis.Dialer
+	strays       callback.Strays // dials that nobody waits for any more
 
 	mu        sync.Mutex
 	sentinels []*sentinel // Guarded by mu
@@ -72,6 +76,7 @@ func New(cfg Config) *Group {
 	if g.dial == nil {
 		g.dial = (&net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 5 * time.Second, Count: 3}}).DialContext
 	}
+	g.dialSentinel = g.untilEnd(g.dial)
 	for _, addr := range cfg.Options.SentinelAddrs {
 		g.add(addr)
 	}
@@ -99,7 +104,7 @@ func (g *Group) add(addr string) *sentinel {
 	}
 	user := g.cfg.Options
 	s := &sentinel{addr: addr, client: redis.NewSentinelClient(&redis.Options{
-		Addr: addr, Username: user.SentinelUsername, Password: user.SentinelPassword, Dialer: user.Dialer, TLSConfig: user.TLSConfig,
+		Addr: addr, Username: user.SentinelUsername, Password: user.SentinelPassword, Dialer: g.dialSentinel, TLSConfig: user.TLSConfig,
 		MaxRetries: -1, DialerRetries: 1, DialTimeout: patience, ReadTimeout: patience, WriteTimeout: patience,
 		ContextTimeoutEnabled: true, PoolSize: 4, MaxIdleConns: 1, DisableIdentity: true, ReadBufferSize: 4096, WriteBufferSize: 4096,
 	})}
