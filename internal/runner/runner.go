@@ -27,14 +27,16 @@ func (r *Runner) Hook(next redis.ProcessHook) redis.ProcessHook {
 		return next // added twice
 	}
 	process := func(ctx context.Context, cmd redis.Cmder) error {
-		now := r.choice.Current()
+		if ordinary(cmd.Args()) {
+			return r.processOne(ctx, cmd, next)
+		}
 		if goredis.IsHandshake(cmd) {
 			return r.Handshake(ctx, cmd, next)
 		}
 		if replay.MayWait(cmd) {
 			return r.cfg.Waiting.Process(ctx, cmd, next, r.processOne)
 		}
-		return r.processUnder(ctx, cmd, next, now)
+		return r.processOne(ctx, cmd, next)
 	}
 	processHookCode.Store(reflect.ValueOf(process).Pointer())
 	return process
@@ -42,10 +44,7 @@ func (r *Runner) Hook(next redis.ProcessHook) redis.ProcessHook {
 
 // processOne is what Hook does with a command that is none of the handshake.
 func (r *Runner) processOne(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
-	return r.processUnder(ctx, cmd, next, r.choice.Current())
-}
-
-func (r *Runner) processUnder(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook, now *selector.Epoch) error {
+	now := r.choice.Current()
 	if now.Down {
 		return r.Later(ctx, cmd, next, now)
 	}
