@@ -13,8 +13,8 @@ func ordinary(args []any) bool {
 	return len(name) >= len(notOrdinary) || notOrdinary[len(name)]>>(name[0]&31)&1 == 0
 }
 
-// notOrdinary has, by the length of a name, a bit for each first letter of the commands that are looked at closer: those of
-// goredis.IsHandshake and of replay.MayWait.
+// notOrdinary has, by the length of a name, a bit for each first letter of the names that are looked at closer. They are those of
+// goredis.IsHandshake and replay.MayWait.
 var notOrdinary = func() (letters [16]uint32) {
 	for _, name := range []string{
 		"hello", "auth", "select", "readonly", "reset", "quit", "client",
