@@ -23,6 +23,8 @@ type Watch struct {
 	whole  traffic.Stall
 	of     map[string]*traffic.Stall // the nodes of a cluster: the replies of the others hide the silence of one
 	next   time.Time                 // no suspicion of a single request before
+	last   time.Time                 // the last look at single requests
+	awake  time.Time                 // since then every look has come in time
 }
 
 // NewWatch makes a watch that has seen nothing.
@@ -73,14 +75,19 @@ func (w *Watch) suspectIfSilent(s *traffic.Stall, db *Database, quiet time.Durat
 }
 
 // lookAtRequests makes a database suspect that answers some connections and not another one: it may hold writes back while it serves
-// reads. What is behind a connection that was forgotten on its way is never answered: it is cut, once that is known.
+// reads. What is behind a connection that was forgotten on its way is never answered: it is cut, once that is known. Nothing is cut
+// for a silence during which this process has not looked: the answer may lie in its socket.
 func (w *Watch) lookAtRequests(db *Database, now time.Time) {
+	if now.Sub(w.last) > latePace {
+		w.awake = now
+	}
+	w.last = now
 	oldest := db.Conns.Oldest(now)
 	if limit := w.limits.Stall; limit > 0 && oldest.Age >= db.Prober.Scaled(limit) && !now.Before(w.next) {
 		w.next = now.Add(w.limits.Pause)
 		db.Health.Suspect(health.Stall(oldest.Age))
 	}
-	if total := db.Prober.Scaled(w.limits.Total); oldest.Age >= total && db.forgotWithin(2*total) {
+	if total := db.Prober.Scaled(w.limits.Total); oldest.Age >= total && now.Sub(w.awake) >= total && db.forgotWithin(2*total) {
 		db.Conns.CutSilent(now, total)
 	}
 }
@@ -99,16 +106,21 @@ func (db *Database) forgotWithin(d time.Duration) bool {
 	return at != 0 && time.Since(db.begun)-time.Duration(at) < d
 }
 
-// watchPace is the resolution of a watch.
-const watchPace = 25 * time.Millisecond
+// watchPace is the resolution of a watch. A look that comes later than latePace after the one before is late.
+const (
+	watchPace = 25 * time.Millisecond
+	latePace  = 4 * watchPace
+)
 
 // WatchDrain watches a database that was left as planned, until ctx ends or over says so. If it falls silent, and does not answer
-// its prober either, nobody waits for it: cut closes its connections, as in a failover.
+// its prober either, nobody waits for it: cut closes its connections, as in a failover. A database that was left because it takes no new
+// connections is unusable from the beginning. It is asked over a connection that stands, because those may be slow and well.
 func (db *Database) WatchDrain(ctx context.Context, limits Limits, over func() bool, cut func()) {
 	tick := time.NewTicker(watchPace)
 	defer tick.Stop()
 	var stall traffic.Stall
 	var next time.Time
+	verdict := db.Health.Usable() // one against it will be about what it answers
 	for first := true; !over(); first = false {
 		select {
 		case <-ctx.Done():
@@ -122,9 +134,14 @@ func (db *Database) WatchDrain(ctx context.Context, limits Limits, over func() b
 			next = now.Add(limits.Pause)
 			db.Health.Suspect(health.Stall(quiet))
 		}
-		if quiet >= db.Prober.Scaled(limits.Total) && !db.Health.Usable() {
-			cut()
-			return
+		if quiet < db.Prober.Scaled(limits.Total) || db.Health.Usable() {
+			continue
 		}
+		if !verdict && db.Prober.Ask(ctx, 1, db.Prober.Ping) == nil {
+			stall.PutOff(time.Now(), 0)
+			continue
+		}
+		cut()
+		return
 	}
 }

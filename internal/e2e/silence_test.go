@@ -226,3 +226,36 @@ func TestSilenceOfAnOutageIsNotCountedAfterIt(t *testing.T) {
 		require.False(t, strings.Contains(line, "suspected") && strings.Contains(line, "no byte read for"), line)
 	}
 }
+
+// Events: a server answers slowly over a connection that stands, and takes no new ones. It is left for that and drained. It is
+// unusable from the beginning of the drain, so its silence was taken for a hang, and the answer was cut off.
+func TestADrainWaitsForAServerThatTakesNoNewConnections(t *testing.T) {
+	p := pair.NewProxied(t, func(_ *multidb.Options, client *redis.Options) { client.ReadTimeout = time.Minute })
+	answers := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(answers) })
+	defer answer()
+	var arrived atomic.Bool
+	p.ToEast.Answer(func(args []string) (string, bool) {
+		if strings.EqualFold(args[0], "incr") {
+			arrived.Store(true)
+			<-answers
+		}
+		return "", false
+	})
+	var n int64
+	var err error
+	var caller sync.WaitGroup
+	caller.Go(func() { n, err = p.RDB.Incr(context.Background(), "n").Result() })
+	redistest.Eventually(t, 10*time.Second, "the request", arrived.Load)
+	p.ToEast.RefuseNew()
+	l := load.Start(20, paced(load.SetGet(p.RDB))) // some of them need new connections
+	defer l.End()
+	redistest.Eventually(t, 10*time.Second, "a failover", func() bool { return p.Hook.Active() == "west" })
+	l.End()
+	time.Sleep(2 * time.Second) // several times Health.Timeout
+	answer()
+	caller.Wait()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	require.EqualValues(t, 1, pair.Counter(t, p.East, "n"))
+}
