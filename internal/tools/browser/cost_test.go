@@ -37,10 +37,11 @@ func TestCost(t *testing.T) {
 	require.NoError(t, err)
 	server := &http.Server{}
 	var c *console.Console
+	var served atomic.Int64
 	made := make(chan struct{})
 	go pprof.Do(context.Background(), pprof.Labels("part", "console"), func(context.Context) {
 		c = console.New(pair.Hook, console.Options{Logger: slog.New(slog.DiscardHandler)})
-		server.Handler = c
+		server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { served.Add(1); c.ServeHTTP(w, r) })
 		close(made)
 		_ = server.Serve(ln)
 	})
@@ -68,7 +69,7 @@ func TestCost(t *testing.T) {
 	until(t, tab, `document.querySelector("#picture svg") !== null`)
 
 	var b bytes.Buffer
-	before, began := done.Load(), time.Now()
+	before, asked, began := done.Load(), served.Load(), time.Now()
 	require.NoError(t, pprof.StartCPUProfile(&b))
 	time.Sleep(long) // this is how long it is looked at
 	pprof.StopCPUProfile()
@@ -86,7 +87,9 @@ func TestCost(t *testing.T) {
 	share := float64(ours) / 1e9 / passed
 	t.Logf("console: %.2f %% of a core; the process: %.1f %%, at %.0f operations a second", share*100, float64(all)/1e7/passed, reached)
 	require.Greater(t, reached, rate*0.1, "the load must have been there")
-	require.Positive(t, ours, "the page must have been served")
-	// A busy machine does not reach the rate. What the console costs cannot grow faster than the operations do.
-	require.LessOrEqual(t, share*max(1, rate*0.8/reached), most)
+	require.Greater(t, served.Load(), asked, "the page must have been served")
+	// A busy machine does not reach the rate. What the console costs cannot grow faster than the operations do. The profile has a
+	// sample each 10 ms, so that two of them may be chance.
+	chance := 2 * 0.01 / passed
+	require.LessOrEqual(t, (share-chance)*max(1, rate*0.8/reached), most)
 }
