@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -94,8 +95,11 @@ func (p *Prober) ask(ctx context.Context, n int, timeout time.Duration, question
 			if asked < n {
 				askOnce()
 			}
-		case now := <-tick.C:
-			if !patient.over(now) {
+		case <-tick.C:
+			// A process that is short of processors runs whoever waits for a timer at once, and whoever waits for the network in
+			// its turn. So this goroutine waits for its turn as well, or it would be in time while the answer is late.
+			runtime.Gosched()
+			if !patient.over(time.Now()) {
 				break
 			}
 			wait.For(ctx, lastLook) // what has arrived may not have been read yet, by a process that is short of processors

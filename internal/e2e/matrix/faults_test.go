@@ -61,7 +61,7 @@ var faults = []fault{
 	{"slow by 100 ms", stays, false, false, func(_ *testing.T, w *world) func() { return w.delay(100 * time.Millisecond) }},
 	{"far away: 300 ms", stays, false, false, func(_ *testing.T, w *world) func() { return w.delay(300 * time.Millisecond) }},
 	{"login refused, connections are closed once", away, true, false, func(t *testing.T, w *world) func() {
-		w.do(t, "ACL", "SETUSER", "default", "resetpass", ">other")
+		w.do(t, "ACL", "SETUSER", w.East.Options().Username, "resetpass", ">other")
 		w.cut(t)
 		return nothing
 	}},
