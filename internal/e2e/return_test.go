@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redishook/multidb"
-	"github.com/redishook/multidb/internal/testkit"
 	"github.com/redishook/multidb/internal/testkit/load"
 	"github.com/redishook/multidb/internal/testkit/pair"
 	"github.com/redishook/multidb/internal/testkit/redistest"
@@ -51,32 +49,4 @@ func TestReturnOfADistantDatabase(t *testing.T) {
 			require.NoError(t, p.RDB.Set(ctx, "k", 1, 0).Err())
 		})
 	}
-}
-
-// TestOutageCostOf64Databases: while 64 databases are all down, to ask them takes less than 5 % of one core.
-func TestOutageCostOf64Databases(t *testing.T) {
-	if testkit.RaceEnabled || testing.Short() {
-		t.Skip("measured at full length, without the race detector: it multiplies processor time")
-	}
-	server := redistest.Start(t)
-	opt := multidb.Options{Logger: slog.New(slog.DiscardHandler)}
-	for i := range 64 {
-		opt.Databases = append(opt.Databases, multidb.Database{Name: fmt.Sprint("db", i), Weight: float64(64 - i), Options: server.Options()})
-	}
-	hook, err := multidb.New(t.Context(), opt)
-	require.NoError(t, err)
-	defer hook.Close()
-	time.Sleep(2 * time.Second)
-	server.Kill()
-	redistest.Eventually(t, 20*time.Second, "the outage", func() bool { return hook.Stats().Down })
-	time.Sleep(3 * time.Second)
-	const span = 3 * time.Second
-	share := 1.0
-	for range 3 { // the best of three, because a busy machine has cold caches
-		before := processorTime(t)
-		time.Sleep(span)
-		share = min(share, float64(processorTime(t)-before)/float64(span))
-	}
-	t.Logf("%.2f %% of one core", 100*share)
-	require.Less(t, share, 0.05)
 }

@@ -46,8 +46,7 @@ type netOutageError struct {
 	net net.Error
 }
 
-func (e *netOutageError) Unwrap() []error { return e.outageError.Unwrap() }
-func (e *netOutageError) Timeout() bool   { return e.net.Timeout() }
+func (e *netOutageError) Timeout() bool { return e.net.Timeout() }
 
 // Temporary completes net.Error. It is deprecated there, but part of the interface that callers assert.
 func (e *netOutageError) Temporary() bool { return goredis.Temporary(e.net) }

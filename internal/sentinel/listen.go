@@ -62,7 +62,7 @@ func (g *Group) catchUp(s *sentinel) {
 	if addr, err := g.askOne(ctx, s); err == nil {
 		g.mu.Lock()
 		dialed := g.dialed
-		elsewhere := dialed != "" && dialed != addr && (g.told == "" || time.Since(g.toldAt) >= fresh)
+		elsewhere := dialed != "" && dialed != addr && g.lately() == ""
 		others := slices.DeleteFunc(slices.Clone(g.sentinels), func(other *sentinel) bool { return other == s })
 		g.mu.Unlock()
 		if elsewhere && g.mostSay(ctx, others, addr, dialed) {
@@ -88,18 +88,10 @@ func (g *Group) catchUp(s *sentinel) {
 // mostSay reports whether more sentinels say that addr is the master than that old still is. One has said so already. If that one was
 // away during a failover, it says for some seconds what its file says.
 func (g *Group) mostSay(ctx context.Context, others []*sentinel, addr, old string) bool {
-	answers := make(chan string, len(others))
-	for _, other := range others {
-		if !g.cfg.Go(func() {
-			answer, _ := g.askOne(ctx, other)
-			answers <- answer
-		}) {
-			answers <- ""
-		}
-	}
+	answers := g.askEach(ctx, others)
 	votes := 1
 	for left := len(others); votes-left <= 0 && votes+left > 0; left-- { // nobody waits for a silent one that decides nothing
-		switch <-answers {
+		switch a := <-answers; a.addr {
 		case addr:
 			votes++
 		case old:
@@ -112,7 +104,7 @@ func (g *Group) mostSay(ctx context.Context, others []*sentinel, addr, old strin
 // moved notes who the master is now. The first sentinel that tells of it is believed.
 func (g *Group) moved(addr string) {
 	g.mu.Lock()
-	news := g.told != addr || time.Since(g.toldAt) >= fresh // what was told long ago may have been undone since, unheard
+	news := g.lately() != addr // what was told long ago may have been undone since, unheard
 	from := g.dialed
 	g.told, g.toldAt = addr, time.Now()
 	g.mu.Unlock()

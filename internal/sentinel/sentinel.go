@@ -135,19 +135,27 @@ func (g *Group) Dial(ctx context.Context, network, _ string) (net.Conn, error) {
 func (g *Group) leadsTo(addr string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.told != "" && g.told != addr && time.Since(g.toldAt) < fresh {
+	if told := g.lately(); told != "" && told != addr {
 		return false
 	}
 	g.dialed = addr
 	return true
 }
 
+// lately returns the master that a sentinel has told of by itself a short while ago, or "". Caller must hold mu.
+func (g *Group) lately() string {
+	if time.Since(g.toldAt) >= fresh {
+		return ""
+	}
+	return g.told
+}
+
 // Master returns the address of the master.
 func (g *Group) Master(ctx context.Context) (string, error) {
 	g.mu.Lock()
-	if g.told != "" && time.Since(g.toldAt) < fresh {
+	if told := g.lately(); told != "" {
 		defer g.mu.Unlock()
-		return g.told, nil
+		return told, nil
 	}
 	q := g.asking
 	if q == nil {
@@ -173,19 +181,7 @@ func (g *Group) ask(q *question) {
 	ctx, cancel := context.WithTimeout(g.ctx, patience)
 	defer cancel()
 	asked := g.awake()
-	type answer struct {
-		addr string
-		err  error
-	}
-	answers := make(chan answer, len(asked))
-	for _, s := range asked {
-		if !g.cfg.Go(func() {
-			addr, err := g.askOne(ctx, s)
-			answers <- answer{addr, err}
-		}) {
-			answers <- answer{err: redis.ErrClosed}
-		}
-	}
+	answers := g.askEach(ctx, asked)
 	var errs []error
 	for range asked {
 		a := <-answers
@@ -202,6 +198,26 @@ func (g *Group) ask(q *question) {
 	g.asking = nil
 	g.mu.Unlock()
 	close(q.done)
+}
+
+// answer is who one sentinel says is the master.
+type answer struct {
+	addr string // empty if there is an error
+	err  error
+}
+
+// askEach asks sentinels at once. There is an answer of each, and nobody has to take it.
+func (g *Group) askEach(ctx context.Context, asked []*sentinel) <-chan answer {
+	answers := make(chan answer, len(asked))
+	for _, s := range asked {
+		if !g.cfg.Go(func() {
+			addr, err := g.askOne(ctx, s)
+			answers <- answer{addr, err}
+		}) {
+			answers <- answer{err: redis.ErrClosed}
+		}
+	}
+	return answers
 }
 
 // awake returns the sentinels to ask: those that have answered the last time, or all if there are none.
